@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Payloads: small msgpack maps, checked field by field on arrival."""
+
+from __future__ import annotations
+
+import msgpack
+
+from ktstr.wire.frame import WireError
+
+U64_MAX = (1 << 64) - 1
+
+STIMULUS_LIMITS = {
+    "elapsed_ms": (1 << 32) - 1,
+    "step_index": (1 << 16) - 1,
+    "op_count": (1 << 16) - 1,
+    "op_kinds": (1 << 32) - 1,
+    "cgroup_count": (1 << 16) - 1,
+    "worker_count": (1 << 16) - 1,
+    "total_iterations": U64_MAX,
+}
+"""Fields of StepStart, StepEnd and ScenarioEnd with the largest value of each."""
+
+
+def pack_payload(value: object) -> bytes:
+    """A msgpack payload of plain data."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def unpack_map(payload: bytes) -> dict[str, object]:
+    """A payload as a map with string keys.
+
+    :raise WireError: when the payload is not one msgpack map, or is too deep or too large.
+    """
+    try:
+        # Its own limits follow from the payload's size, which the frame cap bounds.
+        value = msgpack.unpackb(payload, raw=False, strict_map_key=False)
+    except Exception as error:  # msgpack raises half a dozen unrelated types
+        raise WireError(f"payload is not msgpack: {error or type(error).__name__}") from None
+    if type(value) is not dict:
+        raise WireError(f"payload is a {type(value).__name__}, not a map")
+    for key in value:
+        if type(key) is not str:
+            raise WireError(f"payload has the key {key!r}, keys are text")
+    return value
+
+
+def take_int(fields: dict[str, object], name: str, maximum: int = U64_MAX) -> int:
+    """The non-negative integer field ``name``.
+
+    :raise WireError: when it is missing, not an integer, negative or above ``maximum``.
+    """
+    value = fields.get(name)
+    if type(value) is not int or not 0 <= value <= maximum:
+        raise WireError(f"field {name!r} is {value!r:.80}; an integer from 0 to {maximum} is due")
+    return value
+
+
+def take_str(fields: dict[str, object], name: str, maximum: int = 4096) -> str:
+    """The text field ``name``, at most ``maximum`` characters.
+
+    :raise WireError: when it is missing, not text or longer.
+    """
+    value = fields.get(name)
+    if type(value) is not str or len(value) > maximum:
+        raise WireError(
+            f"field {name!r} is {value!r:.80}; text of at most {maximum} characters is due"
+        )
+    return value
+
+
+class Stimulus:
+    """Payload of StepStart, StepEnd and ScenarioEnd.
+
+    ``elapsed_ms`` since ScenarioStart on the guest's monotonic clock; ``step_index`` is
+    1-based, 0 is BASELINE; ``op_kinds`` is a bit mask of op indices; ``total_iterations``
+    sums the live counters of the workers alive at that instant.
+    """
+
+    __slots__ = tuple(STIMULUS_LIMITS)
+
+    elapsed_ms: int
+    step_index: int
+    op_count: int
+    op_kinds: int
+    cgroup_count: int
+    worker_count: int
+    total_iterations: int
+
+    def __init__(self, **fields: int) -> None:
+        for name in self.__slots__:
+            setattr(self, name, fields.get(name, 0))
+
+    def to_payload(self) -> bytes:
+        """The wire form."""
+        return pack_payload({name: getattr(self, name) for name in self.__slots__})
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Stimulus:
+        """Read and check the wire form.
+
+        :raise WireError: when a field is missing or out of its range.
+        """
+        fields = unpack_map(payload)
+        return cls(**{name: take_int(fields, name, most) for name, most in STIMULUS_LIMITS.items()})
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__)
+        return f"Stimulus({inner})"
