@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Length-prefixed messages on the pipes between the agent and its C helpers."""
+
+from __future__ import annotations
+
+import struct
+
+_LENGTH = struct.Struct("<I")
+
+
+class LengthPrefixed:
+    """Splits a byte stream into messages of ``u32 length`` and that many bytes."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the messages they complete."""
+        self._buffer += data
+        messages = []
+        position = 0
+        while len(self._buffer) - position >= 4:
+            (length,) = _LENGTH.unpack_from(self._buffer, position)
+            if len(self._buffer) - position - 4 < length:
+                break
+            start = position + 4
+            messages.append(bytes(self._buffer[start : start + length]))
+            position = start + length
+        del self._buffer[:position]
+        return messages

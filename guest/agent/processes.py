@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Child processes: spawn with chosen descriptors, end, reap."""
+
+from __future__ import annotations
+
+import os
+import time
+
+# The signal module costs an import of enum; these numbers are Linux's on x86-64.
+SIGKILL, SIGTERM, SIGSTOP = 9, 15, 19
+# SCHED_FIFO keeps the agent and its helpers answering while a broken scheduler starves
+# ordinary tasks; SCHED_RESET_ON_FORK keeps their children ordinary.
+REALTIME = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+REAP_PAUSE_S = 0.005
+
+
+def become_realtime() -> None:
+    """Run this process above every task a sched_ext scheduler can hold back."""
+    os.sched_setscheduler(0, REALTIME, os.sched_param(1))
+
+
+def reserve_low_fds(below: int = 16) -> None:
+    """Occupy the low descriptors, so that no later one collides with a spawn target."""
+    while True:
+        fd = os.open("/dev/null", os.O_RDWR)
+        if fd >= below:
+            os.close(fd)
+            return
+
+
+class Child:
+    """One child process and its pidfd."""
+
+    def __init__(self, argv: list[str], fds: dict[int, int], *, realtime: bool = False) -> None:
+        """Start ``argv``; ``fds`` maps the child's descriptor numbers to ours.
+
+        :raise OSError: when the program cannot be started.
+        """
+        actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()]
+        self.pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setpgroup=0)
+        self.pidfd = os.pidfd_open(self.pid)
+        self.status: int | None = None
+        if realtime:
+            os.sched_setscheduler(self.pid, REALTIME, os.sched_param(1))
+
+    def poll(self) -> bool:
+        """Whether the child has ended; its wait status is then in ``status``."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = status
+        return self.status is not None
+
+    def kill(self, number: int) -> None:
+        """Signal the child's process group; a child that is gone is no error."""
+        if self.status is None:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                pass
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end without serving the loop; whether it came in time."""
+        deadline = time.monotonic() + seconds
+        while not self.poll():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(REAP_PAUSE_S)
+        return True
+
+    def close(self) -> None:
+        """Release the pidfd."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def describe_status(status: int | None) -> str:
+    """A wait status in words."""
+    if status is None:
+        return "still running"
+    if os.WIFSIGNALED(status):
+        return f"killed by signal {os.WTERMSIG(status)}"
+    return f"exited with status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The scheduler under test: start it, watch it, stop it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from agent.channel import Channel
+from agent.loop import Loop, read_available
+from agent.messages import LengthPrefixed
+from agent.processes import SIGKILL, SIGTERM, Child, describe_status
+from agent.system import kernel_log_lines, sched_ext_state
+from ktstr.wire import MsgType, WireError, unpack_map
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LOADER = "/ktstr/bin/scx_load"
+ATTACH_S = 60.0
+STOP_S = 5.0
+LOG_CAP = 4 * 1024 * 1024
+EXIT_GRACE_S = 2.0
+
+
+class SchedulerDied(Exception):
+    """The scheduler ended, or was ejected by the kernel, while it was needed."""
+
+
+class Scheduler:
+    """Owns the scheduler's process and knows whether it is attached."""
+
+    def __init__(self, spec: dict[str, Any], loop: Loop, channel: Channel) -> None:
+        self.kind = spec["kind"]
+        self._spec = spec
+        self._loop = loop
+        self._channel = channel
+        self._child: Child | None = None
+        self._status = LengthPrefixed()
+        self._logged = 0
+        self._pipes: list[int] = []
+        self.attached = False
+        self.record: dict[str, object] | None = None
+        self.error: dict[str, object] | None = None
+        self.gone = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the loader or of the user's binary."""
+        return None if self._child is None else self._child.pid
+
+    def start(self) -> None:
+        """Load and attach.
+
+        :raise SchedulerDied: when it did not attach; a SchedulerExit frame was sent.
+        """
+        if self.kind == "none":
+            return
+        status_read, status_write = os.pipe()
+        log_read, log_write = os.pipe()
+        null = os.open("/dev/null", os.O_RDONLY)
+        fds = {0: null, 1: log_write, 2: log_write, 3: status_write}
+        argv = self._argv()
+        try:
+            self._child = Child(argv, fds, realtime=self.kind == "bpf")
+        except OSError as error:
+            self.error = {"stage": "start", "message": f"{argv[0]}: {error.strerror}"}
+        finally:
+            for fd in (null, log_write, status_write):
+                os.close(fd)
+        self._watch(status_read, self._read_status)
+        self._watch(log_read, self._read_log)
+        if self._child is not None:
+            self._loop.add(self._child.pidfd, self._ended)
+            self._loop.run(time.monotonic() + ATTACH_S, self._settled)
+        if not self.attached:
+            self._report_exit("attach")
+            raise SchedulerDied("the scheduler did not attach")
+        self._loop.every_tick(self._check_state)
+
+    def _argv(self) -> list[str]:
+        path = str(self._spec["path"])
+        args = [str(arg) for arg in self._spec["args"]]
+        if self.kind == "binary":
+            return [path, *args]
+        argv = [LOADER, "--timeout-ms", str(self._spec["timeout_ms"]), *args]
+        for name, value in self._spec["set"]:
+            argv += ["--set", f"{name}={value}"]
+        return [*argv, path]
+
+    def _watch(self, fd: int, callback: Callable[[int], None]) -> None:
+        os.set_blocking(fd, False)
+        self._pipes.append(fd)
+        self._loop.add(fd, lambda: callback(fd))
+
+    def _settled(self) -> bool:
+        if self.kind == "binary" and not self.attached and sched_ext_state() == "enabled":
+            self._set_attached({"event": "attached"})
+        return self.attached or self.gone or self.error is not None
+
+    def _set_attached(self, event: dict[str, object]) -> None:
+        self.attached = True
+        self._channel.send(MsgType.SCHEDULER_STATUS, event)
+
+    def _read_status(self, fd: int) -> None:
+        data = read_available(fd)
+        if data == b"":
+            self._loop.remove(fd)
+        for message in self._status.feed(data or b""):
+            try:
+                event = unpack_map(message)
+            except WireError as error:
+                self._channel.log(f"loader status cannot be read: {error}")
+                continue
+            kind = event.get("event")
+            if kind == "attached":
+                self._set_attached(event)
+            elif kind == "exit":
+                self.record = event
+                self.gone = True
+            elif kind == "error":
+                self.error = event
+            else:
+                self._channel.send(MsgType.SCHEDULER_STATUS, event)
+
+    def _read_log(self, fd: int) -> None:
+        data = read_available(fd)
+        if data == b"":
+            self._loop.remove(fd)
+        if not data or self._logged > LOG_CAP:
+            return
+        self._logged += len(data)
+        text = data.decode("utf-8", "replace")
+        if self._logged > LOG_CAP:
+            text += "\n[the scheduler's log is cut here: it exceeds 4 MiB]\n"
+        self._channel.send(MsgType.SCHEDULER_LOG, {"text": text})
+
+    def _ended(self) -> None:
+        if self._child is not None and self._child.poll():
+            self._loop.remove(self._child.pidfd)
+            self.gone = True
+
+    def _check_state(self) -> None:
+        # A binary may outlive its ejection by the kernel, so its process tells too little.
+        if self.attached and not self.gone and sched_ext_state() != "enabled":
+            self.gone = True
+
+    def check(self, during: str) -> None:
+        """Notice a scheduler that ended.
+
+        :raise SchedulerDied: when it did; a SchedulerExit frame was sent.
+        """
+        if self.attached and self.gone:
+            self.attached = False
+            self._report_exit(during)
+            raise SchedulerDied(during)
+
+    def _report_exit(self, during: str) -> None:
+        # The record may trail the death of the process by one poll of the loader.
+        if self._child is not None:
+            self._loop.run(
+                time.monotonic() + EXIT_GRACE_S,
+                lambda: (
+                    self._child is not None
+                    and self._child.poll()
+                    and not any(fd in self._loop for fd in self._pipes)
+                ),
+            )
+        self._channel.send(
+            MsgType.SCHEDULER_EXIT,
+            {
+                "during": during,
+                "process": describe_status(None if self._child is None else self._child.status),
+                "record": self.record,
+                "error": self.error,
+                "kernel_log": "\n".join(kernel_log_lines("sched_ext")),
+            },
+        )
+
+    def stop(self) -> None:
+        """Detach and end the process; waits up to five seconds before it kills."""
+        self.attached = False
+        child = self._child
+        if child is not None:
+            child.kill(SIGTERM)
+            self._loop.run(time.monotonic() + STOP_S, child.poll)
+            if not child.poll():
+                self._channel.log("the scheduler ignored SIGTERM for 5 s and was killed")
+                child.kill(SIGKILL)
+                child.wait(STOP_S)
+            self._loop.remove(child.pidfd)
+            child.close()
+        # What the scheduler printed on its way out is still in the pipes.
+        self._loop.run(
+            time.monotonic() + 0.05, lambda: not any(p in self._loop for p in self._pipes)
+        )
+        for fd in self._pipes:
+            self._loop.remove(fd)
+            os.close(fd)
+        self._pipes = []
+        self._child = None

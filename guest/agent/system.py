@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Small readers and writers of /proc and /sys."""
+
+from __future__ import annotations
+
+import os
+
+PORTS = "/sys/class/virtio-ports"
+CPUS = "/sys/devices/system/cpu"
+NODES = "/sys/devices/system/node"
+SCHED_EXT = "/sys/kernel/sched_ext"
+
+
+def read_text(path: str, limit: int = 65536) -> str | None:
+    """The file's text without surrounding white space, or None when it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, limit).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write one value to a control file.
+
+    :raise OSError: as the kernel answers, with the path in it.
+    """
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"writing {text!r}: {error.strerror}", path) from None
+    finally:
+        os.close(fd)
+
+
+def parse_cpus(text: str) -> list[int]:
+    """A kernel CPU list ("0-2,5") as numbers."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        if part:
+            low, _, high = part.partition("-")
+            cpus.extend(range(int(low), int(high or low) + 1))
+    return cpus
+
+
+def find_port(name: str) -> str:
+    """Device of the virtio-serial port called ``name``.
+
+    :raise FileNotFoundError: when the VM has no such port.
+    """
+    for entry in os.listdir(PORTS):
+        if read_text(f"{PORTS}/{entry}/name") == name:
+            return f"/dev/{entry}"
+    raise FileNotFoundError(f"no virtio-serial port is named {name!r}")
+
+
+def topology() -> dict[str, object]:
+    """CPUs, last-level-cache domains and NUMA nodes as this kernel sees them."""
+    cpus = parse_cpus(read_text(f"{CPUS}/online") or "0")
+    llcs: dict[str, list[int]] = {}
+    threads: dict[str, list[int]] = {}
+    for cpu in cpus:
+        base = f"{CPUS}/cpu{cpu}"
+        shared = read_text(f"{base}/cache/index3/shared_cpu_list")
+        if shared is not None:
+            llcs[shared] = parse_cpus(shared)
+        siblings = read_text(f"{base}/topology/thread_siblings_list")
+        if siblings is not None:
+            threads[siblings] = parse_cpus(siblings)
+    nodes = [
+        parse_cpus(read_text(f"{NODES}/node{number}/cpulist") or "")
+        for number in parse_cpus(read_text(f"{NODES}/online") or "")
+    ]
+    return {
+        "cpus": len(cpus),
+        "llcs": list(llcs.values()),
+        "nodes": nodes,
+        "cores": list(threads.values()),
+    }
+
+
+def sched_ext_state() -> str | None:
+    """ "enabled", "disabled", … or None on a kernel without sched_ext."""
+    return read_text(f"{SCHED_EXT}/state")
+
+
+def facts() -> dict[str, object]:
+    """What the host wants to know of this guest before it sends a scenario."""
+    vmcoreinfo = (read_text("/sys/kernel/vmcoreinfo") or "0 0").split()
+    return {
+        "release": os.uname().release,
+        "cmdline": read_text("/proc/cmdline") or "",
+        "vmcoreinfo": [int(word, 16) for word in vmcoreinfo[:2]],
+        "sched_ext": sched_ext_state(),
+        "topology": topology(),
+        "uptime_s": float((read_text("/proc/uptime") or "0").split()[0]),
+    }
+
+
+def kernel_log_lines(needle: str, limit: int = 64) -> list[str]:
+    """The last kernel messages that contain ``needle``."""
+    lines: list[str] = []
+    try:
+        fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return lines
+    try:
+        while True:
+            try:
+                record = os.read(fd, 8192).decode("utf-8", "replace")
+            except BlockingIOError:
+                break
+            except OSError:
+                continue  # EPIPE: the ring overwrote records since the last read
+            text = record.partition(";")[2].partition("\n")[0]
+            if needle in text:
+                lines.append(text)
+    finally:
+        os.close(fd)
+    return lines[-limit:]

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PID 1 of the guest: mounts what the agent needs, starts it, reaps orphans, and
+ * tells the host through the kernel log when the agent ends without its consent.
+ *
+ * It is C because Python's standard library has no mount(2), and PID 1 because the
+ * kernel shields PID 1 from signals and panics when it ends: the agent must be an
+ * ordinary process whose death is an event, not a panic.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* By this path the interpreter finds its library: it looks upwards from its own place. */
+#define PYTHON "/ktstr/python/bin/python3"
+
+static const struct {
+	const char *type, *target, *options;
+} mounts[] = {
+	{"proc", "/proc", NULL},
+	{"sysfs", "/sys", NULL},
+	{"devtmpfs", "/dev", NULL},
+	{"tmpfs", "/tmp", "mode=1777"},
+	{"tmpfs", "/run", "mode=755"},
+	{"cgroup2", "/sys/fs/cgroup", NULL},
+	{"bpf", "/sys/fs/bpf", NULL},
+	{"debugfs", "/sys/kernel/debug", NULL},
+	{"tracefs", "/sys/kernel/tracing", NULL},
+};
+
+static void say(const char *text)
+{
+	char line[256];
+	int n = snprintf(line, sizeof(line), "<3>ktstr-init: %s\n", text);
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (write(fd, line, (size_t)n) < 0)
+			perror("kmsg");
+		close(fd);
+	}
+}
+
+static void mount_all(void)
+{
+	char text[128];
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(*mounts); i++) {
+		mkdir(mounts[i].target, 0755);
+		if (mount(mounts[i].type, mounts[i].target, mounts[i].type, 0, mounts[i].options)) {
+			snprintf(text, sizeof(text), "mount %s on %s: %s", mounts[i].type,
+				 mounts[i].target, strerror(errno));
+			say(text);
+		}
+	}
+}
+
+static void open_console(void)
+{
+	int fd = open("/dev/console", O_RDWR);
+
+	if (fd < 0)
+		fd = open("/dev/null", O_RDWR);
+	for (int target = 0; target < 3; target++)
+		if (fd != target)
+			dup2(fd, target);
+	if (fd > 2)
+		close(fd);
+}
+
+static pid_t start_agent(void)
+{
+	static char *const argv[] = {PYTHON, "-I", "-S", "-B", "/ktstr/agent.pyc", NULL};
+	static char *const envp[] = {"PATH=/ktstr/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp",
+				     "LANG=C.UTF-8", NULL};
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setsid();
+		execve(PYTHON, argv, envp);
+		say("cannot start " PYTHON);
+		_exit(127);
+	}
+	return pid;
+}
+
+int main(void)
+{
+	char text[128];
+	int status = 0;
+	pid_t agent, ended;
+
+	mount_all();
+	open_console();
+	agent = start_agent();
+	do {
+		ended = wait(&status);
+	} while (ended != agent && !(ended < 0 && errno == ECHILD));
+
+	if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "agent killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(text, sizeof(text), "agent exited with status %d", WEXITSTATUS(status));
+	say(text);
+	reboot(RB_POWER_OFF);
+	return 0;
+}
