@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the guest's Python needs of the host's: modules, extension modules, libraries.
+
+The agent is imported once on the host, in a bare interpreter, and the modules that
+really came along are the closure. Sources are compiled here, so the guest never does.
+"""
+
+import functools
+import importlib.util
+import json
+import marshal
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from types import CodeType
+
+from ktstr.errors import GuestBuildFailed
+from ktstr.vm.cpio import Entry
+
+GUEST_HOME = "ktstr/python"
+_PROBE = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+import agent.main
+print(json.dumps({n: getattr(m, "__file__", None) for n, m in sys.modules.items()}))
+"""
+# Imported by the interpreter before -I and -S take effect, or by name at start-up.
+_ALWAYS = (
+    "encodings",
+    "encodings.utf_8",
+    "encodings.aliases",
+    "encodings.ascii",
+    "encodings.latin_1",
+)
+
+
+def python_entries(guest_dir: Path) -> list[Entry]:
+    """The interpreter, the agent's module closure and every shared library they load.
+
+    :param guest_dir: folder that holds the ``agent`` package.
+    :raise GuestBuildFailed: when the agent cannot be imported on this host.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library = f"{GUEST_HOME}/lib/{version}"
+    entries: dict[str, Entry] = {}
+    binaries = [Path(os.path.realpath(sys.executable))]
+    for name, source in sorted(_imported_modules(guest_dir).items()):
+        path = Path(source)
+        is_package = path.stem == "__init__"
+        where = f"{library}/{name.replace('.', '/')}"
+        if path.suffix == ".py":
+            target = f"{where}/__init__.pyc" if is_package else f"{where}.pyc"
+            entries[target] = Entry.file(target, compile_module(path, name))
+        else:
+            target = f"{library}/{'/'.join(name.split('.')[:-1])}/{path.name}".replace("//", "/")
+            entries[target] = Entry.file(target, stripped(path), 0o755)
+            binaries.append(path)
+    main = "ktstr/agent.pyc"
+    code = compile("from agent.main import main\n\nmain()\n", "agent", "exec")
+    entries[main] = Entry.file(main, _pyc(code))
+    interpreter = f"{GUEST_HOME}/bin/python3"
+    entries[interpreter] = Entry.file(interpreter, stripped(binaries[0]), 0o755)
+    # getpath decides where the standard library is by these two landmarks.
+    entries[f"{library}/lib-dynload"] = Entry.symlink(f"{library}/lib-dynload", ".")
+    for entry in library_entries(binaries):
+        entries.setdefault(entry.path, entry)
+    return list(entries.values())
+
+
+def _imported_modules(guest_dir: Path) -> dict[str, str]:
+    import msgpack
+
+    paths = [str(guest_dir), str(Path(__file__).parents[2]), str(Path(msgpack.__file__).parents[1])]
+    command = [sys.executable, "-I", "-S", "-B", "-c", _PROBE, json.dumps(paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise GuestBuildFailed(
+            f"the guest agent cannot be imported by {sys.executable}:\n{done.stderr.strip()}"
+        )
+    modules: dict[str, str | None] = json.loads(done.stdout)
+    for name in _ALWAYS:
+        spec = importlib.util.find_spec(name)
+        modules[name] = spec.origin if spec else None
+    return {
+        name: source
+        for name, source in modules.items()
+        if source and name != "os.path" and Path(source).is_file()
+    }
+
+
+def compile_module(path: Path, name: str) -> bytes:
+    """The module's bytecode file; its recorded path is the module's name, not the host's."""
+    return _pyc(compile(path.read_bytes(), f"{name.replace('.', '/')}.py", "exec", optimize=1))
+
+
+def _pyc(code: CodeType) -> bytes:
+    # PEP 552: flags 1 is a hash-based file that is never checked against a source.
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code)
+
+
+@functools.cache
+def _strip_program() -> str | None:
+    return shutil.which("strip")
+
+
+def stripped(path: Path) -> bytes:
+    """The file without symbols and debug information (a distribution's libpython can be 20 MB)."""
+    program = _strip_program()
+    if program is not None:
+        with tempfile.NamedTemporaryFile(prefix="ktstr-strip-") as out:
+            command = [program, "--strip-unneeded", "-o", out.name, str(path)]
+            done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+            if done.returncode == 0:
+                return Path(out.name).read_bytes()
+    return path.read_bytes()
+
+
+def shared_libraries(binaries: list[Path]) -> dict[str, Path]:
+    """Absolute guest path → host file of every library the binaries load.
+
+    :raise GuestBuildFailed: when one cannot be found.
+    """
+    found: dict[str, Path] = {}
+    for binary in binaries:
+        done = subprocess.run(
+            ["ldd", str(binary)], capture_output=True, text=True, timeout=60, check=False
+        )
+        for line in done.stdout.splitlines():
+            name, arrow, rest = line.strip().partition(" => ")
+            target = (rest if arrow else name).split(" (")[0].strip()
+            if target == "not found":
+                raise GuestBuildFailed(
+                    f"{binary}: its library {name} is not on this host",
+                    hint="install the package that holds it, or link the program statically",
+                )
+            if target.startswith("/"):
+                found[target] = Path(os.path.realpath(target))
+    return found
+
+
+def library_entries(binaries: list[Path]) -> list[Entry]:
+    """The binaries' libraries, each in the standard place its loader will look at."""
+    entries = []
+    for guest_path, host_path in shared_libraries(binaries).items():
+        name = Path(guest_path).name
+        in_loader_dir = guest_path.startswith(("/lib64/", "/lib/ld"))
+        target = guest_path.lstrip("/") if in_loader_dir else f"usr/lib/{name}"
+        entries.append(Entry.file(target, stripped(host_path), 0o755))
+    return entries
+
+
+def interpreter_identity() -> str:
+    """What changes when another interpreter would be packed."""
+    binary = os.path.realpath(sys.executable)
+    info = os.stat(binary)
+    return f"{binary} {sys.version} {info.st_size} {info.st_mtime_ns} {sysconfig.get_platform()}"

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest image: compiled parts, Python closure and scheduler, as one initramfs.
+
+Two layers, both content-addressed: the *base* (init, agent, worker, loader, the built-in
+schedulers) and an *overlay* per run with the user's scheduler and its libraries. cpio
+archives may be concatenated, so an image is the two files one after the other.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+import ktstr
+from ktstr.errors import GuestBuildFailed
+from ktstr.vm.closure import interpreter_identity, library_entries, python_entries
+from ktstr.vm.cpio import Entry, write_cpio
+
+FORMAT = "1"
+LOCK_S = 600.0
+COMPILED = {"init": "init", "worker": "ktstr/bin/worker", "scx_load": "ktstr/bin/scx_load"}
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An initramfs on disk; ``fresh`` tells whether it had to be made."""
+
+    path: Path
+    digest: str
+    fresh: bool
+
+
+def guest_sources() -> Path:
+    """Folder of the guest's sources: the repository's, or the installed package's copy.
+
+    :raise GuestBuildFailed: when neither is there.
+    """
+    package = Path(ktstr.__file__).parent
+    for candidate in (package.parents[1] / "guest", package / "_guest"):
+        if (candidate / "Makefile").is_file():
+            return candidate
+    raise GuestBuildFailed(
+        "the guest's sources are neither beside the package nor inside it",
+        hint="install ktstr from its repository or from a complete wheel",
+    )
+
+
+def _digest_of(parts: Iterable[str | bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _source_files(folder_path: Path) -> list[Path]:
+    kept = {".py", ".c", ".h", ".mk", ""}
+    return sorted(
+        path
+        for path in folder_path.rglob("*")
+        if path.suffix in kept and path.is_file() and "__pycache__" not in path.parts
+    )
+
+
+def _compiled_digest(sources: Path, sysroot: Path) -> str:
+    parts: list[str | bytes] = [FORMAT, str(sysroot)]
+    for path in _source_files(sources):
+        if "agent" not in path.relative_to(sources).parts:
+            parts += [str(path.relative_to(sources)), path.read_bytes()]
+    return _digest_of(parts)
+
+
+def _base_digest(compiled: str, sources: Path) -> str:
+    import msgpack
+
+    wire = Path(ktstr.__file__).parent / "wire"
+    vm = Path(__file__).parent
+    parts: list[str | bytes] = [compiled, interpreter_identity(), str(msgpack.version)]
+    for path in (*_source_files(sources / "agent"), *_source_files(wire)):
+        parts += [path.name, path.read_bytes()]
+    for name in ("closure.py", "cpio.py", "image.py"):
+        parts.append((vm / name).read_bytes())
+    return _digest_of(parts)
+
+
+class ImageStore:
+    """Builds and keeps images below one cache folder."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root if root is not None else user_cache_path("ktstr") / "images"
+
+    def base(self, sysroot: Callable[[], Path], progress: Progress | None = None) -> Image:
+        """The base image; compiled and packed only when a source of it changed.
+
+        :param sysroot: gives the folder with libbpf; called only when something is compiled.
+        :raise GuestBuildFailed: with the end of the build log.
+        """
+        sources = guest_sources()
+        compiled = _compiled_digest(sources, Path("libbpf"))
+        digest = _base_digest(compiled, sources)
+        path = self.root / f"base-{digest[:24]}.cpio"
+        if path.is_file():
+            os.utime(path)
+            return Image(path, digest, fresh=False)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / "build.lock", timeout=LOCK_S):
+            if path.is_file():
+                return Image(path, digest, fresh=False)
+            built = self._compile(sources, compiled, sysroot, progress)
+            if progress:
+                progress("packing the guest image", None)
+            write_cpio(path, _base_entries(built, sources))
+        return Image(path, digest, fresh=True)
+
+    def _compile(
+        self,
+        sources: Path,
+        digest: str,
+        sysroot: Callable[[], Path],
+        progress: Progress | None,
+    ) -> Path:
+        built = self.root / f"compiled-{digest[:24]}"
+        if built.is_dir():
+            return built
+        for tool in ("make", "gcc"):
+            if shutil.which(tool) is None:
+                raise GuestBuildFailed(f"{tool} is not installed", hint=f"apt-get install {tool}")
+        root = sysroot()
+        if progress:
+            progress("compiling the guest", None)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix="compiling-") as scratch:
+            out = Path(scratch) / "out"
+            out.mkdir()
+            command = ["make", "-j2", "-C", str(sources), f"OUT={out}", f"SYSROOT={root}"]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=LOCK_S, check=False
+            )
+            if done.returncode:
+                log = self.root / "build.log"
+                log.write_text(done.stdout + done.stderr)
+                tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+                raise GuestBuildFailed(
+                    f"the guest does not compile ({' '.join(command)}):\n{tail}",
+                    hint=f"the whole log is in {log}",
+                )
+            os.rename(out, built)
+        return built
+
+    def with_overlay(self, base: Image, entries: list[Entry], target: Path) -> Image:
+        """An image of the base and these entries, written to ``target`` (owned by the caller)."""
+        if not entries:
+            return base
+        overlay = target.with_suffix(".overlay")
+        write_cpio(overlay, entries)
+        with target.open("wb") as out:
+            for part in (base.path, overlay):
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, out)
+        digest = _digest_of([base.digest, overlay.read_bytes()])
+        overlay.unlink()
+        return Image(target, digest, fresh=True)
+
+
+def _base_entries(built: Path, sources: Path) -> list[Entry]:
+    entries = [Entry.directory(name) for name in ("proc", "sys", "dev", "tmp", "run", "var", "etc")]
+    entries += python_entries(sources)
+    for name, target in COMPILED.items():
+        entries.append(Entry.file(target, (built / name).read_bytes(), 0o755))
+    for bpf_object in sorted(built.glob("*.bpf.o")):
+        entries.append(Entry.file(f"ktstr/sched/{bpf_object.name}", bpf_object.read_bytes()))
+    return entries
+
+
+def scheduler_overlay(binary: Path, guest_path: str) -> list[Entry]:
+    """A user's scheduler program (or BPF object) at ``guest_path``, with its libraries.
+
+    :raise GuestBuildFailed: when it or a library of it cannot be read.
+    """
+    try:
+        data = binary.read_bytes()
+    except OSError as error:
+        raise GuestBuildFailed(f"scheduler {binary}: {error.strerror}") from None
+    entries = [Entry.file(guest_path, data, 0o755)]
+    if data[:4] == b"\x7fELF" and not guest_path.endswith(".o"):
+        entries += library_entries([binary])
+    return entries
