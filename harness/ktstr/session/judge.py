@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From what was recorded to the verdict: statistics, checks, and how the scheduler fared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ktstr.metrics.fold import fold_run
+from ktstr.series.sample import SampleSeries
+from ktstr.session.recorder import Recorder, SchedulerExit
+from ktstr.verdict import (
+    Assert,
+    AssertDetail,
+    AssertResult,
+    DetailKind,
+    evaluate,
+    require_evaluated,
+)
+from ktstr.verdict.death import DeathCause, SchedulerDeath
+
+FIRST_ERROR_KIND = 1024
+"""SCX_EXIT_ERROR in kernel/sched/ext_internal.h: kinds from here on are failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What the definition lets the judge expect.
+
+    :param cpusets: CPUs of each (step, cgroup) that is confined.
+    :param snapshots: how many periodic samples were asked for.
+    """
+
+    checks: Mapping[str, bool | int | float]
+    cpusets: Mapping[tuple[int, str], frozenset[int]]
+    steps: int
+    snapshots: int
+
+
+def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> AssertResult:
+    """The verdict of a run that reached its Goodbye.
+
+    A run in which nothing was evaluated is inconclusive, never a silent pass.
+    """
+    notes: list[str] = []
+    reports = recorder.reports
+    stats = fold_run(samples, recorder.events, reports, notes=notes)
+    exit_record = recorder.scheduler_exit
+    if exit_record is not None and not recorder.started_at:
+        # Nothing ran, so there is nothing the checks could speak of.
+        result = AssertResult(stats=stats)
+        result.record_fail(_not_attached(exit_record))
+    else:
+        checks = Assert.from_checks(expected.checks)
+        result = evaluate(checks, reports, expected.cpusets, stats)
+        if exit_record is not None:
+            result.record_fail(_death(recorder, exit_record, expected.steps).detail())
+    for error in recorder.agent_errors:
+        result.record_fail(AssertDetail(DetailKind.OTHER, f"the scenario could not go on: {error}"))
+    for (step, cgroup), count in sorted(recorder.missing_reports().items()):
+        message = f"{count} worker reports of step {step}, cgroup {cgroup!r} never arrived"
+        result.record_inconclusive(AssertDetail(DetailKind.OTHER, message))
+    _judge_samples(result, samples, expected.snapshots, exit_record is not None)
+    for note in [*notes, *recorder.notes]:
+        result.note(note)
+    return require_evaluated(result)
+
+
+def _judge_samples(
+    result: AssertResult, samples: SampleSeries, asked: int, scheduler_died: bool
+) -> None:
+    good = sum(1 for sample in samples.periodic_only().iter_samples() if sample.snapshot)
+    result.note_value("snapshots_asked", asked)
+    result.note_value("snapshots_taken", good)
+    if asked and not good and not scheduler_died:
+        message = f"none of the {asked} snapshots could be taken"
+        result.record_inconclusive(AssertDetail(DetailKind.MONITOR, message))
+    elif good < asked:
+        result.note(f"{good} of {asked} snapshots were taken")
+
+
+def _not_attached(record: SchedulerExit) -> AssertDetail:
+    stage = f" at {record.stage}" if record.stage else ""
+    why = record.message or record.reason or record.process
+    return AssertDetail(
+        DetailKind.SCHEDULER_CRASHED,
+        f"the scheduler did not attach{stage}: {why} (its log has the details)",
+    )
+
+
+def _death(recorder: Recorder, record: SchedulerExit, steps: int) -> SchedulerDeath:
+    if record.kind is not None:
+        failed = record.kind >= FIRST_ERROR_KIND
+        cause = DeathCause.CRASHED if failed else DeathCause.EXITED_CLEANLY
+    elif "signal" in record.process or record.kernel_log:
+        cause = DeathCause.CRASHED
+    else:
+        cause = DeathCause.UNKNOWN
+    kind = f"{record.kind_name or 'exit kind'} ({record.kind})" if record.kind is not None else ""
+    parts = [kind, record.reason, record.message]
+    reason = ": ".join(part for part in parts if part) or _last_kernel_line(record)
+    last = recorder.events[-1].elapsed_ms / 1000 if recorder.events else 0.0
+    return SchedulerDeath(
+        cause=cause,
+        elapsed_s=recorder.scheduler_died_s or last,
+        completed_steps=len(recorder.step_ends),
+        total_steps=steps,
+        reason=reason or record.process,
+    )
+
+
+def _last_kernel_line(record: SchedulerExit) -> str:
+    lines = [line for line in record.kernel_log.splitlines() if "disabled" in line]
+    return lines[-1] if lines else ""

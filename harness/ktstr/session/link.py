@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The host's end of the two ports: frames in, requests out, everything bounded."""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+
+from ktstr.wire import Frame, FrameDecoder, FrameWriter, MsgType, WireError, pack_payload
+
+READ_SIZE = 1 << 20
+ARCHIVE_CAP = 256 * 1024 * 1024
+# A frame whose rest has not come after this long was never one.
+RESYNC_S = 3.0
+STATS_LINE_CAP = 1024 * 1024
+
+
+class Link:
+    """Reads the bulk port until it closes and hands each frame to ``on_frame``.
+
+    :param archive: file that takes every byte received, for the evidence bundle.
+    """
+
+    def __init__(
+        self,
+        bulk: socket.socket,
+        ctl: socket.socket,
+        archive: Path,
+        on_frame: Callable[[Frame, float], None],
+    ) -> None:
+        self.decoder = FrameDecoder()
+        self.closed = False
+        self._bulk = bulk
+        self._ctl = ctl
+        self._archive = archive
+        self._on_frame = on_frame
+        self._writer = FrameWriter(self._send)
+        self._changed = anyio.Event()
+        self._archived = 0
+
+    async def serve(self) -> None:
+        """Read until the guest's end is gone; run as a task of the session."""
+        with self._archive.open("wb") as archive:
+            while not self.closed:
+                with anyio.move_on_after(RESYNC_S) as patience:
+                    await anyio.wait_readable(self._bulk)
+                if patience.cancelled_caught:
+                    if self.decoder.pending:
+                        self._dispatch(self.decoder.resync())
+                    continue
+                self._read(archive)
+        self._wake()
+
+    def _read(self, archive: BinaryIO) -> None:
+        try:
+            data = self._bulk.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.closed = True
+            self._dispatch(self.decoder.resync())
+            return
+        if self._archived < ARCHIVE_CAP:
+            archive.write(data)
+            self._archived += len(data)
+        self._dispatch(self.decoder.feed(data))
+
+    def _dispatch(self, frames: list[Frame]) -> None:
+        now = time.monotonic()
+        for frame in frames:
+            self._on_frame(frame, now)
+        if frames:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def nudge(self) -> None:
+        """Let waiters look again: something other than a frame happened."""
+        self._wake()
+
+    async def until(self, predicate: Callable[[], bool], deadline: float) -> bool:
+        """Wait until ``predicate()`` holds, looked at after each frame.
+
+        :param deadline: host monotonic seconds.
+        :return: whether it held in time; False also when the port closed.
+        """
+        while not predicate():
+            if self.closed:
+                return False
+            changed = self._changed
+            with anyio.move_on_after(deadline - time.monotonic()) as scope:
+                await changed.wait()
+            if scope.cancelled_caught:
+                return predicate()
+        return True
+
+    def _send(self, data: bytes) -> None:
+        # Requests are a few hundred bytes and rare; the socket's buffer always has room
+        # unless the guest stopped reading, and then a lost request is a lost sample.
+        try:
+            sent = self._ctl.send(data)
+        except OSError as error:
+            raise WireError(f"the control port does not take a request: {error}") from error
+        if sent != len(data):
+            raise WireError("the control port is full: the guest does not read it")
+
+    def request_stats(self, number: int) -> None:
+        """Ask the scheduler for its statistics; the answer is a StatsReply frame.
+
+        :raise WireError: when the guest does not read its control port.
+        """
+        line = b'{"req":"stats","args":{"target":"top"}}\n'
+        self._writer.send(MsgType.STATS_REQUEST, pack_payload({"id": number, "line": line}))
+
+    def request_shutdown(self) -> None:
+        """Ask the agent to end; a guest that no longer listens is not an error here."""
+        try:
+            self._writer.send(MsgType.SHUTDOWN)
+        except WireError:
+            return

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a person can set for one run, beside the scenario file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long each wait may take, seconds; the sentence for each expiry is where it is used.
+
+    Generous on purpose: under TCG on a loaded host everything takes several times longer.
+    """
+
+    boot: float = 90.0
+    attach: float = 90.0
+    set_up: float = 60.0
+    step_grace: float = 20.0
+    reports: float = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of ``ktstr-run``.
+
+    :param kernel: kernel specification that replaces the file's.
+    :param topology: topology that replaces the file's (``1n2l2c1t``).
+    :param timeout_s: limit of the whole stay in the VM; None computes one.
+    :param out_dir: folder that takes sidecar and evidence.
+    :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
+    """
+
+    kernel: str | None = None
+    topology: str | None = None
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    timeout_s: float | None = None
+    out_dir: Path = Path("ktstr-runs")
+    keep_vm: bool = False
+    verbose: bool = False
+    deadlines: Deadlines = field(default_factory=Deadlines)

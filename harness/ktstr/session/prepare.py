@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything a run needs before a VM exists: definition, kernel, guest image, accelerator."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+
+from ktstr.capture.boundaries import boundary_offsets_ms
+from ktstr.kernels import Kernel, open_kernel
+from ktstr.kernels.sysroot import libbpf_sysroot
+from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
+from ktstr.model.scenario import Scenario, load_scenario
+from ktstr.model.topology import Topology
+from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
+from ktstr.session.options import RunOptions
+from ktstr.vm.accel import Accelerator, choose_accelerator
+from ktstr.vm.image import Image, ImageStore, scheduler_overlay
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A scenario with everything that follows from it alone.
+
+    :param workers: how many workers each (step, cgroup) has that will report.
+    """
+
+    scenario: Scenario
+    topology: Topology
+    plan: Mapping[str, Any]
+    cpusets: Mapping[tuple[int, str], frozenset[int]]
+    workers: Mapping[tuple[int, str], int]
+    holds_ms: tuple[int, ...]
+    pauses_ms: int
+    workload_ms: int
+    boundaries_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A definition and what will run it."""
+
+    definition: Definition
+    kernel: Kernel
+    image: Image
+    accel: Accelerator
+
+
+def define(path: Path, options: RunOptions) -> Definition:
+    """Read the scenario and resolve it against its topology.
+
+    :raise DefinitionInvalid: with every mistake found.
+    """
+    scenario = load_scenario(path, kernel=options.kernel, topology=options.topology)
+    topology = scenario.vm.topology
+    plan = build_plan(scenario, topology)
+    length = workload_ms(scenario)
+    return Definition(
+        scenario=scenario,
+        topology=topology,
+        plan=plan,
+        cpusets=expected_cpusets(scenario, topology),
+        workers=reporting_workers(plan),
+        holds_ms=scenario.holds_ms(),
+        pauses_ms=sum(op.get("duration_ms", 0) for op in _ops(plan) if op["op"] == "Pause"),
+        workload_ms=length,
+        boundaries_ms=boundary_offsets_ms(length, scenario.run.num_snapshots),
+    )
+
+
+def _ops(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = [plan["backdrop"], *plan["steps"]]
+    return [op for part in parts for op in part["ops"]]
+
+
+def reporting_workers(plan: Mapping[str, Any]) -> dict[tuple[int, str], int]:
+    """Upper bound of reports per (step, cgroup); 0 is the backdrop."""
+    workers: dict[tuple[int, str], int] = {}
+
+    def add(step: int, cgroup: str, work: Mapping[str, Any]) -> None:
+        workers[step, cgroup] = workers.get((step, cgroup), 0) + int(work["workers"])
+
+    for part in [{**plan["backdrop"], "index": 0}, *plan["steps"]]:
+        for cgroup in part["cgroups"]:
+            for work in cgroup["works"]:
+                add(part["index"], cgroup["name"], work)
+        for op in part["ops"]:
+            if op["op"] == "Spawn":
+                add(part["index"], op["cgroup"], op["work"])
+    return workers
+
+
+@asynccontextmanager
+async def prepared(
+    definition: Definition, options: RunOptions, run_dir: Path, emit: Emit
+) -> AsyncIterator[Prepared]:
+    """Kernel, image and accelerator, with the kernel locked against removal while used.
+
+    :raise CannotRun: naming the one thing that stands in the way.
+    """
+    scenario = definition.scenario
+    need = ("sched_ext",) if scenario.scheduler.kind != "none" else ()
+    with stage(emit, "kernel", f"kernel {scenario.kernel}") as done:
+        progress = partial(_relay, emit, "kernel")
+        async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
+            done(f"kernel {kernel.release}")
+            image = await _image(scenario, run_dir, emit)
+            with stage(emit, "accel", "accelerator") as accel_done:
+                accel = await choose_accelerator(options.accel)
+                accel_done(f"accelerator {accel.name}: {accel.reason}")
+            yield Prepared(definition, kernel, image, accel)
+
+
+def _relay(emit: Emit, key: str, text: str, fraction: float | None) -> None:
+    emit(StageProgress(key, text, fraction))
+
+
+async def _image(scenario: Scenario, run_dir: Path, emit: Emit) -> Image:
+    store = ImageStore()
+
+    def sysroot() -> Path:
+        return anyio.from_thread.run(libbpf_sysroot)
+
+    with stage(emit, "image", "guest image") as done:
+        progress = partial(_relay, emit, "image")
+        base = await anyio.to_thread.run_sync(store.base, sysroot, progress)
+        image = base
+        program = scenario.scheduler_file()
+        if program is not None:
+            entries = scheduler_overlay(program, scenario.scheduler.guest_file or "")
+            image = await anyio.to_thread.run_sync(
+                store.with_overlay, base, entries, run_dir / "image.cpio"
+            )
+        done("guest image " + ("built" if base.fresh else "unchanged"))
+        return image
+
+
+class stage:
+    """Times a stage; the block may replace the closing text by calling what it is given."""
+
+    def __init__(self, emit: Emit, key: str, text: str) -> None:
+        self._emit = emit
+        self._key = key
+        self._text = text
+        self._began = 0.0
+        self._reported = False
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._began = time.monotonic()
+        self._emit(StageStarted(self._key, self._text))
+        return self._done
+
+    def _done(self, text: str) -> None:
+        if not self._reported:
+            self._reported = True
+            self._emit(StageDone(self._key, text, time.monotonic() - self._began))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._done(self._text)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything the guest said, checked and bounded, in one place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ktstr.errors import ChannelLost
+from ktstr.metrics.stimulus import StimulusEvent
+from ktstr.session.hello import Hello
+from ktstr.telemetry import TaggedReport, TelemetryError
+from ktstr.wire import Frame, MsgType, Stimulus, WireError, unpack_map
+from ktstr.wire.frame import type_name
+from ktstr.wire.messages import take_int, take_str
+
+LOG_CAP = 4 * 1024 * 1024
+NOTES_CAP = 200
+DUMP_CAP = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerExit:
+    """How the scheduler ended while it was needed.
+
+    ``kind`` is the kernel's exit kind (1024 and up are errors) or None when no exit record came;
+    ``stage`` names what failed when it never attached (``open``, ``set``, ``load``, ``attach``).
+    """
+
+    during: str
+    process: str
+    kind: int | None
+    kind_name: str | None
+    exit_code: int | None
+    reason: str
+    message: str
+    dump: str
+    stage: str | None
+    kernel_log: str
+
+
+class BoundedLog:
+    """Text that stops growing at a cap and says so."""
+
+    def __init__(self, cap: int = LOG_CAP) -> None:
+        self._parts: list[str] = []
+        self._room = cap
+
+    def add(self, text: str) -> None:
+        """Append; what exceeds the cap is dropped once with a closing line."""
+        if self._room <= 0:
+            return
+        self._parts.append(text[: self._room])
+        self._room -= len(text)
+        if self._room <= 0:
+            self._parts.append("\n[cut here: the guest sent more than the log may hold]\n")
+
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self._parts)
+
+
+class Recorder:
+    """Takes frames in order and keeps what they mean.
+
+    :param expected: the (step, cgroup) pairs that may report, each with its worker count.
+    """
+
+    def __init__(self, expected: dict[tuple[int, str], int]) -> None:
+        self.hello: Hello | None = None
+        self.bad_hello: ChannelLost | None = None
+        self.statuses: list[dict[str, object]] = []
+        self.attached_at: float | None = None
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.goodbye: str | None = None
+        self.step_index = 0
+        self.events: list[StimulusEvent] = []
+        self.step_ends: set[int] = set()
+        self.step_starts: dict[int, float] = {}
+        self.reports: list[TaggedReport] = []
+        self.scheduler_exit: SchedulerExit | None = None
+        self.scheduler_died_s: float | None = None
+        self.scheduler_log = BoundedLog()
+        self.agent_log = BoundedLog()
+        self.agent_errors: list[str] = []
+        self.notes: list[str] = []
+        self.unknown_frames = 0
+        self.on_stats: Callable[[bytes], None] = lambda payload: None
+        self.on_pause: Callable[[float], None] = lambda now: None
+        self.on_resume: Callable[[float], None] = lambda now: None
+        self.on_step: Callable[[int, bool], None] = lambda index, begins: None
+        self._left = dict(expected)
+        self._handlers: dict[int, Callable[[bytes, float], None]] = {
+            MsgType.HELLO: self._hello,
+            MsgType.SCHEDULER_STATUS: self._status,
+            MsgType.SCHEDULER_EXIT: self._exit,
+            MsgType.SCHEDULER_LOG: self._scheduler_log,
+            MsgType.AGENT_LOG: self._agent_log,
+            MsgType.AGENT_ERROR: self._agent_error,
+            MsgType.SCENARIO_START: self._start,
+            MsgType.STEP_START: self._step_start,
+            MsgType.STEP_END: self._step_end,
+            MsgType.SCENARIO_END: self._end,
+            MsgType.SCENARIO_PAUSE: lambda payload, now: self.on_pause(now),
+            MsgType.SCENARIO_RESUME: lambda payload, now: self.on_resume(now),
+            MsgType.WORKER_REPORT: self._report,
+            MsgType.STATS_REPLY: lambda payload, now: self.on_stats(payload),
+            MsgType.GOODBYE: self._goodbye,
+        }
+
+    def on_frame(self, frame: Frame, now: float) -> None:
+        """Take one frame, received at host monotonic ``now``; a bad payload becomes a note."""
+        handler = self._handlers.get(frame.msg_type)
+        if handler is None:
+            self.unknown_frames += 1
+            return
+        try:
+            handler(frame.payload, now)
+        except WireError as error:
+            self.note(f"frame {frame.sequence} ({type_name(frame.msg_type)}): {error}")
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the record; bounded, since the guest can cause them."""
+        if len(self.notes) < NOTES_CAP:
+            self.notes.append(text)
+
+    def _hello(self, payload: bytes, now: float) -> None:
+        try:
+            self.hello = Hello.from_payload(payload)
+        except ChannelLost as error:
+            self.bad_hello = error
+
+    def _status(self, payload: bytes, now: float) -> None:
+        fields = unpack_map(payload)
+        if len(self.statuses) < 64:
+            self.statuses.append(fields)
+        if fields.get("event") == "attached" and self.attached_at is None:
+            self.attached_at = now
+
+    def _exit(self, payload: bytes, now: float) -> None:
+        fields = unpack_map(payload)
+        record = fields.get("record")
+        error = fields.get("error")
+        if not isinstance(record, dict):
+            record = {}
+        if not isinstance(error, dict):
+            error = {}
+        if self.started_at is not None:
+            self.scheduler_died_s = now - self.started_at
+        self.scheduler_exit = SchedulerExit(
+            during=_text(fields.get("during"), 200),
+            process=_text(fields.get("process"), 200),
+            kind=_int(record.get("kind")),
+            kind_name=_text(record.get("kind_name"), 64) or None,
+            exit_code=_int(record.get("exit_code")),
+            reason=_text(record.get("reason"), 1024),
+            message=_text(record.get("msg"), 4096) or _text(error.get("message"), 4096),
+            dump=_text(record.get("dump"), DUMP_CAP),
+            stage=_text(error.get("stage"), 64) or None,
+            kernel_log=_text(fields.get("kernel_log"), 65536),
+        )
+
+    def _scheduler_log(self, payload: bytes, now: float) -> None:
+        self.scheduler_log.add(take_str(unpack_map(payload), "text", 1 << 20))
+
+    def _agent_log(self, payload: bytes, now: float) -> None:
+        fields = unpack_map(payload)
+        ms = take_int(fields, "ms")
+        self.agent_log.add(f"[{ms / 1000:10.3f}] {take_str(fields, 'text', 65536)}\n")
+
+    def _agent_error(self, payload: bytes, now: float) -> None:
+        text = take_str(unpack_map(payload), "text", 65536)
+        self.agent_log.add(f"error: {text}\n")
+        if len(self.agent_errors) < 16:
+            self.agent_errors.append(text)
+
+    def _start(self, payload: bytes, now: float) -> None:
+        if self.started_at is None:
+            self.started_at = now
+
+    def _step_start(self, payload: bytes, now: float) -> None:
+        stimulus = Stimulus.from_payload(payload)
+        if self._add_event(StimulusEvent.from_wire(stimulus)):
+            self.step_index = stimulus.step_index
+            self.step_starts[stimulus.step_index] = now
+            self.on_step(stimulus.step_index, True)
+
+    def _step_end(self, payload: bytes, now: float) -> None:
+        stimulus = Stimulus.from_payload(payload)
+        if self._add_event(StimulusEvent.from_step_end(stimulus)):
+            self.step_ends.add(stimulus.step_index)
+            self.on_step(stimulus.step_index, False)
+
+    def _end(self, payload: bytes, now: float) -> None:
+        stimulus = Stimulus.from_payload(payload)
+        event = StimulusEvent.terminal(stimulus.elapsed_ms, stimulus.total_iterations)
+        if self._add_event(event):
+            self.ended_at = now
+
+    def _add_event(self, event: StimulusEvent) -> bool:
+        # A scenario has at most 256 steps, two events each, and one end.
+        if len(self.events) > 2 * 256:
+            self.note("more step events than a scenario can have; the rest were dropped")
+            return False
+        self.events.append(event)
+        return True
+
+    def _report(self, payload: bytes, now: float) -> None:
+        try:
+            tagged = TaggedReport.from_wire(unpack_map(payload))
+        except TelemetryError as error:
+            self.note(f"a worker's report was refused: {error}")
+            return
+        key = (tagged.step_index, tagged.cgroup)
+        if self._left.get(key, 0) <= 0:
+            self.note(f"a report for step {key[0]}, cgroup {key[1]!r} was not expected; dropped")
+            return
+        self._left[key] -= 1
+        self.reports.append(tagged)
+
+    def _goodbye(self, payload: bytes, now: float) -> None:
+        self.goodbye = take_str(unpack_map(payload), "reason", 64)
+
+    def missing_reports(self) -> dict[tuple[int, str], int]:
+        """How many workers of each (step, cgroup) that ran to its end have not reported."""
+        return {
+            key: count
+            for key, count in self._left.items()
+            if count > 0 and (key[0] in self.step_ends or (key[0] == 0 and self.ended_at))
+        }
+
+
+def _text(value: object, cap: int) -> str:
+    return value[:cap] if isinstance(value, str) else ""
+
+
+def _int(value: object) -> int | None:
+    return value if type(value) is int else None

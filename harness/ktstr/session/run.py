@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One run, from the scenario file to the record on disk."""
+
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import msgpack
+
+from ktstr.errors import GuestLost
+from ktstr.kernels import Kernel
+from ktstr.series.sample import SampleSeries
+from ktstr.session.conversation import Conversation
+from ktstr.session.events import Emit, Note, StepEnded, StepStarted
+from ktstr.session.hello import check_topology
+from ktstr.session.judge import Expectations, judge
+from ktstr.session.link import Link
+from ktstr.session.live import Live
+from ktstr.session.mailbox import ring
+from ktstr.session.options import RunOptions
+from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
+from ktstr.session.record import RunRecord
+from ktstr.session.recorder import Recorder
+from ktstr.session.scopes import task_scope
+from ktstr.session.snapshots import capture_periodically, last_snapshot
+from ktstr.session.wrap_up import conclude
+from ktstr.verdict import exit_code
+from ktstr.vm.machine import Machine, launch
+from ktstr.vm.spec import VmSpec, spec_warnings
+
+KeepVm = Callable[[Live], Awaitable[None]]
+
+
+def new_run_id() -> str:
+    """Time and four random digits: unique among runs that share a folder."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+async def run_scenario(
+    path: Path, options: RunOptions, emit: Emit, keep: KeepVm | None = None
+) -> RunRecord:
+    """Run the scenario in ``path`` and leave its record in ``options.out_dir``.
+
+    :param keep: called with the paused machine when ``options.keep_vm`` is set.
+    :raise CannotRun: when nothing could be tried.
+    :raise OutputUnwritable: when the record cannot be written; the verdict was emitted before.
+    """
+    definition = define(path, options)
+    record = RunRecord(new_run_id(), definition.scenario.name, exit_code=GuestLost.exit_code)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ktstr-") as scratch:
+        run_dir = Path(scratch)
+        async with (
+            prepared(definition, options, run_dir, emit) as ready,
+            _booted(ready, options, run_dir, emit) as live,
+        ):
+            try:
+                await _talk(live, options, emit, record)
+            except GuestLost as error:
+                record.error = str(error)
+                record.exit_code = error.exit_code
+            record.host["wall_s"] = round(time.monotonic() - began, 3)
+            await _pause(live)
+            snapshot = await last_snapshot(live) if record.exit_code else None
+            try:
+                conclude(record, live, options, snapshot)
+            finally:
+                if options.keep_vm and keep is not None:
+                    await keep(live)
+    return record
+
+
+@asynccontextmanager
+async def _booted(
+    ready: Prepared, options: RunOptions, run_dir: Path, emit: Emit
+) -> AsyncIterator[Live]:
+    definition = ready.definition
+    spec = vm_spec(ready)
+    for warning in spec_warnings(spec):
+        emit(Note(warning, warning=True))
+    async with AsyncExitStack() as stack:
+        machine = await stack.enter_async_context(launch(spec, run_dir, attach=options.keep_vm))
+        if options.verbose:
+            emit(Note(f"qemu: {machine.command}"))
+        recorder = Recorder(dict(definition.workers))
+        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", recorder.on_frame)
+        group = await stack.enter_async_context(task_scope())
+        group.start_soon(link.serve)
+        group.start_soon(_nudge_at_end, machine, link)
+        yield Live(definition, ready, machine, link, recorder, [])
+
+
+async def _nudge_at_end(machine: Machine, link: Link) -> None:
+    await machine.ended.wait()
+    link.nudge()
+
+
+def vm_spec(ready: Prepared) -> VmSpec:
+    """The machine a prepared run needs."""
+    kernel: Kernel = ready.kernel
+    scenario = ready.definition.scenario
+    pvh = bool(kernel.features.pvh) and kernel.vmlinux is not None
+    return VmSpec(
+        kernel=kernel.vmlinux if pvh and kernel.vmlinux is not None else kernel.image,
+        initrd=ready.image.path,
+        topology=ready.definition.topology,
+        accel=ready.accel,
+        memory_mib=scenario.vm.memory_mib,
+        pvh=pvh,
+    )
+
+
+async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) -> None:
+    definition, recorder = live.definition, live.recorder
+    conversation = Conversation(
+        live.machine,
+        live.link,
+        recorder,
+        options.deadlines,
+        definition.holds_ms,
+        definition.pauses_ms / 1000,
+        time.monotonic() + time_limit_s(definition, options),
+    )
+    recorder.on_step = _step_reporter(definition, emit)
+    with stage(emit, "boot", "booting"):
+        await conversation.hello()
+    hello = recorder.hello
+    assert hello is not None
+    check_topology(hello, definition.topology)
+    async with task_scope() as group:
+        ready = anyio.Event()
+        if definition.boundaries_ms:
+            group.start_soon(capture_periodically, live, emit, ready)
+        with stage(emit, "scheduler", "attaching the scheduler") as done:
+            payload: bytes = msgpack.packb(definition.plan)
+            ring(live.machine.ram, hello.mailbox, payload, time.time_ns())
+            started = await conversation.attached()
+            done(_scheduler_text(live, started))
+        if started:
+            ready.set()
+        await conversation.finished()
+    expected = Expectations(
+        checks=definition.scenario.checks.plain(),
+        cpusets=definition.cpusets,
+        steps=len(definition.holds_ms),
+        snapshots=len(definition.boundaries_ms),
+    )
+    if not live.link.decoder.stats.clean:
+        dropped = live.link.decoder.stats
+        recorder.note(
+            f"the bulk port carried damage: {dropped.dropped_bytes} bytes dropped, "
+            f"{dropped.missing} frames missing, {dropped.reordered} out of order"
+        )
+    result = judge(recorder, SampleSeries(live.samples), expected)
+    record.result = result
+    record.exit_code = exit_code(result)
+
+
+def time_limit_s(definition: Definition, options: RunOptions) -> float:
+    """Limit of the stay in the VM: as asked for, or generous for what the scenario holds."""
+    if options.timeout_s is not None:
+        return options.timeout_s
+    due = options.deadlines
+    steps = len(definition.holds_ms)
+    workload = (definition.workload_ms + definition.pauses_ms) / 1000
+    per_step = due.set_up + due.step_grace + due.reports
+    return due.boot + due.attach + workload * 1.5 + steps * per_step
+
+
+def _scheduler_text(live: Live, started: bool) -> str:
+    scheduler = live.definition.scenario.scheduler
+    if scheduler.kind == "none":
+        return "scheduler: the kernel's own"
+    attached = [status for status in live.recorder.statuses if status.get("event") == "attached"]
+    name = str(attached[-1].get("ops") or "") if attached else ""
+    if started:
+        return f"scheduler {name or scheduler.kind} attached"
+    return "the scheduler did not attach"
+
+
+def _step_reporter(definition: Definition, emit: Emit) -> Callable[[int, bool], None]:
+    def report(index: int, begins: bool) -> None:
+        if not 1 <= index <= len(definition.holds_ms):
+            return
+        if begins:
+            hold_s = definition.holds_ms[index - 1] / 1000
+            name = definition.scenario.step_name(index - 1)
+            emit(StepStarted(index, len(definition.holds_ms), name, hold_s))
+        else:
+            emit(StepEnded(index))
+
+    return report
+
+
+async def _pause(live: Live) -> None:
+    """Leave the guest standing, so that what is read from now on is one instant."""
+    if live.machine.end is None:
+        try:
+            await live.machine.stop()
+        except GuestLost as error:
+            live.recorder.note(f"the guest could not be paused at the end: {error.message}")

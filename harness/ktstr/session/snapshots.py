@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Snapshots of one run: at the boundaries while it lives, and once more when it failed."""
+
+import time
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from platformdirs import user_cache_path
+
+from ktstr.capture.boundaries import WorkloadClock
+from ktstr.capture.freezer import Freezer
+from ktstr.capture.periodic import PeriodicCapture
+from ktstr.capture.stats import StatsClient
+from ktstr.errors import GuestLost, KtstrError
+from ktstr.introspect import Kernel, attach, copy, decode, make_plan
+from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
+from ktstr.series.snapshot import Snapshot
+from ktstr.session.events import Emit, Froze, Note
+from ktstr.session.live import Live
+
+LAST_SNAPSHOT_S = 10.0
+
+
+def attach_to(live: Live) -> Kernel:
+    """Introspection of the run's guest; blocks.
+
+    :raise KernelUnfit: when this kernel cannot be read from outside.
+    """
+    hello = live.recorder.hello
+    assert hello is not None, "Hello carries the address everything else is found from"
+    return attach(live.machine.ram, hello.vmcoreinfo, cache_dir=user_cache_path("ktstr"))
+
+
+async def capture_periodically(live: Live, emit: Emit, started: anyio.Event) -> None:
+    """Attach to the guest's memory while the scheduler loads, then serve the boundaries."""
+    recorder, machine = live.recorder, live.machine
+    try:
+        kernel = await anyio.to_thread.run_sync(attach_to, live)
+    except KtstrError as error:
+        recorder.note(f"no snapshots: {error}")
+        emit(Note(f"no snapshots: {error}", warning=True))
+        return
+    freezer = Freezer(machine, machine.ram, kernel)
+    await started.wait()
+    clock = WorkloadClock(recorder.started_at or time.monotonic())
+    recorder.on_pause, recorder.on_resume = clock.pause, clock.resume
+    stats: StatsClient | MissingStatsReason
+    if live.definition.scenario.scheduler.kind == "none":
+        stats = MissingStatsReason(MissingStats.NO_SCHEDULER_BINARY)
+    else:
+        stats = StatsClient(live.link.request_stats)
+        recorder.on_stats = stats.on_reply
+
+    def take(sample: Sample) -> None:
+        live.samples.append(sample)
+        snapshot: Any = sample.snapshot
+        emit(
+            Froze(
+                tag=sample.tag,
+                offset_ms=sample.boundary_offset_ms or 0.0,
+                paused_ms=(sample.paused_ns or 0) / 1e6,
+                maps=0 if snapshot is None else len(snapshot.maps),
+                error=sample.error,
+            )
+        )
+
+    periodic = PeriodicCapture(
+        live.definition.boundaries_ms,
+        freezer,
+        stats,
+        step_index=lambda: recorder.step_index,
+        on_sample=take,
+    )
+    try:
+        await periodic.run(clock)
+    except GuestLost as error:
+        # The conversation notices the same loss and speaks for the run.
+        recorder.note(f"snapshots ended early: {error.message}")
+    if periodic.abandoned is not None:
+        recorder.note(periodic.abandoned)
+        emit(Note(periodic.abandoned, warning=True))
+
+
+async def last_snapshot(live: Live) -> Snapshot | None:
+    """What the paused or dead guest's memory still shows; None, with a note, if nothing."""
+    if live.recorder.hello is None:
+        return None
+
+    def read() -> Snapshot:
+        kernel = attach_to(live)
+        plan = make_plan(kernel)
+        return decode(plan, copy(plan, live.machine.ram), kernel)
+
+    try:
+        with anyio.fail_after(LAST_SNAPSHOT_S):
+            return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+    except (KtstrError, TimeoutError, LookupError, ValueError) as error:
+        live.recorder.note(f"no last snapshot: {error}")
+        return None

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""After the last frame: facts into the record, evidence and sidecar onto the disk."""
+
+from pathlib import Path
+from typing import Any
+
+from ktstr.series.sample import SampleSeries
+from ktstr.series.snapshot import Snapshot
+from ktstr.session.evidence import as_json, write_evidence
+from ktstr.session.live import Live
+from ktstr.session.options import RunOptions
+from ktstr.session.record import RunRecord, write_sidecar
+from ktstr.vm.console import tail, tail_lines
+
+TAIL_LINES = 12
+CONSOLE_CAP = 4 * 1024 * 1024
+
+
+def conclude(record: RunRecord, live: Live, options: RunOptions, snapshot: Snapshot | None) -> None:
+    """Complete the record and write it; the evidence first, for anything but a pass.
+
+    :raise OutputUnwritable: when the output folder refuses.
+    """
+    recorder = live.recorder
+    record.samples = SampleSeries(live.samples)
+    record.reports = recorder.reports
+    record.facts = _facts(live)
+    record.host |= {
+        "qemu_command": live.machine.command,
+        "accelerator_reason": live.prepared.accel.reason,
+        "scheduler_attached_s": _since(recorder.started_at, recorder.attached_at),
+    }
+    record.console_tail = tuple(tail_lines(live.machine.console_log, TAIL_LINES))
+    record.scheduler_tail = tuple(recorder.scheduler_log.text().splitlines()[-40:])
+    if record.exit_code:
+        folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
+        record.evidence = write_evidence(folder, *_evidence(live, snapshot))
+    record.sidecar = write_sidecar(options.out_dir, record)
+
+
+def _since(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round(start - end, 3)
+
+
+def _facts(live: Live) -> dict[str, Any]:
+    recorder, ready = live.recorder, live.prepared
+    scenario = live.definition.scenario
+    return {
+        "description": scenario.description,
+        "kernel": {
+            "spec": ready.kernel.spec,
+            "release": ready.kernel.release,
+            "digest": ready.kernel.digest,
+        },
+        "image_digest": ready.image.digest,
+        "topology": str(live.definition.topology),
+        "memory_mib": scenario.vm.memory_mib,
+        "accelerator": ready.accel.name,
+        "scheduler": {
+            "kind": scenario.scheduler.kind,
+            "path": scenario.scheduler.bpf or scenario.scheduler.binary,
+            "statuses": recorder.statuses,
+            "exit": _exit(recorder.scheduler_exit),
+        },
+        "steps": [
+            {"index": i + 1, "name": scenario.step_name(i), "hold_ms": hold}
+            for i, hold in enumerate(live.definition.holds_ms)
+        ],
+        "checks": scenario.checks.plain(),
+        "stimulus": [
+            {
+                "label": event.label,
+                "elapsed_ms": event.elapsed_ms,
+                "step_index": event.step_index,
+                "total_iterations": event.total_iterations,
+            }
+            for event in recorder.events
+        ],
+        "link": live.link.decoder.stats.as_dict(),
+        "notes": recorder.notes,
+    }
+
+
+def _exit(found: Any) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {name: getattr(found, name) for name in found.__slots__ if name != "dump"}
+
+
+def _evidence(live: Live, snapshot: Snapshot | None) -> tuple[dict[str, str], dict[str, Path]]:
+    recorder, machine = live.recorder, live.machine
+    ended = recorder.scheduler_exit
+    texts = {
+        "kernel.log": tail(machine.console_log, CONSOLE_CAP),
+        "scheduler.log": recorder.scheduler_log.text(),
+        "agent.log": recorder.agent_log.text(),
+        "qemu.command": machine.command + "\n",
+        "notes.txt": "\n".join(recorder.notes) + "\n" if recorder.notes else "",
+    }
+    if ended is not None:
+        texts["scheduler-exit.json"] = as_json(_exit(ended))
+        texts["sched_ext-dump.txt"] = ended.dump
+    if snapshot is not None:
+        texts["last-snapshot.json"] = as_json(snapshot.to_json())
+    run_dir = machine.console_log.parent
+    return texts, {"frames.bin": run_dir / "frames.bin", "qemu.log": machine.qemu_log}
