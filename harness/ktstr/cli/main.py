@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktstr``: everything beside running a scenario."""
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "kernel": ("ktstr.cli.kernel", "kernel", "List, fetch and remove kernels."),
+    "run": ("ktstr.cli.run", "main", "Run a scenario (the same as ktstr-run)."),
+    "debug": ("ktstr.cli.debug", "debug", "Open a drgn prompt on a VM that was kept."),
+    "console": ("ktstr.cli.attach", "console", "Connect the terminal to a kept VM's console."),
+    "resume": ("ktstr.cli.attach", "resume", "Let a kept VM run on."),
+    "schema": ("ktstr.cli.schema", "schema", "Print the JSON Schema of the scenario file."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is used, so that help stays instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table above and without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][2]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(package_name="ktstr")
+def main() -> None:
+    """Tests for Linux process schedulers, in real virtual machines."""

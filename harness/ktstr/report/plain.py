@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Progress as plain lines, for pipes, files and CI logs."""
+
+from typing import TextIO
+
+from ktstr.session.events import (
+    Froze,
+    Note,
+    RunEvent,
+    StageDone,
+    StageProgress,
+    StageStarted,
+    StepEnded,
+    StepStarted,
+)
+
+
+class PlainProgress:
+    """One line per event, written as it happens; no control characters."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._last_progress = ""
+
+    def __call__(self, event: RunEvent) -> None:
+        """Take one event."""
+        line = self._line(event)
+        if line:
+            print(line, file=self._out, flush=True)
+
+    def _line(self, event: RunEvent) -> str | None:
+        match event:
+            case StageProgress(_, text, _):
+                # A download reports each block; the words change only now and then.
+                if text == self._last_progress:
+                    return None
+                self._last_progress = text
+                return f"  ... {text}"
+            case StepEnded() | StageStarted():
+                return None
+            case _:
+                return describe(event)
+
+    def tick(self) -> None:
+        """Nothing moves between the lines."""
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+
+def describe(event: RunEvent) -> str:
+    """One event in a line."""
+    match event:
+        case StageStarted(_, text) | StageProgress(_, text, _):
+            return f"{text} ..."
+        case StageDone(_, text, seconds):
+            return f"{text} ({seconds:.1f} s)"
+        case StepStarted(index, of, name, hold_s):
+            return f"step {index}/{of} {name} ({hold_s:.1f} s)"
+        case StepEnded(index):
+            return f"step {index} done"
+        case Froze(tag, offset_ms, paused_ms, maps, error):
+            if error is not None:
+                return f"  {tag} at {offset_ms / 1000:.1f} s failed: {error}"
+            return f"  {tag} at {offset_ms / 1000:.1f} s: {paused_ms:.1f} ms frozen, {maps} maps"
+        case Note(text, warning):
+            return f"warning: {text}" if warning else text
