@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Six commands: setup, run, test, check, bench, clean. Everything they need they install.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+SCENARIO ?= configs/scenarios/two_cgroups.toml
+C_SOURCES := $(wildcard guest/*/*.c guest/*/*.h)
+
+.PHONY: setup run test check guest kernel bench clean help
+
+help: ## What the targets do
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: $(VENV)/.ready ## Install Debian packages and the Python environment
+
+# The stamp is older than its inputs whenever the package lists change.
+$(VENV)/.ready: pyproject.toml scripts/setup
+	@scripts/setup $(VENV)
+
+run: setup ## Run a scenario: make run [SCENARIO=file.toml]
+	@$(BIN)/ktstr-run $(SCENARIO)
+
+test: setup ## Unit, property and real-VM tests
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: setup ## Format, lint, types, layers, shell, C format
+	@scripts/check $(BIN)
+
+guest: setup ## Build the guest image
+	@$(BIN)/ktstr image
+
+kernel: setup ## Fetch the default kernel
+	@$(BIN)/ktstr kernel fetch debian:7
+
+bench: setup ## Measure, and print a table of figures against their bars
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+clean: ## Remove the environment, results and build output (not the user's cache)
+	rm -rf $(VENV) build dist ktstr-runs .mypy_cache .ruff_cache .hypothesis .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

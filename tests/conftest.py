@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Settings that hold for every test."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded two-core machine is no reason to fail: time is what `make bench` measures.
+settings.register_profile("ktstr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ktstr")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """QMP's library is asyncio's, so nothing else is supported."""
+    return "asyncio"

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the recorder believes, refuses and bounds."""
+
+from dataclasses import replace
+
+import pytest
+
+from ktstr.errors import ChannelLost, HostUnfit
+from ktstr.model.topology import Topology
+from ktstr.session.hello import Hello, check_topology
+from ktstr.session.recorder import LOG_CAP, NOTES_CAP, BoundedLog, Recorder
+from ktstr.telemetry import WorkerReport
+from ktstr.testing.guest import ScriptedGuest
+from ktstr.wire import FrameDecoder, MsgType, pack_payload
+
+
+def record(guest: ScriptedGuest, recorder: Recorder) -> None:
+    """Hand everything the guest has sent to the recorder."""
+    decoder = FrameDecoder()
+    while True:
+        try:
+            data = guest.bulk.recv(1 << 20)
+        except BlockingIOError:
+            return
+        for frame in decoder.feed(data):
+            recorder.on_frame(frame, 1.0)
+
+
+def test_reports_that_nobody_asked_for_are_dropped_with_a_note() -> None:
+    recorder = Recorder({(1, "left"): 1})
+    with ScriptedGuest() as guest:
+        guest.report(1, "left")
+        guest.report(1, "left", worker=1)
+        guest.report(2, "left")
+        record(guest, recorder)
+    assert len(recorder.reports) == 1
+    assert len(recorder.notes) == 2
+    assert "step 2, cgroup 'left' was not expected" in recorder.notes[1]
+
+
+def test_a_hostile_report_is_refused_and_named() -> None:
+    recorder = Recorder({(1, "left"): 1})
+    with ScriptedGuest() as guest:
+        wire = replace(WorkerReport(), completed=True).to_wire()
+        wire["iterations"] = -1
+        fields = {"step": 1, "cgroup": "left", "group_idx": 0, "work_idx": 0, "worker": 3}
+        guest.send(MsgType.WORKER_REPORT, {**fields, "work_type": "SpinWait", "report": wire})
+        record(guest, recorder)
+    assert recorder.reports == []
+    assert "iterations" in recorder.notes[0]
+    assert "worker 3" in recorder.notes[0]
+
+
+def test_reports_missing_after_their_step_are_told() -> None:
+    recorder = Recorder({(1, "left"): 2, (2, "left"): 1})
+    with ScriptedGuest() as guest:
+        guest.step(1, (0, 10), (0, 1))
+        guest.report(1, "left")
+        record(guest, recorder)
+    assert recorder.missing_reports() == {(1, "left"): 1}
+
+
+def test_the_guest_cannot_fill_the_host_with_notes_or_steps() -> None:
+    recorder = Recorder({})
+    with ScriptedGuest() as guest:
+        for n in range(600):
+            guest.send(MsgType.GOODBYE, {"reason": 5})
+            guest.step_start(1, n, 0)
+            if n % 50 == 49:
+                record(guest, recorder)
+    assert len(recorder.notes) == NOTES_CAP
+    assert len(recorder.events) <= 513
+
+
+def test_a_log_stops_at_its_cap_and_says_so() -> None:
+    log = BoundedLog(10)
+    log.add("12345")
+    log.add("1234567890")
+    log.add("never")
+    assert log.text().startswith("1234512345\n[cut here")
+    assert "never" not in log.text()
+    assert LOG_CAP == 4 * 1024 * 1024
+
+
+def test_the_exit_record_of_the_scheduler() -> None:
+    recorder = Recorder({})
+    recorder.started_at = -4.0
+    with ScriptedGuest() as guest:
+        exit_fields: dict[str, object] = {"kind": 1026, "kind_name": "SCX_EXIT_ERROR_STALL"}
+        exit_fields |= {"exit_code": 0, "reason": "runnable task stall", "msg": "x", "dump": "d"}
+        guest.send(
+            MsgType.SCHEDULER_EXIT,
+            {"during": "step 1", "process": "exited with status 1", "record": exit_fields},
+        )
+        record(guest, recorder)
+    ended = recorder.scheduler_exit
+    assert ended is not None
+    assert (ended.kind, ended.reason, ended.dump) == (1026, "runnable task stall", "d")
+    assert recorder.scheduler_died_s == 5.0
+
+
+def hello(**changes: object) -> Hello:
+    fields: dict[str, object] = {
+        "protocol": 1,
+        "release": "7",
+        "mailbox": [4096],
+        "vmcoreinfo": [1, 2],
+        "sched_ext": None,
+        "topology": {"cpus": 4, "llcs": [[0, 1], [2, 3]], "nodes": [[0, 1, 2, 3]], "cores": []},
+    }
+    return Hello.from_payload(pack_payload({**fields, **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mailbox": []},
+        {"mailbox": [-1]},
+        {"mailbox": list(range(5000))},
+        {"vmcoreinfo": "x"},
+        {"topology": {"cpus": 10**9}},
+        {"topology": {"cpus": 1, "llcs": 5, "nodes": [], "cores": []}},
+        {"release": "r" * 1000},
+    ],
+)
+def test_a_hello_that_lies_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ChannelLost, match="Hello cannot be read"):
+        hello(**changes)
+
+
+def test_the_topology_is_held_against_the_one_asked_for() -> None:
+    check_topology(hello(), Topology.parse("1n2l2c1t"))
+    with pytest.raises(HostUnfit) as caught:
+        check_topology(hello(), Topology.parse("1n1l4c1t"))
+    assert "last-level caches: asked {0,1,2,3}, the guest has {0,1} {2,3}" in str(caught.value)
+    assert "NUMA" not in str(caught.value)
