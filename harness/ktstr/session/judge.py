@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ktstr.metrics.fold import fold_run
 from ktstr.series.sample import SampleSeries
@@ -44,15 +45,19 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
     reports = recorder.reports
     stats = fold_run(samples, recorder.events, reports, notes=notes)
     exit_record = recorder.scheduler_exit
-    if exit_record is not None and not recorder.started_at:
+    result = AssertResult(stats=stats)
+    if exit_record is not None and recorder.attached_at is None:
         # Nothing ran, so there is nothing the checks could speak of.
-        result = AssertResult(stats=stats)
         result.record_fail(_not_attached(exit_record))
     else:
-        checks = Assert.from_checks(expected.checks)
-        result = evaluate(checks, reports, expected.cpusets, stats)
         if exit_record is not None:
             result.record_fail(_death(recorder, exit_record, expected.steps).detail())
+        judged = [report for report in reports if _ran_to_its_end(recorder, report.step_index)]
+        if len(judged) < len(reports):
+            notes.append("checks speak of completed steps only: one was cut short")
+        if judged or exit_record is None:
+            checks = Assert.from_checks(expected.checks)
+            result = result.merge(evaluate(checks, judged, expected.cpusets))
     for error in recorder.agent_errors:
         result.record_fail(AssertDetail(DetailKind.OTHER, f"the scenario could not go on: {error}"))
     for (step, cgroup), count in sorted(recorder.missing_reports().items()):
@@ -79,11 +84,30 @@ def _judge_samples(
 
 def _not_attached(record: SchedulerExit) -> AssertDetail:
     stage = f" at {record.stage}" if record.stage else ""
-    why = record.message or record.reason or record.process
+    why = _in_short(record.message) or record.reason or record.process
     return AssertDetail(
         DetailKind.SCHEDULER_CRASHED,
         f"the scheduler did not attach{stage}: {why} (its log has the details)",
     )
+
+
+def _ran_to_its_end(recorder: Recorder, step: int) -> bool:
+    return recorder.ended_at is not None or step in recorder.step_ends
+
+
+_CLOSING = "processed "
+
+
+def _in_short(message: str) -> str:
+    """What went wrong out of a loader's message, which may hold a whole verifier log.
+
+    The verifier's reason stands right before its closing line of counters.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    for before, line in pairwise(lines):
+        if line.startswith(_CLOSING) and " insns" in line:
+            return f"the verifier refused it: {before}"
+    return lines[0] if lines else ""
 
 
 def _death(recorder: Recorder, record: SchedulerExit, steps: int) -> SchedulerDeath:

@@ -22,8 +22,9 @@ SUFFIX = ".ktstr.json"
 class RunRecord:
     """Everything known about one finished run.
 
-    ``error`` is set when the guest was lost, ``result`` when there is a verdict; ``host`` holds
-    what differs between two otherwise equal runs (times, paths).
+    ``error`` is set when the guest was lost, ``result`` when there is a verdict;
+    ``output_error`` when neither record nor evidence could be written. ``host`` holds what
+    differs between two otherwise equal runs (times, paths).
     """
 
     run_id: str
@@ -31,6 +32,7 @@ class RunRecord:
     exit_code: ExitCode
     result: AssertResult | None = None
     error: str | None = None
+    output_error: str | None = None
     samples: SampleSeries = field(default_factory=SampleSeries.empty)
     reports: list[TaggedReport] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)

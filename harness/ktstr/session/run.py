@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import msgpack
 
-from ktstr.errors import GuestLost
+from ktstr.errors import GuestLost, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
@@ -48,7 +48,8 @@ async def run_scenario(
 
     :param keep: called with the paused machine when ``options.keep_vm`` is set.
     :raise CannotRun: when nothing could be tried.
-    :raise OutputUnwritable: when the record cannot be written; the verdict was emitted before.
+
+    A record that cannot be written is no exception: see ``RunRecord.output_error``.
     """
     definition = define(path, options)
     record = RunRecord(new_run_id(), definition.scenario.name, exit_code=GuestLost.exit_code)
@@ -69,9 +70,12 @@ async def run_scenario(
             snapshot = await last_snapshot(live) if record.exit_code else None
             try:
                 conclude(record, live, options, snapshot)
-            finally:
-                if options.keep_vm and keep is not None:
-                    await keep(live)
+            except OutputUnwritable as error:
+                # The verdict is known and must reach the screen, but nobody may act on it.
+                record.output_error = str(error)
+                record.exit_code = error.exit_code
+            if options.keep_vm and keep is not None:
+                await keep(live)
     return record
 
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Field types of the scenario file: how a value is read, and how its schema describes it.
+
+``x-allowed`` in a schema is the sentence a mistake prints where bounds and enumerations do not
+say it by themselves.
+"""
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from ktstr.model.cpuset import CPUSET_ALLOWED, CpusetSpec, parse_cpus
+from ktstr.model.topology import Topology
+from ktstr.model.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration_ms, parse_size
+
+Schema = dict[str, Any]
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys are mistakes, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _text(pattern: str, allowed: str, longest: int) -> Any:
+    return Field(pattern=pattern, max_length=longest, json_schema_extra={"x-allowed": allowed})
+
+
+Name = Annotated[
+    str, _text("^[a-z0-9_-]+$", "lower-case letters, digits, _ and - (at most 64)", 64)
+]
+
+CGROUP_ALLOWED: Final = "a cgroup name of letters, digits, _ and - (at most 64)"
+# No dot: it keeps the name apart from the control files in the same folder (cpu.max).
+CgroupName = Annotated[str, _text("^[A-Za-z0-9_-]+$", CGROUP_ALLOWED, 64)]
+
+Identifier = Annotated[str, _text("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a global variable", 128)]
+
+KERNEL_ALLOWED: Final = '"debian:7", "debian:VERSION", "path:FILE" or "host"'
+KernelSpec = Annotated[str, _text(r"^(host|debian:[^\s]+|path:.+)$", KERNEL_ALLOWED, 4096)]
+
+_DURATION_SCHEMA: Final[Schema] = {
+    "anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}],
+    "x-allowed": DURATION_ALLOWED,
+}
+DurationMs = Annotated[int, PlainValidator(parse_duration_ms), WithJsonSchema(_DURATION_SCHEMA)]
+
+
+def _positive_duration(value: object) -> int:
+    milliseconds = parse_duration_ms(value)
+    if milliseconds == 0:
+        raise ValueError("a duration above zero")
+    return milliseconds
+
+
+PositiveMs = Annotated[int, PlainValidator(_positive_duration), WithJsonSchema(_DURATION_SCHEMA)]
+
+SizeBytes = Annotated[
+    int,
+    PlainValidator(parse_size),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+ *[KMG]", "x-allowed": SIZE_ALLOWED}),
+]
+
+
+def _topology(value: object) -> Topology:
+    if isinstance(value, Topology):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('a topology such as "1n2l2c1t"')
+    return Topology.parse(value)
+
+
+TopologySpec = Annotated[
+    Topology,
+    PlainValidator(_topology),
+    WithJsonSchema({"type": "string", "x-allowed": 'a topology such as "1n2l2c1t"'}),
+]
+
+Cpuset = Annotated[
+    CpusetSpec,
+    PlainValidator(CpusetSpec.parse),
+    WithJsonSchema({"type": ["string", "object"], "x-allowed": CPUSET_ALLOWED}),
+]
+
+
+def _affinity(value: object) -> frozenset[int] | None:
+    if value is None or value == "inherit":
+        return None
+    try:
+        return parse_cpus(value)
+    except ValueError as error:
+        raise ValueError(f'"inherit" or {error}') from None
+
+
+Affinity = Annotated[
+    frozenset[int] | None,
+    PlainValidator(_affinity),
+    WithJsonSchema({"type": "string", "x-allowed": '"inherit" or a CPU list such as "0-1,3"'}),
+]
+"""CPUs a worker binds itself to; ``None`` leaves it to the cgroup."""
+
+
+MAX_ARGUMENT: Final = 4096
+Argument = Annotated[
+    str, _text(r"^[^\x00]*$", f"a text of at most {MAX_ARGUMENT} characters, no NUL", MAX_ARGUMENT)
+]
+"""A word of a command line in the guest."""
+
+_GLOBAL_ALLOWED: Final = "an integer of at most 64 bits, true, false or a text without NUL"
+
+
+def _global_value(value: object) -> int | bool | str:
+    if isinstance(value, str) and len(value) <= MAX_ARGUMENT and "\0" not in value:
+        return value
+    if isinstance(value, bool) or (isinstance(value, int) and -(1 << 63) <= value < 1 << 64):
+        return value
+    raise ValueError(_GLOBAL_ALLOWED)
+
+
+GlobalValue = Annotated[
+    int | bool | str,
+    PlainValidator(_global_value),
+    WithJsonSchema({"type": ["integer", "boolean", "string"], "x-allowed": _GLOBAL_ALLOWED}),
+]

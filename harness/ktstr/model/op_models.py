@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The ops a scenario may name: their keys, their effect on the cgroups, their form in the plan.
+
+A new op is one class here, in ``AnyOp``, and one row in ``ktstr.model.ops``.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ktstr.model.cgroups import CgroupTable
+from ktstr.model.fields import Affinity, CgroupName, Cpuset, DurationMs, SizeBytes, Table
+from ktstr.model.locate import KeyPath
+from ktstr.model.ops import OP_INDEX
+from ktstr.model.topology import Topology, format_cpulist
+from ktstr.model.workspec import PlanValue, Weight, Work
+
+Fault = Literal[
+    "kernel-panic", "guest-hang", "kill-worker", "kill-agent", "kill-scheduler", "garbage-on-port"
+]
+"""Faults that ``InjectFault`` provokes inside the guest."""
+
+
+DEFAULT_GARBAGE = 5 << 20
+MAX_GARBAGE = 64 << 20
+
+
+class _Op(Table):
+    op: str
+
+    def plan(self, topology: Topology) -> dict[str, PlanValue]:
+        """The guest's form: ``kind`` is the op's bit, the rest its own fields."""
+        return {"kind": OP_INDEX[self.op], "op": self.op, **self._fields(topology)}
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        """Change the table as the guest would change the cgroups."""
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return {name: value for name, value in self if name != "op"}
+
+
+class AddCgroup(_Op):
+    """Create an empty cgroup; in a step it goes when the step ends."""
+
+    op: Literal["AddCgroup"]
+    cgroup: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.add(self.cgroup, (*at, "cgroup"))
+
+
+class RemoveCgroup(_Op):
+    """Kill a cgroup's workers, which then do not report, and remove it."""
+
+    op: Literal["RemoveCgroup"]
+    cgroup: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.remove(self.cgroup, (*at, "cgroup"))
+
+
+class SetCpuset(_Op):
+    """Give a cgroup these CPUs."""
+
+    op: Literal["SetCpuset"]
+    cgroup: CgroupName
+    cpuset: Cpuset
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        cpus = table.resolve(self.cpuset, (*at, "cpuset"))
+        table.set_cpus(self.cgroup, (*at, "cgroup"), cpus)
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return {"cgroup": self.cgroup, "cpus": format_cpulist(self.cpuset.resolve(topology))}
+
+
+class ClearCpuset(_Op):
+    """Lift a cgroup's limit to certain CPUs."""
+
+    op: Literal["ClearCpuset"]
+    cgroup: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.set_cpus(self.cgroup, (*at, "cgroup"), None)
+
+
+class SwapCpusets(_Op):
+    """Exchange the cpusets of two cgroups."""
+
+    op: Literal["SwapCpusets"]
+    cgroup: CgroupName
+    other: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.swap_cpus(self.cgroup, (*at, "cgroup"), self.other, (*at, "other"))
+
+
+class Spawn(_Op):
+    """Start workers in a cgroup; they end with the step."""
+
+    op: Literal["Spawn"]
+    cgroup: CgroupName
+    work: Work
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        if table.find(self.cgroup, (*at, "cgroup")):
+            table.check_affinity(self.work.affinity, self.cgroup, (*at, "work", "affinity"))
+            table.spawn(self.cgroup)
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return {"cgroup": self.cgroup, "work": self.work.plan()}
+
+
+class StopCgroup(_Op):
+    """Kill a cgroup's workers, which then do not report, and keep the cgroup."""
+
+    op: Literal["StopCgroup"]
+    cgroup: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.stop(self.cgroup, (*at, "cgroup"))
+
+
+class SetAffinity(_Op):
+    """Bind a cgroup's workers to CPUs; "inherit" gives them all of the cgroup's again."""
+
+    op: Literal["SetAffinity"]
+    cgroup: CgroupName
+    affinity: Affinity
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        if table.find(self.cgroup, (*at, "cgroup")):
+            table.check_affinity(self.affinity, self.cgroup, (*at, "affinity"))
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        cpus = None if self.affinity is None else format_cpulist(self.affinity)
+        return {"cgroup": self.cgroup, "cpus": cpus}
+
+
+class MoveAllTasks(_Op):
+    """Move every task of a cgroup to another."""
+
+    op: Literal["MoveAllTasks"]
+    cgroup: CgroupName
+    to: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.move(self.cgroup, (*at, "cgroup"), self.to, (*at, "to"))
+
+
+class SetWeight(_Op):
+    """Set a cgroup's ``cpu.weight``."""
+
+    op: Literal["SetWeight"]
+    cgroup: CgroupName
+    weight: Weight
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.find(self.cgroup, (*at, "cgroup"))
+
+
+class Pause(_Op):
+    """Stop the workload clock until ``Resume``, and let ``duration`` go by."""
+
+    op: Literal["Pause"]
+    duration: DurationMs = 0
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return {"duration_ms": self.duration}
+
+
+class Resume(_Op):
+    """Let the workload clock run again."""
+
+    op: Literal["Resume"]
+
+
+class InjectFault(_Op):
+    """Break something on purpose, ``at`` so far into the hold: tests of ktstr itself.
+
+    ``cgroup`` narrows kill-worker down, ``size`` is how much garbage-on-port writes.
+    """
+
+    op: Literal["InjectFault"]
+    fault: Fault
+    at: DurationMs = 0
+    cgroup: CgroupName | None = None
+    size: SizeBytes = Field(
+        default_factory=lambda: DEFAULT_GARBAGE, json_schema_extra={"default": "5M"}
+    )
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return {"fault": self.fault, "at_ms": self.at, "cgroup": self.cgroup, "size": self.size}
+
+
+AnyOp = Annotated[
+    AddCgroup
+    | RemoveCgroup
+    | SetCpuset
+    | ClearCpuset
+    | SwapCpusets
+    | Spawn
+    | StopCgroup
+    | SetAffinity
+    | MoveAllTasks
+    | SetWeight
+    | Pause
+    | Resume
+    | InjectFault,
+    Field(discriminator="op"),
+]

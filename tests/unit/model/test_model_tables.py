@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The tables agree with each other, with the worker's own and with the verdict's."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from ktstr.model.definition import Checks
+from ktstr.model.op_models import AnyOp
+from ktstr.model.ops import OP_INDEX
+from ktstr.model.scenario import json_schema
+from ktstr.model.works import WORK_TYPES
+
+ROOT = Path(__file__).parents[3]
+FIELDS = {
+    "wake": "wake_latencies_ns",
+    "cost": "iteration_costs_ns",
+    "timer": "timer_latencies_ns",
+}
+
+
+@pytest.fixture(scope="session")
+def worker_table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    if shutil.which("gcc") is None or shutil.which("make") is None:
+        pytest.skip("the worker's table needs gcc and make")
+    out = tmp_path_factory.mktemp("worker")
+    make = ["make", "-s", "-f", "guest/worker/worker.mk", f"OUT={out}"]
+    subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=50)
+    listed = subprocess.run([out / "worker", "list"], check=True, capture_output=True, timeout=10)
+    table: dict[str, object] = json.loads(listed.stdout)
+    return table
+
+
+def test_the_worker_has_the_same_table(worker_table: dict[str, object]) -> None:
+    ours = [
+        {
+            "name": work.name,
+            "group_size": work.group,
+            "params": [
+                {"name": p.name, "default": p.default, "min": p.low, "max": p.high}
+                for p in work.params
+            ],
+            "fills": [FIELDS[reservoir] for reservoir in FIELDS if reservoir in work.fills],
+        }
+        for work in WORK_TYPES.values()
+    ]
+    assert worker_table["types"] == ours
+
+
+def test_every_op_a_scenario_may_name_has_a_bit_and_a_description() -> None:
+    union = get_args(AnyOp)[0]
+    classes = {cls.__name__: cls for cls in get_args(union)}
+    assert set(classes) <= set(OP_INDEX)
+    for name, cls in classes.items():
+        assert get_args(cls.model_fields["op"].annotation) == (name,)
+        assert cls.__doc__
+
+
+def test_the_verdict_evaluates_every_check() -> None:
+    if importlib.util.find_spec("ktstr.verdict") is None:
+        pytest.skip("ktstr.verdict is not there")
+    verdict = importlib.import_module("ktstr.verdict")
+    assert set(Checks.model_fields) - {"strict"} <= set(verdict.SUPPORTED_CHECKS)
+
+
+def test_the_schema_speaks_json_and_knows_every_table() -> None:
+    schema = json.loads(json.dumps(json_schema()))
+    assert set(schema["properties"]) == {
+        "name",
+        "description",
+        "kernel",
+        "vm",
+        "scheduler",
+        "run",
+        "backdrop",
+        "steps",
+        "checks",
+    }
+    assert sorted(schema["required"]) == ["scheduler", "steps"]
+
+
+def test_the_guests_half_loads_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import ktstr.model.ops; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    env = {"PYTHONPATH": str(ROOT / "harness")}
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code], env=env, check=True, capture_output=True, timeout=20
+    )
+    assert run.stdout.split() == [b"ktstr", b"ktstr.model", b"ktstr.model.ops"]
