@@ -109,10 +109,15 @@ class Cgroups:
         except OSError:
             return
 
-    def remove_all(self, keep: int = 0) -> None:
-        """Remove all groups but the first ``keep``, innermost first."""
-        for name in reversed(self._made[keep:]):
-            self.remove(name)
+    def remove_all(self, keep: frozenset[str] = frozenset()) -> None:
+        """Remove all groups but those in ``keep``, innermost first."""
+        for name in reversed(self._made.copy()):
+            if name not in keep:
+                self.remove(name)
+
+    def names(self) -> frozenset[str]:
+        """The groups that exist now."""
+        return frozenset(self._made)
 
     def count(self) -> int:
         """How many groups exist now."""

@@ -59,15 +59,16 @@ class Engine:
         :raise StepFailed: when a step could not be done; reports were collected.
         """
         steps = self._plan["steps"]
-        self._start = time.monotonic()
-        self.started = True
-        self._channel.send(MsgType.SCENARIO_START, {"steps": len(steps)})
         try:
             backdrop = self._plan.get("backdrop") or {}
-            self._set_up(backdrop.get("ops") or [], backdrop.get("cgroups") or [])
-            settle_ms = int(self._plan.get("settle_ms") or 0)
-            self._hold(settle_ms / 1000, [])
-            kept = self.cgroups.count()
+            self._set_up([], backdrop.get("cgroups") or [])
+            self._set_up(backdrop.get("ops") or [], [])
+            self._hold(int(self._plan.get("settle_ms") or 0) / 1000, [])
+            kept = self.cgroups.names()
+            # From here on the workload's clock runs; what settles before is not workload.
+            self.started = True
+            self._start = time.monotonic()
+            self._channel.send(MsgType.SCENARIO_START, {"steps": len(steps)})
             for step in steps:
                 self._run_step(step, kept)
             self.step = BASELINE
@@ -77,7 +78,7 @@ class Engine:
             self.workers.collect(list(self.workers.groups))
         self.cgroups.remove_all()
 
-    def _run_step(self, step: dict[str, Any], kept: int) -> None:
+    def _run_step(self, step: dict[str, Any], kept: frozenset[str]) -> None:
         self.step = int(step["index"])
         ops = step.get("ops") or []
         timed = [op for op in ops if op.get("at_ms") is not None]

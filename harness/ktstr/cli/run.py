@@ -66,3 +66,7 @@ def main(
         verbose=verbose,
     )
     sys.exit(int(run_to_end(scenario, options, as_json=as_json)))
+
+
+if __name__ == "__main__":
+    main()

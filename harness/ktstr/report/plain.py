@@ -36,7 +36,7 @@ class PlainProgress:
                     return None
                 self._last_progress = text
                 return f"  ... {text}"
-            case StepEnded() | StageStarted():
+            case StepEnded():
                 return None
             case _:
                 return describe(event)

@@ -52,7 +52,9 @@ def _parts(record: RunRecord) -> Iterator[RenderableType]:
         yield Text("  " + record.error)
     if result is not None:
         yield from _reasons(result)
-    if record.evidence is not None:
+    if record.output_error is not None:
+        yield Text(f"  error: {record.output_error}", style="bold red")
+    if record.evidence is not None and record.output_error is None:
         yield Text(f"  evidence: {record.evidence}")
     if record.sidecar is not None:
         yield Text(f"  record: {record.sidecar}")

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Work types. To add one: define its struct work_type in a work_*.c file, name
+ * that in worker.mk and give the type a row in the table of works.c.
+ */
+#ifndef WORKER_WORK_H
+#define WORKER_WORK_H
+
+#include "spec.h"
+#include "telemetry.h"
+
+#define SPIN_CHUNK 1024 /* work units of one plain spin iteration */
+
+struct work_param {
+	const char *name;
+	uint64_t fallback;
+	uint64_t min;
+	uint64_t max;
+};
+
+/* Workers of one group share these: made by the leader before the group is forked. */
+struct group {
+	uint32_t *words; /* GROUP_WORDS zeroed futex words in shared memory */
+	int fds[4];	 /* -1 where unused; every member gets its own copies */
+};
+
+#define GROUP_WORDS 16 /* one cache line */
+
+struct worker {
+	const struct spec *spec;
+	unsigned int index;    /* among the workers of the spec */
+	unsigned int position; /* within its group */
+	struct group *group;
+	const uint32_t *stop;
+	struct probe probe;
+	void *state; /* of the work type */
+};
+
+struct work_type {
+	const char *name;
+	unsigned int group_size;	      /* the number of workers is a multiple of it */
+	unsigned int fills;		      /* bit per enum reservoir_kind */
+	struct work_param params[MAX_PARAMS]; /* up to the first without a name */
+	/* In the leader: open what the group shares. False with errno on failure. */
+	bool (*open_group)(struct group *group);
+	/* In the worker, before the start. False with a sentence in @error on failure. */
+	bool (*prepare)(struct worker *w, char *error, size_t size);
+	/* One outer iteration; false when it was cut short and must not be counted. */
+	bool (*iterate)(struct worker *w);
+};
+
+#define FILLS(kind) (1U << RESERVOIR_##kind)
+
+/* Exact name; NULL when there is none. */
+const struct work_type *work_find(const char *name);
+/* The name that differs only in case, or NULL. */
+const char *work_suggest(const char *name);
+/* The @i-th work type, NULL past the end. */
+const struct work_type *work_at(size_t i);
+/* All types with parameters, bounds and group sizes as one JSON object on stdout. */
+int work_list_json(void);
+
+static inline bool stopped(const struct worker *w)
+{
+	return __atomic_load_n(w->stop, __ATOMIC_RELAXED) != 0;
+}
+
+static inline uint64_t param(const struct worker *w, unsigned int i)
+{
+	return w->spec->params[i];
+}
+
+/*
+ * @units turns of a busy loop, accounted in chunks so that every checkpoint is
+ * met; false when the stop flag cut it short.
+ */
+bool spin_units(struct worker *w, uint64_t units);
+/* Zeroed memory for the worker's life, also as w->state; NULL with a sentence in @error. */
+void *work_state(struct worker *w, size_t bytes, char *error, size_t size);
+/* Sleep until signalled or STOP_POLL_MS have passed, for a worker with nothing to do. */
+void idle_poll(void);
+
+#endif

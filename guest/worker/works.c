@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "work.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "relax.h"
+
+/* One row per work type, in the order in which they are listed. */
+#define WORK_TYPES(ROW)           \
+	ROW(work_spin_wait)       \
+	ROW(work_yield_heavy)     \
+	ROW(work_mixed)           \
+	ROW(work_bursty)          \
+	ROW(work_pipe_io)         \
+	ROW(work_futex_ping_pong) \
+	ROW(work_io_sync_write)   \
+	ROW(work_alu_hot)         \
+	ROW(work_timer_latency)
+
+#define DECLARE(type) extern const struct work_type type;
+#define ENTRY(type)   &type,
+
+WORK_TYPES(DECLARE)
+
+static const struct work_type *const table[] = {WORK_TYPES(ENTRY)};
+
+#define TABLE_SIZE (sizeof(table) / sizeof(table[0]))
+
+/* The names of the report fields the reservoirs end in. */
+static const char *const reservoir_fields[RESERVOIR_KINDS] = {
+	[RESERVOIR_WAKE] = "wake_latencies_ns",
+	[RESERVOIR_COST] = "iteration_costs_ns",
+	[RESERVOIR_TIMER] = "timer_latencies_ns",
+};
+
+const struct work_type *work_at(size_t i)
+{
+	return i < TABLE_SIZE ? table[i] : NULL;
+}
+
+const struct work_type *work_find(const char *name)
+{
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		if (!strcmp(table[i]->name, name))
+			return table[i];
+	return NULL;
+}
+
+const char *work_suggest(const char *name)
+{
+	for (size_t i = 0; i < TABLE_SIZE; i++)
+		if (!strcasecmp(table[i]->name, name))
+			return table[i]->name;
+	return NULL;
+}
+
+int work_list_json(void)
+{
+	printf("{\"types\": [");
+	for (size_t i = 0; i < TABLE_SIZE; i++) {
+		const struct work_type *t = table[i];
+		const char *sep = "";
+
+		printf("%s\n {\"name\": \"%s\", \"group_size\": %u, \"params\": [", i ? "," : "",
+		       t->name, t->group_size);
+		for (const struct work_param *p = t->params; p < t->params + MAX_PARAMS && p->name;
+		     p++) {
+			printf("%s{\"name\": \"%s\", \"default\": %llu, \"min\": %llu, \"max\": %llu}",
+			       sep, p->name, (unsigned long long)p->fallback,
+			       (unsigned long long)p->min, (unsigned long long)p->max);
+			sep = ", ";
+		}
+		printf("], \"fills\": [");
+		sep = "";
+		for (int kind = 0; kind < RESERVOIR_KINDS; kind++) {
+			if (!(t->fills & (1U << kind)))
+				continue;
+			printf("%s\"%s\"", sep, reservoir_fields[kind]);
+			sep = ", ";
+		}
+		printf("]}");
+	}
+	printf("\n]}\n");
+	return fflush(stdout) ? 1 : 0;
+}
+
+bool spin_units(struct worker *w, uint64_t units)
+{
+	while (units) {
+		uint64_t chunk = units < SPIN_CHUNK ? units : SPIN_CHUNK;
+
+		if (stopped(w))
+			return false;
+		relax(chunk);
+		probe_units(&w->probe, chunk);
+		units -= chunk;
+	}
+	return true;
+}
+
+void *work_state(struct worker *w, size_t bytes, char *error, size_t size)
+{
+	w->state = calloc(1, bytes);
+	if (!w->state)
+		snprintf(error, size, "%zu bytes of memory: %s", bytes, strerror(errno));
+	return w->state;
+}
+
+void idle_poll(void)
+{
+	poll(NULL, 0, STOP_POLL_MS);
+}
