@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 PORTS = "/sys/class/virtio-ports"
 CPUS = "/sys/devices/system/cpu"
@@ -99,7 +100,7 @@ def facts() -> dict[str, object]:
         "vmcoreinfo": [int(word, 16) for word in vmcoreinfo[:2]],
         "sched_ext": sched_ext_state(),
         "topology": topology(),
-        "uptime_s": float((read_text("/proc/uptime") or "0").split()[0]),
+        "agent_start_s": max(0.0, time.monotonic() - float(os.environ.get("KTSTR_STARTED", "inf"))),
     }
 
 

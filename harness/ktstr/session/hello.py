@@ -19,7 +19,8 @@ class Hello:
     """What the agent says when it is ready for a scenario.
 
     ``vmcoreinfo`` is (physical address, size); ``sched_ext`` the state file's word, or None
-    on a kernel without it; the topology sets hold CPU numbers.
+    on a kernel without it; the topology sets hold CPU numbers; ``agent_start_s`` is what the
+    agent needed from exec to here.
     """
 
     release: str
@@ -30,6 +31,7 @@ class Hello:
     llcs: frozenset[frozenset[int]]
     nodes: frozenset[frozenset[int]]
     cores: frozenset[frozenset[int]]
+    agent_start_s: float
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "Hello":
@@ -56,9 +58,16 @@ class Hello:
                 llcs=_sets(shape.get("llcs")),
                 nodes=_sets(shape.get("nodes")),
                 cores=_sets(shape.get("cores")),
+                agent_start_s=_seconds(fields.get("agent_start_s")),
             )
         except (WireError, ValueError) as error:
             raise ChannelLost(f"the guest's Hello cannot be read: {error}") from error
+
+
+def _seconds(value: object) -> float:
+    if type(value) is not float or not 0 <= value < 1e6:
+        raise WireError(f"a number of seconds is due, found {value!r:.60}")
+    return value
 
 
 def _ints(value: object, most: int) -> list[int]:

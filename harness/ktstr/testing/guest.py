@@ -74,6 +74,7 @@ class ScriptedGuest:
             "mailbox": list(MAILBOX_PAGES),
             "vmcoreinfo": [0x20000, 4096],
             "sched_ext": "disabled",
+            "agent_start_s": 0.5,
             "topology": {"cpus": 2, "llcs": [[0, 1]], "nodes": [[0, 1]], "cores": [[0], [1]]},
         }
         self.send(MsgType.HELLO, {**fields, **changes})

@@ -106,6 +106,7 @@ def hello(**changes: object) -> Hello:
         "mailbox": [4096],
         "vmcoreinfo": [1, 2],
         "sched_ext": None,
+        "agent_start_s": 0.5,
         "topology": {"cpus": 4, "llcs": [[0, 1], [2, 3]], "nodes": [[0, 1, 2, 3]], "cores": []},
     }
     return Hello.from_payload(pack_payload({**fields, **changes}))
@@ -121,6 +122,7 @@ def hello(**changes: object) -> Hello:
         {"topology": {"cpus": 10**9}},
         {"topology": {"cpus": 1, "llcs": 5, "nodes": [], "cores": []}},
         {"release": "r" * 1000},
+        {"agent_start_s": float("nan")},
     ],
 )
 def test_a_hello_that_lies_is_refused(changes: dict[str, object]) -> None:

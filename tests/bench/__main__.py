@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``make bench``: figures against their bars, as one table.
+
+Everything is measured on real VMs in this one run; ratios compare two things measured side by
+side, so they hold when the machine's speed does not.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from rich.table import Table
+from tests.bench import boot, command, freeze
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; ``bar`` is an upper limit in the same unit, or None."""
+
+    what: str
+    value: float
+    unit: str
+    bar: float | None
+    detail: str = ""
+
+
+def median_row(what: str, values: list[float], unit: str, bar: float | None) -> Row:
+    """The median of repeated measurements, with their range as detail."""
+    spread = f"{min(values):.3g} … {max(values):.3g}, n = {len(values)}"
+    return Row(what, statistics.median(values), unit, bar, spread)
+
+
+def boot_rows(runs: int) -> Iterator[Row]:
+    """Boot, agent start, scheduler attach."""
+    found = anyio.run(boot.measure, runs)
+    yield median_row("QEMU start to Hello, 2 vCPU", found.hello_s, "s", 4.0)
+    yield median_row("  of which the agent's own start", found.agent_s, "s", None)
+    yield median_row("Hello to scheduler enabled", found.attach_s, "s", 2.5)
+    ratio = statistics.median(found.bzimage_s) / statistics.median(found.hello_s)
+    yield Row("bzImage + SeaBIOS against vmlinux + qboot", ratio, "x", None, "start to Hello")
+
+
+def freeze_rows(count: int) -> Iterator[Row]:
+    """Snapshots of a busy guest."""
+    found = anyio.run(freeze.measure, count)
+    what = f"guest paused per snapshot ({found.maps} maps, 4 vCPU)"
+    yield median_row(f"{what}, median", found.paused_ms, "ms", 3.0)
+    ordered = sorted(found.paused_ms)
+    p99 = ordered[max(0, -(-len(ordered) * 99 // 100) - 1)]
+    yield Row(f"{what}, p99", p99, "ms", 10.0)
+    yield median_row("  of which copying", found.copy_ms, "ms", None)
+    yield median_row("  decode, outside the freeze", found.decode_ms, "ms", None)
+    yield Row("attach to guest memory, kernel known", found.attach_s, "s", None)
+
+
+def command_rows(runs: int) -> Iterator[Row]:
+    """Whole processes."""
+    found = command.measure(runs)
+    yield median_row("run wall time minus scenario time", found.overhead_s, "s", 9.0)
+    yield median_row("ktstr-run --help", found.help_s, "s", 0.25)
+    yield Row("host memory of the harness process", found.memory_mb, "MB", 250.0, "peak RSS")
+    yield median_row("image rebuild when nothing changed", found.image_s, "s", 0.1)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    quick = parser.parse_args().quick
+    console = Console(width=120)
+    parts: list[Callable[[], Iterator[Row]]] = [
+        lambda: command_rows(2 if quick else 3),
+        lambda: boot_rows(2 if quick else 5),
+        lambda: freeze_rows(60 if quick else 300),
+    ]
+    table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)
+    for part in parts:
+        for row in part():
+            bar = "" if row.bar is None else f"≤ {row.bar:g} {row.unit}"
+            mark = "" if row.bar is None else "ok" if row.value <= row.bar else "OVER"
+            table.add_row(row.what, f"{row.value:.3g} {row.unit}", bar, mark, row.detail)
+    machine = subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout.strip()
+    console.print(f"{machine} host cores; medians unless said otherwise")
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
