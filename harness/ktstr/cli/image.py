@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktstr image``: build the guest image ahead of time."""
+
+import anyio
+import click
+
+
+@click.command()
+def image() -> None:
+    """Build the guest image, unless it is up to date, and print its path."""
+    from ktstr.errors import KtstrError
+    from ktstr.kernels.sysroot import libbpf_sysroot
+    from ktstr.vm.image import ImageStore
+
+    try:
+        made = ImageStore().base(lambda: anyio.run(libbpf_sysroot))
+    except KtstrError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{made.path} ({'built' if made.fresh else 'unchanged'})")
