@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Copied bytes to a snapshot, after the freeze; guest memory is not touched."""
+
+from ktstr.errors import KtstrError
+from ktstr.introspect.kernel import Kernel
+from ktstr.introspect.layout import base_snapshot
+from ktstr.introspect.plan import SnapshotPlan
+from ktstr.introspect.readers import MapReader
+from ktstr.introspect.regions import Captured
+from ktstr.series.maps import MapSnapshot
+from ktstr.series.snapshot import Snapshot
+
+
+def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
+    """Make the snapshot of one freeze. Does not raise for anything the guest's bytes hold.
+
+    ``stale`` of the snapshot is set when the guest had moved on since the plan was made: the
+    maps in it are then those of the plan, and the plan is to be rebuilt.
+    """
+    unavailable = dict(plan.unavailable)
+    cpus = plan.runqueues.decode(captured, unavailable)
+    return Snapshot(
+        release=kernel.release,
+        maps=tuple(_decode_map(reader, captured) for reader in plan.readers),
+        cpus=cpus,
+        sched_ext=plan.sched_ext.decode(captured),
+        unavailable=unavailable,
+        stale=plan.stale_reason or _change(plan, captured),
+        copy_ns=captured.copy_ns,
+    )
+
+
+def _decode_map(reader: MapReader, captured: Captured) -> MapSnapshot:
+    try:
+        return reader.decode(captured)
+    except KtstrError as error:
+        return base_snapshot(reader.info, error=error.message)
+
+
+def _change(plan: SnapshotPlan, captured: Captured) -> str | None:
+    for region, before, meaning in plan.watched:
+        if captured.content(region) != before:
+            return meaning
+    return None

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Addresses of kernel globals, from the kernel's own kallsyms tables.
+
+Decoding kallsyms takes drgn about half a second for a distribution kernel. The few addresses the
+readers use are therefore kept, as they were linked, in a small file per kernel build; a file is
+used only when the BTF found through it has the digest the file was written with.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import drgn
+from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
+
+from ktstr.errors import KernelUnfit
+from ktstr.introspect.vmcoreinfo import KERNEL_MAP
+
+_FORMAT = 1
+_MAX_FILE = 64 * 1024
+
+
+class Symbols:
+    """Looks symbols up by name: first the ``known`` ones, then the whole of kallsyms.
+
+    :param known: addresses already resolved; ``None`` for names the kernel does not have.
+    """
+
+    def __init__(self, prog: drgn.Program, known: dict[str, int | None] | None = None) -> None:
+        self._prog = prog
+        self._known: dict[str, int | None] = dict(known or {})
+        self._find: Callable[..., Iterable[drgn.Symbol]] | None = None
+        prog.register_symbol_finder("kallsyms", self._finder, enable_index=0)
+
+    def _index(self) -> Callable[..., Iterable[drgn.Symbol]]:
+        if self._find is None:
+            try:
+                self._find = load_vmlinux_kallsyms(self._prog)
+            except Exception as error:  # drgn lets through whatever the guest's tables provoke
+                raise KernelUnfit(
+                    f"kallsyms cannot be read: {error}",
+                    hint="the kernel needs CONFIG_KALLSYMS_ALL and version 6.0 or later",
+                ) from None
+        return self._find
+
+    def _finder(
+        self, prog: drgn.Program, name: str | None, address: int | None, one: bool
+    ) -> list[drgn.Symbol]:
+        return list(self._index()(prog, name, address, one))
+
+    def get(self, name: str) -> int | None:
+        """Address of ``name`` in the running kernel, ``None`` when it has no such symbol.
+
+        :raises KernelUnfit: when kallsyms is needed and cannot be read.
+        """
+        if name not in self._known:
+            found = list(self._index()(self._prog, name, None, True))
+            self._known[name] = found[0].address if found else None
+        return self._known[name]
+
+
+def _moves(address: int) -> bool:
+    # Per-CPU symbols of kernels before 6.15 are small offsets, which KASLR leaves alone.
+    return address >= KERNEL_MAP
+
+
+def load_symbols(path: Path, kaslr: int) -> tuple[dict[str, int | None], str] | None:
+    """Read a symbol file: addresses moved by ``kaslr``, and the digest of the kernel's BTF.
+
+    ``None`` when the file is missing or is not what :func:`store_symbols` writes.
+    """
+    try:
+        if path.stat().st_size > _MAX_FILE:
+            return None
+        content = json.loads(path.read_text("ascii"))
+        if content["format"] != _FORMAT:
+            return None
+        known: dict[str, int | None] = {}
+        for name, address in content["symbols"].items():
+            if address is not None and not (isinstance(address, int) and 0 <= address < 1 << 64):
+                return None
+            known[str(name)] = address + kaslr if address and _moves(address) else address
+        return known, str(content["btf"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def store_symbols(path: Path, kaslr: int, known: dict[str, int | None], digest: str) -> None:
+    """Write a symbol file atomically; a folder that cannot be written is not an error.
+
+    :param digest: digest of the kernel's BTF, the proof that the addresses belong to it.
+    """
+    linked = {n: a - kaslr if a is not None and _moves(a) else a for n, a in known.items()}
+    content = json.dumps({"format": _FORMAT, "btf": digest, "symbols": linked}, indent=1)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(content)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+            raise

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Copied bytes that know their type and are rendered when asked for."""
+
+from typing import Protocol
+
+from ktstr.series.values import Bytes, Json, RenderedValue, SnapshotError, Uint
+
+
+class ValueType(Protocol):
+    """Something that can turn bytes into a rendered value; no method may raise."""
+
+    def render(self, data: bytes) -> RenderedValue: ...
+
+    def select(self, part: str) -> "tuple[int, int, ValueType] | None":
+        """Byte offset, size and type of a member or element, ``None`` to render the whole."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the members, without rendering them."""
+        ...
+
+
+class LazyValue:
+    """Copied bytes with their type, rendered when first asked for and then kept."""
+
+    __slots__ = ("_rendered", "_type", "data")
+
+    def __init__(self, data: bytes, value_type: ValueType) -> None:
+        self.data = data
+        self._type = value_type
+        self._rendered: RenderedValue | None = None
+
+    @property
+    def value(self) -> RenderedValue:
+        """The rendered value."""
+        if self._rendered is None:
+            self._rendered = self._type.render(self.data)
+        return self._rendered
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the members, without rendering them."""
+        return self._type.names()
+
+    def get(self, path: str = "") -> RenderedValue:
+        """Value at a dotted path; only what the path leads to is rendered.
+
+        :raises SnapshotError: as :meth:`RenderedValue.get`.
+        """
+        data, value_type, rest = self.data, self._type, path
+        while rest and self._rendered is None:
+            part, _, below = rest.partition(".")
+            place = value_type.select(part)
+            if place is None or place[0] + place[1] > len(data):
+                break
+            data, value_type = data[place[0] : place[0] + place[1]], place[2]
+            rest = below
+        if rest == path:
+            return self.value.get(path)
+        try:
+            return value_type.render(data).get(rest)
+        except SnapshotError as error:
+            raise type(error)(f"at {path[: -len(rest) - 1]}: {error.message}") from None
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain form of the rendered value."""
+        return self.value.to_json()
+
+    def __repr__(self) -> str:
+        return f"LazyValue({len(self.data)} bytes)"
+
+
+class RawBytes:
+    """The type of values that have none: rendered as :class:`Bytes`."""
+
+    def render(self, data: bytes) -> RenderedValue:
+        return Bytes(data.hex(" "))
+
+    def select(self, part: str) -> None:
+        return None
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+
+class U32:
+    """The type of array indices: a 32-bit unsigned number."""
+
+    def render(self, data: bytes) -> RenderedValue:
+        return Uint(32, int.from_bytes(data, "little"))
+
+    def select(self, part: str) -> None:
+        return None
+
+    def names(self) -> tuple[str, ...]:
+        return ()

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""BPF maps of a frozen instant: copied contents behind lazy, navigable entries."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, overload
+
+from ktstr.series.lazy import U32, LazyValue, ValueType
+from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
+
+_GLOBALS = (".bss", ".data", ".rodata")
+
+
+class IndexOutOfRange(SnapshotError):
+    """A map has no entry of that index."""
+
+
+class NoMatch(SnapshotError):
+    """No entry satisfies the condition."""
+
+
+class PerCpuSlot(SnapshotError):
+    """A per-CPU entry has no value for that CPU."""
+
+
+class PerCpuNotNarrowed(SnapshotError):
+    """A per-CPU entry was read without saying which CPU."""
+
+
+class MapRenderIncomplete(SnapshotError):
+    """The map was found but its contents could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key and its value."""
+
+    key: LazyValue
+    value: LazyValue
+
+    def get(self, path: str = "") -> RenderedValue:
+        """Part of the value at a dotted path.
+
+        :raises SnapshotError: when there is no such part.
+        """
+        return self.value.get(path)
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain form."""
+        return {"key": self.key.to_json(), "value": self.value.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class PerCpuEntry:
+    """One key with a value per CPU; ``None`` where a CPU's value could not be read."""
+
+    key: LazyValue
+    per_cpu: Mapping[int, LazyValue | None]
+
+    def cpu(self, cpu: int) -> LazyValue:
+        """The value of one CPU.
+
+        :raises PerCpuSlot: when there is none.
+        """
+        found = self.per_cpu.get(cpu)
+        if found is None:
+            why = "could not be read" if cpu in self.per_cpu else "does not exist"
+            there = alternatives(str(c) for c, v in self.per_cpu.items() if v is not None)
+            raise PerCpuSlot(f"the value of CPU {cpu} {why}; CPUs here: {there}")
+        return found
+
+    def sum_u64(self, path: str = "") -> int:
+        """Sum over CPUs of an unsigned part.
+
+        :raises SnapshotError: when any CPU's part is missing or not a number.
+        """
+        return sum(self.cpu(cpu).get(path).as_u64() for cpu in self.per_cpu)
+
+    def get(self, path: str = "") -> RenderedValue:
+        """Always an error: say which CPU first, with :meth:`cpu`.
+
+        :raises PerCpuNotNarrowed: always.
+        """
+        raise PerCpuNotNarrowed(
+            f"{path or 'the value'} is per CPU: choose one with .cpu(n), "
+            f"CPUs here: {alternatives(map(str, self.per_cpu))}"
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain form; CPU numbers become text, as JSON wants."""
+        per_cpu: dict[str, Json] = {
+            str(c): v.to_json() if v is not None else None for c, v in self.per_cpu.items()
+        }
+        return {"key": self.key.to_json(), "per_cpu": per_cpu}
+
+
+class ArrayEntries(Sequence[Entry]):
+    """Entries of an array map over its copied bytes; each is made when asked for."""
+
+    __slots__ = ("_count", "_data", "_size", "_stride", "_type")
+
+    def __init__(
+        self, data: bytes, stride: int, size: int, count: int, value_type: ValueType
+    ) -> None:
+        self._data, self._stride, self._size = data, stride, size
+        self._count, self._type = count, value_type
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(self._count)))
+        index = index + self._count if index < 0 else index
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        raw = self._data[index * self._stride :][: self._size]
+        key = LazyValue(index.to_bytes(4, "little"), U32())
+        return Entry(key, LazyValue(raw, self._type))
+
+
+AnyEntry: TypeAlias = Entry | PerCpuEntry
+
+
+@dataclass(frozen=True, slots=True)
+class MapSnapshot:
+    """A BPF map at the frozen instant.
+
+    Exactly one of ``value`` (data section, struct_ops), ``entries``, ``percpu_entries`` (arrays),
+    ``percpu_hash_entries`` or ``error`` is filled. ``truncated`` says what was left out and why.
+    """
+
+    name: str
+    id: int
+    map_type: int
+    type_name: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    map_kva: int = 0
+    value: LazyValue | None = None
+    entries: Sequence[Entry] | None = None
+    percpu_entries: Sequence[PerCpuEntry] | None = None
+    percpu_hash_entries: Sequence[PerCpuEntry] | None = None
+    error: str | None = None
+    truncated: str | None = None
+
+    @property
+    def is_globals(self) -> bool:
+        """Whether it holds a scheduler's global variables."""
+        return self.value is not None and any(part in self.name for part in _GLOBALS)
+
+    def all(self) -> Sequence[AnyEntry]:
+        """Every entry.
+
+        :raises MapRenderIncomplete: when the contents could not be read or are one value.
+        """
+        for entries in (self.entries, self.percpu_entries, self.percpu_hash_entries):
+            if entries is not None:
+                return entries
+        why = self.error or "it holds one value, read it with .get(path)"
+        raise MapRenderIncomplete(f"map {self.name!r} has no entries: {why}")
+
+    def __iter__(self) -> Iterator[AnyEntry]:
+        return iter(self.all())
+
+    def __len__(self) -> int:
+        return len(self.all())
+
+    def get(self, path: str = "") -> RenderedValue:
+        """Part of the one value of a data section or struct_ops map.
+
+        :raises MapRenderIncomplete: when the map holds entries or could not be read.
+        :raises SnapshotError: when there is no such part.
+        """
+        if self.value is None:
+            why = self.error or "it holds entries, choose one with .at(i) or .find(…)"
+            raise MapRenderIncomplete(f"map {self.name!r} has no single value: {why}")
+        return self.value.get(path)
+
+    def at(self, index: int) -> AnyEntry:
+        """Entry by position; for arrays the position is the key.
+
+        :raises IndexOutOfRange: when there is none.
+        """
+        entries = self.all()
+        if not 0 <= index < len(entries):
+            note = f" ({self.truncated})" if self.truncated else ""
+            raise IndexOutOfRange(
+                f"map {self.name!r} has no entry {index}: it has {len(entries)}{note}"
+            )
+        return entries[index]
+
+    def find(self, condition: Callable[[AnyEntry], bool]) -> AnyEntry:
+        """First entry that satisfies a condition.
+
+        :raises NoMatch: when none does, listing the keys.
+        """
+        for entry in self.all():
+            if condition(entry):
+                return entry
+        raise NoMatch(f"map {self.name!r}: no entry matches; keys: {self._keys()}")
+
+    def filter(self, condition: Callable[[AnyEntry], bool]) -> list[AnyEntry]:
+        """Every entry that satisfies a condition."""
+        return [entry for entry in self.all() if condition(entry)]
+
+    def max_by(self, measure: Callable[[AnyEntry], float]) -> AnyEntry:
+        """Entry with the largest measure; the first of equals.
+
+        :raises NoMatch: when the map is empty.
+        """
+        entries = self.all()
+        if not entries:
+            raise NoMatch(f"map {self.name!r} has no entries")
+        return max(entries, key=measure)
+
+    def _keys(self) -> str:
+        return alternatives(_short(entry.key.value) for entry in self.all())
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain form with everything rendered; absent parts are left out."""
+        plain: dict[str, Json] = {
+            "name": self.name,
+            "id": self.id,
+            "map_kva": self.map_kva,
+            "map_type": self.map_type,
+            "type_name": self.type_name,
+            "key_size": self.key_size,
+            "value_size": self.value_size,
+            "max_entries": self.max_entries,
+        }
+        if self.value is not None:
+            plain["value"] = self.value.to_json()
+        for name in ("entries", "percpu_entries", "percpu_hash_entries"):
+            entries: Sequence[AnyEntry] | None = getattr(self, name)
+            if entries is not None:
+                plain[name] = [entry.to_json() for entry in entries]
+        for name in ("error", "truncated"):
+            if getattr(self, name) is not None:
+                plain[name] = getattr(self, name)
+        return plain
+
+
+def _short(value: RenderedValue) -> str:
+    number = getattr(value, "value", None)
+    return str(value) if number is None else str(number)
