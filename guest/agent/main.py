@@ -49,6 +49,7 @@ def _serve(loop: Loop, channel: Channel) -> str:
     if wall_ns:
         time.clock_settime(time.CLOCK_REALTIME, wall_ns / 1e9)
     plan = msgpack.unpackb(payload)
+    channel.log(f"plan {plan['name']!r} of {len(payload)} bytes, {len(plan['steps'])} steps")
     for name, value in plan.get("sysctls") or []:
         write_text("/proc/sys/" + name.replace(".", "/"), value)
     scheduler = Scheduler(plan["scheduler"], loop, channel)
@@ -67,6 +68,7 @@ def _serve(loop: Loop, channel: Channel) -> str:
     except Shutdown:
         reason = "shutdown"
     scheduler.stop()
+    channel.log(f"ends: {reason}")
     return reason
 
 

@@ -63,6 +63,7 @@ class Scheduler:
         null = os.open("/dev/null", os.O_RDONLY)
         fds = {0: null, 1: log_write, 2: log_write, 3: status_write}
         argv = self._argv()
+        self._channel.log("starting the scheduler: " + " ".join(argv))
         try:
             self._child = Child(argv, fds, realtime=self.kind == "bpf")
         except OSError as error:

@@ -139,6 +139,8 @@ class Engine:
     def _launch(self, groups: list[Group]) -> None:
         if groups:
             self.workers.wait_ready(groups)
+            for group in groups:
+                self._channel.log(f"{self._where()}: {group.label()}, pids {group.pids}")
             self.workers.start(groups)
 
     def _add_cgroup(self, cgroup: dict[str, Any]) -> list[Group]:

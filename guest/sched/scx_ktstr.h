@@ -38,7 +38,7 @@
 #define KTSTR_TIMEOUT_MS 20000
 #define HEARTBEAT_MS	 10
 
-/* Dispatch queues of our own; dsq_stats uses these as keys, and KTSTR_DSQ_LOCAL for all local ones. */
+/* Queues of our own, and keys of dsq_stats, where KTSTR_DSQ_LOCAL is all local ones. */
 enum ktstr_dsq {
 	KTSTR_DSQ_SHARED = 0,
 	KTSTR_DSQ_STARVE = 1,
