@@ -85,10 +85,13 @@ void apply_policy(const struct spec *spec, char *error, size_t size)
 		.policy = (uint32_t)spec->policy,
 		.nice = spec->has_nice ? spec->nice : getpriority(PRIO_PROCESS, 0),
 	};
+	bool change;
 
 	if (spec->policy == SCHED_FIFO || spec->policy == SCHED_RR)
 		attr.priority = (uint32_t)spec->rt_prio;
-	if (spec->policy != SCHED_OTHER && syscall(SYS_sched_setattr, 0, &attr, 0) < 0) {
+	/* A leader kept responsive by a real-time policy must not pass it on. */
+	change = spec->policy != SCHED_OTHER || sched_getscheduler(0) != SCHED_OTHER;
+	if (change && syscall(SYS_sched_setattr, 0, &attr, 0) < 0) {
 		snprintf(error, size, "sched_setattr to policy %s (priority %u, nice %d): %s",
 			 spec->policy_name, attr.priority, attr.nice, strerror(errno));
 		return;

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build the worker once and drive it as the guest agent does."""
+
+import mmap
+import os
+import select
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+DEADLINE_S = 40.0
+
+
+class Leader:
+    """One ``worker lead`` process with its three channels and counter page."""
+
+    SLOTS = 512
+
+    def __init__(
+        self, command: list[str], log: Path, *, cgroup_dir: Path | None, **keys: object
+    ) -> None:
+        self._log = log
+        self._buffer = b""
+        self.pids: list[int] = []
+        command_r, self._command = os.pipe()
+        self._messages, message_w = os.pipe()
+        page = os.memfd_create("live")
+        os.ftruncate(page, 8 * self.SLOTS)
+        self._page = mmap.mmap(page, 8 * self.SLOTS)
+        log_w = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        # The agent's end of a pipe may have any number, so 3 and 4 are given at spawn only.
+        high = {3: os.dup(page)}
+        if cgroup_dir is not None:
+            high[4] = os.open(cgroup_dir, os.O_RDONLY | os.O_DIRECTORY)
+        actions = [
+            (os.POSIX_SPAWN_DUP2, command_r, 100),
+            (os.POSIX_SPAWN_DUP2, message_w, 101),
+            (os.POSIX_SPAWN_DUP2, log_w, 102),
+            *((os.POSIX_SPAWN_DUP2, fd, 100 + n) for n, fd in high.items()),
+            *((os.POSIX_SPAWN_DUP2, 100 + n, n) for n in (0, 1, 2, *high)),
+            *((os.POSIX_SPAWN_CLOSE, 100 + n) for n in (0, 1, 2, *high)),
+        ]
+        words = [f"{key}={value}" for key, value in keys.items()]
+        self.pid = os.posix_spawnp(
+            command[0], [*command, "lead", *words], dict(os.environ), file_actions=actions
+        )
+        self.status: int | None = None
+        self.elapsed_ns = 0  # of run(), as seen from outside
+        for fd in (command_r, message_w, log_w, page, *high.values()):
+            os.close(fd)
+
+    def send(self, command: bytes) -> None:
+        os.write(self._command, command)
+
+    def hang_up(self) -> None:
+        """Close the command channel, as the death of the agent would."""
+        os.close(self._command)
+        self._command = -1
+
+    def _fill(self, size: int) -> bool:
+        deadline = time.monotonic() + DEADLINE_S
+        while len(self._buffer) < size:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._messages], [], [], left)[0]:
+                raise TimeoutError(f"no message from the leader within {DEADLINE_S} s")
+            piece = os.read(self._messages, 1 << 20)
+            if not piece:
+                return False
+            self._buffer += piece
+        return True
+
+    def message(self) -> tuple[str, bytes] | None:
+        """The next message as (kind, payload); None at end of file."""
+        if not self._fill(4):
+            assert self._buffer == b""
+            return None
+        (length,) = struct.unpack_from("<I", self._buffer)
+        assert 1 <= length < 16 << 20
+        assert self._fill(4 + length), "the leader ended within a message"
+        kind, payload = self._buffer[4:5], self._buffer[5 : 4 + length]
+        self._buffer = self._buffer[4 + length :]
+        return kind.decode("ascii"), payload
+
+    def ready(self) -> list[int]:
+        """Wait until the workers are at the gate; their pids."""
+        kind, payload = self.message() or ("", b"")
+        assert kind == "P", payload.decode()
+        self.pids = msgpack.unpackb(payload)
+        return self.pids
+
+    def collect(self) -> list[dict[str, Any]]:
+        """Stop the workers; the R messages, having checked that D and the exit follow."""
+        self.send(b"T")
+        reports = []
+        while (message := self.message()) is not None and message[0] == "R":
+            reports.append(msgpack.unpackb(message[1], strict_map_key=False))
+        assert message == ("D", b"")
+        assert self.message() is None
+        assert self.wait() == 0
+        return reports
+
+    def run(self, seconds: float) -> list[dict[str, Any]]:
+        """Start, let it work, collect."""
+        self.ready()
+        began = time.monotonic_ns()
+        self.send(b"S")
+        time.sleep(seconds)
+        reports = self.collect()
+        self.elapsed_ns = time.monotonic_ns() - began
+        return reports
+
+    def error(self) -> str:
+        """The text of the E message that must come next, followed by end of file."""
+        kind, payload = self.message() or ("", b"")
+        assert kind == "E", (kind, payload)
+        assert self.message() is None
+        return payload.decode("utf-8")
+
+    def live(self, slot: int) -> int:
+        return int(struct.unpack_from("<Q", self._page, 8 * slot)[0])
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait(self) -> int:
+        """Exit status of the leader, minus the signal number if it was killed."""
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
+
+    def close(self) -> None:
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+        if self._command >= 0:
+            os.close(self._command)
+        os.close(self._messages)
+        self._page.close()
+        wait_gone(self.pids)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is more than a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def wait_until(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"after {DEADLINE_S} s: {what}"
+        time.sleep(0.01)
+
+
+def wait_gone(pids: list[int]) -> None:
+    wait_until(f"workers left over among {pids}", lambda: not any(map(alive, pids)))
+
+
+@pytest.fixture(scope="session")
+def worker_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The binary, built by the line the image build uses."""
+    out = tmp_path_factory.mktemp("worker")
+    subprocess.run(
+        ["make", "-s", "-f", "guest/worker/worker.mk", f"OUT={out}"], cwd=ROOT, check=True
+    )
+    return out / "worker"
+
+
+@pytest.fixture
+def lead(worker_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Leader]]:
+    """``lead(type="SpinWait", workers=2, …)`` starts a leader that the test need not close.
+
+    ``command`` replaces the plain binary, ``cgroup_dir`` is opened as descriptor 4.
+    """
+    with ExitStack() as stack:
+
+        def start(
+            *, command: list[str] | None = None, cgroup_dir: Path | None = None, **keys: object
+        ) -> Leader:
+            log = tmp_path / f"log.{len(list(tmp_path.iterdir()))}"
+            leader = Leader(command or [str(worker_binary)], log, cgroup_dir=cgroup_dir, **keys)
+            stack.callback(leader.close)
+            return leader
+
+        yield start
+
+
+@pytest.fixture
+def until() -> Callable[[str, Callable[[], bool]], None]:
+    """``until(what, condition)`` polls with a deadline."""
+    return wait_until
+
+
+@pytest.fixture
+def gone() -> Callable[[list[int]], None]:
+    """``gone(pids)`` waits until none of the processes runs."""
+    return wait_gone
