@@ -29,6 +29,7 @@ SLOTS = 4096
 READY_S = 30.0
 # The leader's own collection deadline is 5 s; past this the leader itself is stuck.
 COLLECT_S = 12.0
+SEED_MASK = (1 << 63) - 1
 
 _ZEROES = (
     "work_units cpu_time_ns wall_time_ns off_cpu_ns migration_count max_gap_ms max_gap_cpu "
@@ -192,7 +193,7 @@ class Workers:
             "cgroup_fd": 4,
             "policy": spec.get("policy", "normal"),
             "nice": spec.get("nice", 0),
-            "seed": self._seed * 1000003 + self._serial,
+            "seed": (self._seed * 1000003 + self._serial) & SEED_MASK,
         }
         if spec.get("rt_prio"):
             words["rt_prio"] = spec["rt_prio"]

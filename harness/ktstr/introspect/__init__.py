@@ -4,6 +4,7 @@
 from ktstr.introspect.decode import decode
 from ktstr.introspect.freeze import copy
 from ktstr.introspect.kernel import Kernel, attach
+from ktstr.introspect.kernel_log import read_kernel_log
 from ktstr.introspect.maps import MapInfo, list_maps
 from ktstr.introspect.memory import PhysicalMemory, UnreadableMemory
 from ktstr.introspect.plan import SnapshotPlan, make_plan
@@ -22,4 +23,5 @@ __all__ = [
     "decode",
     "list_maps",
     "make_plan",
+    "read_kernel_log",
 ]

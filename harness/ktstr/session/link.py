@@ -4,8 +4,8 @@
 import socket
 import time
 from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import anyio
 
@@ -43,7 +43,8 @@ class Link:
 
     async def serve(self) -> None:
         """Read until the guest's end is gone; run as a task of the session."""
-        with self._archive.open("wb") as archive:
+        # Unbuffered: evidence is copied while this task still runs.
+        with self._archive.open("wb", buffering=0) as archive:
             while not self.closed:
                 with anyio.move_on_after(RESYNC_S) as patience:
                     await anyio.wait_readable(self._bulk)
@@ -54,7 +55,7 @@ class Link:
                 self._read(archive)
         self._wake()
 
-    def _read(self, archive: BinaryIO) -> None:
+    def _read(self, archive: RawIOBase) -> None:
         try:
             data = self._bulk.recv(READ_SIZE)
         except BlockingIOError:

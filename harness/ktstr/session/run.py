@@ -16,6 +16,7 @@ from ktstr.errors import GuestLost, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
+from ktstr.session.emulator import MAX_TRIES, slipped
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
 from ktstr.session.hello import check_topology
 from ktstr.session.judge import Expectations, judge
@@ -27,9 +28,10 @@ from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
 from ktstr.session.record import RunRecord
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
-from ktstr.session.snapshots import capture_periodically, last_snapshot
+from ktstr.session.snapshots import LastLook, capture_periodically, last_look
 from ktstr.session.wrap_up import conclude
 from ktstr.verdict import exit_code
+from ktstr.vm.console import tail
 from ktstr.vm.machine import Machine, launch
 from ktstr.vm.spec import VmSpec, spec_warnings
 
@@ -52,30 +54,55 @@ async def run_scenario(
     A record that cannot be written is no exception: see ``RunRecord.output_error``.
     """
     definition = define(path, options)
-    record = RunRecord(new_run_id(), definition.scenario.name, exit_code=GuestLost.exit_code)
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ktstr-") as scratch:
         run_dir = Path(scratch)
-        async with (
-            prepared(definition, options, run_dir, emit) as ready,
-            _booted(ready, options, run_dir, emit) as live,
-        ):
-            try:
-                await _talk(live, options, emit, record)
-            except GuestLost as error:
-                record.error = str(error)
-                record.exit_code = error.exit_code
-            record.host["wall_s"] = round(time.monotonic() - began, 3)
-            await _pause(live)
-            snapshot = await last_snapshot(live) if record.exit_code else None
-            try:
-                conclude(record, live, options, snapshot)
-            except OutputUnwritable as error:
-                # The verdict is known and must reach the screen, but nobody may act on it.
-                record.output_error = str(error)
-                record.exit_code = error.exit_code
-            if options.keep_vm and keep is not None:
-                await keep(live)
+        async with prepared(definition, options, run_dir, emit) as ready:
+            slips: list[str] = []
+            while True:
+                record = await _stay(ready, options, run_dir, emit, keep, slips)
+                if record is not None:
+                    return record
+                emit(Note(slips[-1], warning=True))
+
+
+async def _stay(
+    ready: Prepared,
+    options: RunOptions,
+    run_dir: Path,
+    emit: Emit,
+    keep: KeepVm | None,
+    slips: list[str],
+) -> RunRecord | None:
+    """One stay in a VM; None, with a sentence added to ``slips``, when it is to be repeated."""
+    name = ready.definition.scenario.name
+    record = RunRecord(new_run_id(), name, exit_code=GuestLost.exit_code)
+    began = time.monotonic()
+    async with _booted(ready, options, run_dir, emit) as live:
+        for slip in slips:
+            live.recorder.note(slip)
+        try:
+            await _talk(live, options, emit, record)
+        except GuestLost as error:
+            console = tail(live.machine.console_log)
+            if len(slips) + 1 < MAX_TRIES and slipped(ready.accel.name, console):
+                slips.append(
+                    f"QEMU ran an instruction that is not in guest memory ({error.message}); "
+                    "the run was started again"
+                )
+                return None
+            record.error = str(error)
+            record.exit_code = error.exit_code
+        record.host["wall_s"] = round(time.monotonic() - began, 3)
+        await _pause(live)
+        look = await last_look(live) if record.exit_code else LastLook()
+        try:
+            conclude(record, live, options, look)
+        except OutputUnwritable as error:
+            # The verdict is known and must reach the screen, but nobody may act on it.
+            record.output_error = str(error)
+            record.exit_code = error.exit_code
+        if options.keep_vm and keep is not None:
+            await keep(live)
     return record
 
 

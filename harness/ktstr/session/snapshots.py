@@ -2,6 +2,7 @@
 """Snapshots of one run: at the boundaries while it lives, and once more when it failed."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -13,13 +14,13 @@ from ktstr.capture.freezer import Freezer
 from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import StatsClient
 from ktstr.errors import GuestLost, KtstrError
-from ktstr.introspect import Kernel, attach, copy, decode, make_plan
+from ktstr.introspect import Kernel, attach, copy, decode, make_plan, read_kernel_log
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.series.snapshot import Snapshot
 from ktstr.session.events import Emit, Froze, Note
 from ktstr.session.live import Live
 
-LAST_SNAPSHOT_S = 10.0
+LAST_LOOK_S = 20.0
 
 
 def attach_to(live: Live) -> Kernel:
@@ -82,19 +83,34 @@ async def capture_periodically(live: Live, emit: Emit, started: anyio.Event) -> 
         emit(Note(periodic.abandoned, warning=True))
 
 
-async def last_snapshot(live: Live) -> Snapshot | None:
-    """What the paused or dead guest's memory still shows; None, with a note, if nothing."""
-    if live.recorder.hello is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class LastLook:
+    """What the memory of a paused or dead guest still shows; None for what could not be read."""
 
-    def read() -> Snapshot:
+    snapshot: Snapshot | None = None
+    kernel_log: str | None = None
+
+
+async def last_look(live: Live) -> LastLook:
+    """Read the guest's memory once more, after a run that did not pass; failures become notes."""
+    recorder = live.recorder
+    if recorder.hello is None:
+        recorder.note("the guest said no Hello, so its memory cannot be found")
+        return LastLook()
+
+    def read() -> LastLook:
         kernel = attach_to(live)
+        log: str | None = None
+        try:
+            log = read_kernel_log(kernel)
+        except KtstrError as error:
+            recorder.note(str(error))
         plan = make_plan(kernel)
-        return decode(plan, copy(plan, live.machine.ram), kernel)
+        return LastLook(decode(plan, copy(plan, live.machine.ram), kernel), log)
 
     try:
-        with anyio.fail_after(LAST_SNAPSHOT_S):
+        with anyio.fail_after(LAST_LOOK_S):
             return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
     except (KtstrError, TimeoutError, LookupError, ValueError) as error:
-        live.recorder.note(f"no last snapshot: {error}")
-        return None
+        recorder.note(f"no last snapshot: {error}")
+        return LastLook()

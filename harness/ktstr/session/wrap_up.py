@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.series.sample import SampleSeries
-from ktstr.series.snapshot import Snapshot
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord, write_sidecar
+from ktstr.session.snapshots import LastLook
 from ktstr.vm.console import tail, tail_lines
 
 TAIL_LINES = 12
 CONSOLE_CAP = 4 * 1024 * 1024
 
 
-def conclude(record: RunRecord, live: Live, options: RunOptions, snapshot: Snapshot | None) -> None:
+def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook) -> None:
     """Complete the record and write it; the evidence first, for anything but a pass.
 
     :raise OutputUnwritable: when the output folder refuses.
@@ -34,7 +34,7 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, snapshot: Snaps
     record.scheduler_tail = tuple(recorder.scheduler_log.text().splitlines()[-40:])
     if record.exit_code:
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
-        record.evidence = write_evidence(folder, *_evidence(live, snapshot))
+        record.evidence = write_evidence(folder, *_evidence(live, look))
     record.sidecar = write_sidecar(options.out_dir, record)
 
 
@@ -87,11 +87,12 @@ def _exit(found: Any) -> dict[str, Any] | None:
     return {name: getattr(found, name) for name in found.__slots__ if name != "dump"}
 
 
-def _evidence(live: Live, snapshot: Snapshot | None) -> tuple[dict[str, str], dict[str, Path]]:
+def _evidence(live: Live, look: LastLook) -> tuple[dict[str, str], dict[str, Path]]:
     recorder, machine = live.recorder, live.machine
     ended = recorder.scheduler_exit
     texts = {
-        "kernel.log": tail(machine.console_log, CONSOLE_CAP),
+        "kernel.log": look.kernel_log or tail(machine.console_log, CONSOLE_CAP),
+        "console.log": tail(machine.console_log, CONSOLE_CAP),
         "scheduler.log": recorder.scheduler_log.text(),
         "agent.log": recorder.agent_log.text(),
         "qemu.command": machine.command + "\n",
@@ -100,7 +101,7 @@ def _evidence(live: Live, snapshot: Snapshot | None) -> tuple[dict[str, str], di
     if ended is not None:
         texts["scheduler-exit.json"] = as_json(_exit(ended))
         texts["sched_ext-dump.txt"] = ended.dump
-    if snapshot is not None:
-        texts["last-snapshot.json"] = as_json(snapshot.to_json())
+    if look.snapshot is not None:
+        texts["last-snapshot.json"] = as_json(look.snapshot.to_json())
     run_dir = machine.console_log.parent
     return texts, {"frames.bin": run_dir / "frames.bin", "qemu.log": machine.qemu_log}

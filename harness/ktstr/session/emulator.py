@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Telling a slip of the emulator from a fault of the guest."""
+
+MAX_TRIES = 3
+"""How often a run is started, at most, when the emulator slips."""
+
+STALE_BREAKPOINT = "Oops: int3"
+
+
+def slipped(accelerator: str, console: str) -> bool:
+    """Whether the guest died of an instruction that was never in its memory.
+
+    The kernel patches its own code (static keys, as when a sched_ext scheduler is enabled) by
+    putting a breakpoint on the first byte for a moment. Under TCG with one thread per vCPU,
+    QEMU before 8.1 can translate the page while it is written and keep the breakpoint in its
+    translation; the kernel then traps where no breakpoint is. No scheduler can cause this trap:
+    BPF programs cannot contain it.
+    """
+    return accelerator == "tcg" and STALE_BREAKPOINT in console

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One running virtual machine: started, watched, stopped, and always cleaned up."""
+
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import anyio
+
+from ktstr.errors import GuestHung, HostUnfit, KernelUnfit, KtstrError, QemuDied
+from ktstr.vm.argv import Wiring, build_options, escape, flatten, shell_command, standalone_wiring
+from ktstr.vm.console import panic_message, tail, tail_lines
+from ktstr.vm.events import MachineEnd, MachineEvent, end_from_event, end_from_exit
+from ktstr.vm.process import Child, spawn
+from ktstr.vm.qemu import Qemu, find_qemu
+from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
+from ktstr.vm.ram import MIB, GuestRam
+from ktstr.vm.spec import VmSpec, check_host
+
+CONSOLE_LOG = "console.log"
+"""The guest's serial console, in the run folder."""
+
+QEMU_LOG = "qemu.log"
+"""QEMU's own output and errors, in the run folder."""
+
+QUIT_DEADLINE_S = 3.0
+"""How long QEMU may take to follow ``quit``."""
+
+_EXIT_GRACE_S = 1.0
+_UNIX_PATH_MAX = 107
+
+
+class Machine:
+    """A machine that :func:`launch` started; valid inside its ``async with`` block.
+
+    :ivar spec: what was asked for.
+    :ivar argv: QEMU's argument vector as it was executed (its channels are inherited descriptors).
+    :ivar command: a shell command that starts the same machine by hand.
+    :ivar ram: the guest's memory; readable for as long as the block lasts, also after the end.
+    :ivar bulk: host end of the guest-to-host port, non-blocking.
+    :ivar ctl: host end of the host-to-guest port, non-blocking.
+    :ivar console_log: file that receives the serial console.
+    :ivar qemu_log: file that receives QEMU's own messages.
+    :ivar sockets: with ``attach``: paths by name (``qmp``, ``console``, ``gdb``).
+    :ivar ended: set once the machine will not run any further by itself.
+    """
+
+    def __init__(
+        self,
+        spec: VmSpec,
+        argv: tuple[str, ...],
+        command: str,
+        ram: GuestRam,
+        bulk: socket.socket,
+        ctl: socket.socket,
+        run_dir: Path,
+        sockets: Mapping[str, Path],
+    ) -> None:
+        self.spec = spec
+        self.argv = argv
+        self.command = command
+        self.ram = ram
+        self.bulk = bulk
+        self.ctl = ctl
+        self.console_log = run_dir / CONSOLE_LOG
+        self.qemu_log = run_dir / QEMU_LOG
+        self.sockets: Mapping[str, Path] = MappingProxyType(dict(sockets))
+        self.ended = anyio.Event()
+        self._end: MachineEnd | None = None
+        self._listeners: list[Callable[[MachineEvent], None]] = []
+        self._child: Child | None = None
+        self._monitor: Monitor | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of QEMU."""
+        return self._running_child().pid
+
+    @property
+    def end(self) -> MachineEnd | None:
+        """How the machine ended, ``None`` while it has not."""
+        return self._end
+
+    def on_event(self, receive: Callable[[MachineEvent], None]) -> None:
+        """Have every further QMP event handed to ``receive``, in the event loop."""
+        self._listeners.append(receive)
+
+    async def stop(self) -> None:
+        """Freeze all vCPUs; the guest stands still when this returns.
+
+        :raises QemuDied: QEMU is gone.
+        :raises GuestHung: no answer in time.
+        """
+        await self.qmp("stop")
+
+    async def cont(self) -> None:
+        """Let the vCPUs run on.
+
+        :raises QemuDied: QEMU is gone.
+        :raises GuestHung: no answer in time.
+        :raises GuestLost: the guest has ended and cannot go on.
+        """
+        await self.qmp("cont")
+
+    async def query_status(self) -> str:
+        """QEMU's run state: ``running``, ``paused``, ``shutdown``, ``guest-panicked`` …
+
+        :raises QemuDied: QEMU is gone.
+        """
+        reply = await self.qmp("query-status")
+        return str(reply.get("status")) if isinstance(reply, Mapping) else "unknown"
+
+    async def qmp(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout_s: float = COMMAND_DEADLINE_S,
+    ) -> object:
+        """Run any QMP command.
+
+        :raises QemuDied: QEMU is gone; the error tells how it ended.
+        :raises GuestHung: no answer in time.
+        :raises GuestLost: QEMU refused the command.
+        """
+        assert self._monitor is not None, "launch() connects the monitor before it yields"
+        try:
+            return await self._monitor.execute(command, arguments, timeout_s)
+        except QemuDied as error:
+            # The socket closes a moment before the process is reaped.
+            await self._running_child().wait(_EXIT_GRACE_S)
+            if self._end is not None and self._end.kind == "qemu-exit":
+                raise self._end.as_error() from error
+            raise
+
+    async def wait_end(self, timeout_s: float) -> MachineEnd:
+        """Wait until the machine ends.
+
+        :raises GuestHung: it has not ended in time.
+        """
+        with anyio.move_on_after(timeout_s):
+            await self.ended.wait()
+        if self._end is None:
+            raise GuestHung(f"the guest still runs after {timeout_s:g} s, its end was expected")
+        return self._end
+
+    async def quit(self) -> None:
+        """End QEMU: politely, then with SIGTERM, then with SIGKILL; each step has a deadline."""
+        child = self._child
+        if child is None or child.status is not None:
+            return
+        if self._monitor is not None:
+            with suppress(KtstrError):
+                await self._monitor.execute("quit", timeout_s=QUIT_DEADLINE_S)
+                await child.wait(QUIT_DEADLINE_S)
+        await child.kill()
+
+    # -- used by launch() only ---------------------------------------------------------------
+
+    def _running_child(self) -> Child:
+        assert self._child is not None, "launch() starts QEMU before it yields"
+        return self._child
+
+    def _receive(self, event: MachineEvent) -> None:
+        end = end_from_event(event)
+        if end is not None:
+            if end.kind in ("guest-reset", "guest-panic"):
+                end = self._with_panic_message(end)
+            self._finish(end)
+        for listener in self._listeners:
+            listener(event)
+
+    def _with_panic_message(self, end: MachineEnd) -> MachineEnd:
+        """Tell a panic from a reset when the guest has no pvpanic driver: the log knows."""
+        message = panic_message(tail(self.console_log))
+        if message is None:
+            return end
+        return replace(end, kind="guest-panic", detail=f"the guest kernel panicked: {message}")
+
+    def _exited(self, status: int) -> None:
+        name = signal.Signals(-status).name if status < 0 else None
+        self._finish(end_from_exit(status, tail_lines(self.qemu_log), name))
+
+    def _finish(self, end: MachineEnd) -> None:
+        """Record the end; the first cause stands, what follows is its consequence."""
+        if self._end is None:
+            self._end = end
+            self.ended.set()
+
+
+@asynccontextmanager
+async def launch(
+    spec: VmSpec, run_dir: Path, *, attach: bool = False, qemu: Qemu | None = None
+) -> AsyncIterator[Machine]:
+    """Start a machine; QEMU, its sockets and its memory are gone when the block is left.
+
+    The vCPUs do not run before QMP is connected, so that no event is missed.
+
+    :param run_dir: existing folder for the console log and QEMU's messages.
+    :param attach: also offer Unix sockets for people: a QMP monitor, the console, a gdb stub.
+    :raises HostUnfit: QEMU is missing, memory is short, or QEMU refused its command line.
+    :raises KernelUnfit: kernel or initramfs is not a readable file.
+    :raises QemuDied: QEMU was killed, or did not come up in time.
+    """
+    qemu = qemu or find_qemu()
+    for file, what in ((spec.kernel, "kernel"), (spec.initrd, "initramfs")):
+        if not file.is_file():
+            raise KernelUnfit(f"the {what} {file} is not a file", hint="check the path")
+    check_host(spec)
+
+    async with AsyncExitStack() as stack:
+        ram = stack.enter_context(GuestRam([mib * MIB for mib in spec.memory_of_nodes()]))
+        bulk, bulk_theirs = _socket_pair(stack)
+        ctl, ctl_theirs = _socket_pair(stack)
+        qmp, qmp_theirs = _socket_pair(stack)
+        sockets = _attach_sockets(stack, run_dir, gdb=spec.debug) if attach else {}
+        console = f"file,path={escape(run_dir / CONSOLE_LOG)}"
+        if "console" in sockets:
+            console = f"{_server(sockets['console'])},logfile={escape(run_dir / CONSOLE_LOG)}"
+        wiring = Wiring(
+            ram=tuple(
+                f"memory-backend-file,mem-path=/proc/self/fd/{fd},share=on" for fd in ram.fds
+            ),
+            bulk=f"socket,fd={bulk_theirs.fileno()}",
+            ctl=f"socket,fd={ctl_theirs.fileno()}",
+            console=console,
+            monitors=(
+                f"socket,fd={qmp_theirs.fileno()}",
+                *([_server(sockets["qmp"])] if "qmp" in sockets else []),
+            ),
+            gdb=f"unix:{sockets['gdb']},server=on,wait=off" if "gdb" in sockets else None,
+        )
+        argv = (str(qemu.program), *flatten(build_options(spec, wiring, qemu.qboot)), "-S")
+        shown = build_options(spec, standalone_wiring(spec, run_dir), qemu.qboot)
+        command = shell_command(str(qemu.program), shown)
+        (run_dir / CONSOLE_LOG).write_bytes(b"")
+
+        machine = Machine(spec, argv, command, ram, bulk, ctl, run_dir, sockets)
+        theirs = (bulk_theirs, ctl_theirs, qmp_theirs)
+        child = spawn(
+            argv,
+            fds=[*ram.fds, *(end.fileno() for end in theirs)],
+            output=machine.qemu_log,
+            on_exit=machine._exited,
+        )
+        stack.callback(child.close)
+        machine._child = child
+        for end in theirs:
+            end.close()
+        monitor = Monitor(qmp, machine._receive)
+        machine._monitor = monitor
+        stack.push_async_callback(_tear_down, machine, monitor)
+        await _start(machine, monitor)
+        yield machine
+
+
+async def _start(machine: Machine, monitor: Monitor) -> None:
+    """Connect to QEMU and let the vCPUs run.
+
+    :raises HostUnfit: QEMU refused to start.
+    :raises QemuDied: it was killed or hangs.
+    """
+    try:
+        await monitor.connect()
+    except QemuDied as error:
+        await machine._running_child().wait(_EXIT_GRACE_S)
+        end = machine.end
+        if end is None:
+            raise
+        if end.status is not None and end.status > 0:
+            said = "".join(f"\n  qemu: {line}" for line in end.stderr)
+            raise HostUnfit(f"QEMU refused to start this machine{said}") from error
+        raise end.as_error() from error
+    await machine.cont()
+
+
+async def _tear_down(machine: Machine, monitor: Monitor) -> None:
+    with anyio.CancelScope(shield=True):
+        await machine.quit()
+        await monitor.close()
+
+
+def _socket_pair(stack: AsyncExitStack) -> tuple[socket.socket, socket.socket]:
+    """Our non-blocking end and QEMU's; closing twice does no harm."""
+    ours, theirs = socket.socketpair()
+    stack.callback(ours.close)
+    stack.callback(theirs.close)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def _attach_sockets(stack: AsyncExitStack, run_dir: Path, *, gdb: bool) -> dict[str, Path]:
+    """Paths for people's sockets, in the run folder when they fit into a socket address."""
+    names = ("qmp", "console", *(("gdb",) if gdb else ()))
+    folder = run_dir.absolute()
+    if len(str(folder / "console.sock").encode()) > _UNIX_PATH_MAX:
+        folder = Path(tempfile.mkdtemp(prefix="ktstr-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    paths = {name: folder / f"{name}.sock" for name in names}
+    for path in paths.values():
+        stack.callback(path.unlink, missing_ok=True)
+    return paths
+
+
+def _server(path: Path) -> str:
+    return f"socket,path={escape(path)},server=on,wait=off"
