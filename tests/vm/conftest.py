@@ -57,6 +57,7 @@ class Ktstr:
     folder: Path
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     env: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(
         self, scenario: str | Path, *args: str, prefix: tuple[str, ...] = ()
@@ -66,7 +67,7 @@ class Ktstr:
         out = self.folder / "out"
         program = [sys.executable, "-m", "ktstr.cli.run"]
         command = [*prefix, *program, str(path), "--out", str(out), *args]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             env={**os.environ, MARK: self.mark, "TMPDIR": str(self.folder), **self.env},
             stdin=subprocess.DEVNULL,
@@ -75,6 +76,8 @@ class Ktstr:
             text=True,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, scenario: str | Path, *args: str, prefix: tuple[str, ...] = ()) -> Finished:
         """Run to the end."""
@@ -141,6 +144,13 @@ def ktstr(tmp_path: Path) -> Iterator[Ktstr]:
     runner = Ktstr(tmp_path)
     shm = set(os.listdir("/dev/shm"))
     yield runner
+    for process in runner.started:
+        if process.poll() is None:
+            # Its test failed half-way; that it leaves things behind is not news then.
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        elif process.stdout is not None:
+            process.stdout.close()
     try:
         runner.check_nothing_is_left()
         assert set(os.listdir("/dev/shm")) - shm == set()

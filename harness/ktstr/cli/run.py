@@ -53,8 +53,11 @@ def main(
     Exit status: 0 pass or skip, 1 fail, 2 inconclusive, 3 guest lost, 4 cannot run,
     130 interrupted.
     """
-    from ktstr.cli.runner import run_to_end
-    from ktstr.session.options import RunOptions
+    try:
+        from ktstr.cli.runner import run_to_end
+        from ktstr.session.options import RunOptions
+    except KeyboardInterrupt:
+        sys.exit(130)
 
     options = RunOptions(
         kernel=kernel,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskStatus
 from rich.console import Console
 
 from ktstr.cli.keep import announce
@@ -47,7 +48,7 @@ class Runner:
         """Run to the end, also when that is an error or a signal."""
         try:
             async with task_scope() as group:
-                group.start_soon(self._watch_signals, group.cancel_scope)
+                await group.start(self._watch_signals, group.cancel_scope)
                 group.start_soon(self._tick)
                 self._record = await run_scenario(
                     self._scenario, self._options, self._progress, self._keep
@@ -70,8 +71,11 @@ class Runner:
             print_record(self._console, record)
         return record.exit_code
 
-    async def _watch_signals(self, scope: anyio.CancelScope) -> None:
+    async def _watch_signals(
+        self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]
+    ) -> None:
         with anyio.open_signal_receiver(*SIGNALS) as received:
+            task_status.started()
             async for _ in received:
                 if self._kept_enough is not None:
                     self._kept_enough.set()

@@ -109,7 +109,8 @@ def phase_table(result: AssertResult) -> Table:
 
 def _bucket_rows(bucket: PhaseBucket) -> Iterator[list[str]]:
     label = bucket.label
-    seconds = (bucket.end_ms - bucket.start_ms) / 1000 if bucket.window_measured else 0.0
+    # From StepStart to StepEnd; the bucket's own window spans its snapshots only.
+    seconds = bucket.get("total_phase_duration_sec") or 0.0
     for name, carrier in sorted(bucket.per_cgroup.items()):
         yield [label, *_carrier_cells(name, carrier, seconds)]
         label = ""
