@@ -56,6 +56,7 @@ def freeze_rows(count: int) -> Iterator[Row]:
     ordered = sorted(found.paused_ms)
     p99 = ordered[max(0, -(-len(ordered) * 99 // 100) - 1)]
     yield Row(f"{what}, p99", p99, "ms", 10.0)
+    yield median_row("  stop requested to cont acknowledged", found.request_ms, "ms", None)
     yield median_row("  of which copying", found.copy_ms, "ms", None)
     yield median_row("  decode, outside the freeze", found.decode_ms, "ms", None)
     yield Row("attach to guest memory, kernel known", found.attach_s, "s", None)
@@ -66,7 +67,7 @@ def command_rows(runs: int) -> Iterator[Row]:
     found = command.measure(runs)
     yield median_row("run wall time minus scenario time", found.overhead_s, "s", 9.0)
     yield median_row("ktstr-run --help", found.help_s, "s", 0.25)
-    yield Row("host memory of the harness process", found.memory_mb, "MB", 250.0, "peak RSS")
+    yield Row("host memory of the harness process", found.memory_mb, "MiB", 250.0, "peak resident")
     yield median_row("image rebuild when nothing changed", found.image_s, "s", 0.1)
 
 

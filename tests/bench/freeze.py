@@ -23,6 +23,7 @@ class Figures:
     """What each snapshot cost; ``maps`` is how many BPF maps it held."""
 
     paused_ms: list[float] = field(default_factory=list)
+    request_ms: list[float] = field(default_factory=list)
     copy_ms: list[float] = field(default_factory=list)
     decode_ms: list[float] = field(default_factory=list)
     maps: int = 0
@@ -49,6 +50,7 @@ async def measure(count: int) -> Figures:
             for _ in range(count):
                 taken = await freezer.capture()
                 figures.paused_ms.append(taken.paused_ns / 1e6)
+                figures.request_ms.append(taken.request_ns / 1e6)
                 assert taken.snapshot is not None
                 figures.maps = len(taken.snapshot.maps)
                 await anyio.sleep(PAUSE_BETWEEN_S)

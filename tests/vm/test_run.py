@@ -133,9 +133,7 @@ def test_a_kept_vm_can_be_reached_read_and_resumed(ktstr, scenario_file) -> None
     (path,) = (ktstr.folder / "out").glob("*.ktstr.json")
     record = json.loads(path.read_text())
     assert (release, cpus) == (record["kernel"]["release"], "2")
-    assert "paused" in said(
-        [*commands["QMP"][:1], *commands["QMP"][1:]], input="cont\nquery-status\n"
-    )
+    assert "paused" in said(commands["QMP"], input="query-status\n")
     assert "connected" in said(commands["serial console"], input="\x1d")
     assert "the VM is running" in said(commands["resume"])
 

@@ -6,6 +6,7 @@ still for two QMP round trips and one copy of bytes whose addresses were known b
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,29 +16,36 @@ import anyio.to_thread
 from ktstr.introspect import Kernel, SnapshotPlan, copy, decode, make_plan
 from ktstr.introspect.memory import PhysicalMemory
 from ktstr.series.snapshot import Snapshot
+from ktstr.vm.events import MachineEvent
 
 FREEZE_TIMEOUT_S = 30.0
 """How long stop or cont may take before the capture counts as failed (seed: rendezvous)."""
 
 
 class Stoppable(Protocol):
-    """A machine that can be stopped and continued."""
+    """A machine that can be stopped and continued, and tells when it did."""
 
     async def stop(self) -> None: ...
 
     async def cont(self) -> None: ...
+
+    def on_event(self, receive: Callable[[MachineEvent], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
     """One frozen instant, or why there is none.
 
-    :param paused_ns: from the request to stop until cont was acknowledged.
+    :param paused_ns: how long the guest stood still: from QEMU's STOP event, when all vCPUs had
+        stopped, to its RESUME event.
+    :param request_ns: from the request to stop until cont was acknowledged; on a loaded host most
+        of it is spent waiting for a host CPU while the guest still, or again, runs.
     :param copied: bytes copied while frozen.
     """
 
     snapshot: Snapshot | None
     paused_ns: int
+    request_ns: int
     copied: int
     error: str | None
 
@@ -54,15 +62,16 @@ class Freezer:
         self._memory = memory
         self._kernel = kernel
         self._plan: SnapshotPlan | None = None
+        self._at_us: dict[str, int] = {}
+        machine.on_event(self._note_time)
+
+    def _note_time(self, event: MachineEvent) -> None:
+        self._at_us[event.name] = event.at_us
 
     async def prepare(self) -> None:
         """Resolve what the next capture copies; cheap when the plan still holds."""
         if self._plan is None:
             self._plan = await anyio.to_thread.run_sync(make_plan, self._kernel)
-
-    def invalidate(self) -> None:
-        """Have the next capture plan anew: maps are about to come or go."""
-        self._plan = None
 
     async def capture(self) -> Capture:
         """Stop, copy, continue, then decode in a thread.
@@ -74,6 +83,7 @@ class Freezer:
         await self.prepare()
         plan = self._plan
         assert plan is not None
+        self._at_us.clear()
         began = time.perf_counter_ns()
         with anyio.CancelScope(shield=True):
             await self._machine.stop()
@@ -81,8 +91,16 @@ class Freezer:
                 captured = copy(plan, self._memory)
             finally:
                 await self._machine.cont()
-        paused_ns = time.perf_counter_ns() - began
+        request_ns = time.perf_counter_ns() - began
         snapshot = await anyio.to_thread.run_sync(decode, plan, captured, self._kernel)
         if snapshot.stale is not None:
             self._plan = None
-        return Capture(snapshot, paused_ns, plan.total_bytes, snapshot.stale)
+        paused_ns = self._paused_ns(request_ns)
+        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, snapshot.stale)
+
+    def _paused_ns(self, request_ns: int) -> int:
+        stopped, resumed = self._at_us.get("STOP"), self._at_us.get("RESUME")
+        if stopped is None or resumed is None or resumed < stopped:
+            # An event went missing or the wall clock was set back: the upper bound is still true.
+            return request_ns
+        return min(request_ns, (resumed - stopped) * 1000)

@@ -113,8 +113,17 @@ async def prepared(
             image = await _image(scenario, run_dir, emit)
             with stage(emit, "accel", "accelerator") as accel_done:
                 accel = await choose_accelerator(options.accel)
-                accel_done(f"accelerator {accel.name}: {accel.reason}")
+                accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
             yield Prepared(definition, kernel, image, accel)
+
+
+REASON_CHARS = 120
+
+
+def shortened(reason: str) -> str:
+    """A reason that fits a line: QEMU's own words may follow it for a paragraph."""
+    head = reason.partition(";")[0]
+    return head if len(head) <= REASON_CHARS else head[: REASON_CHARS - 1] + "…"
 
 
 def _relay(emit: Emit, key: str, text: str, fraction: float | None) -> None:

@@ -28,7 +28,8 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     record.host |= {
         "qemu_command": live.machine.command,
         "accelerator_reason": live.prepared.accel.reason,
-        "scheduler_attached_s": _since(recorder.started_at, recorder.attached_at),
+        "agent_start_s": None if recorder.hello is None else recorder.hello.agent_start_s,
+        "harness_peak_mib": peak_memory_mib(),
     }
     record.console_tail = tuple(tail_lines(live.machine.console_log, TAIL_LINES))
     record.scheduler_tail = tuple(recorder.scheduler_log.text().splitlines()[-40:])
@@ -38,8 +39,12 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     record.sidecar = write_sidecar(options.out_dir, record)
 
 
-def _since(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round(start - end, 3)
+def peak_memory_mib() -> int | None:
+    """Largest resident memory of this process so far, MiB (VmHWM in proc_pid_status(5))."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return None
 
 
 def _facts(live: Live) -> dict[str, Any]:

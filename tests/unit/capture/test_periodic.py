@@ -37,7 +37,9 @@ class ScriptedFreezer:
         if isinstance(step, BaseException):
             raise step
         snapshot: Any = step
-        return Capture(snapshot=snapshot, paused_ns=1_500_000, copied=10, error=None)
+        return Capture(
+            snapshot=snapshot, paused_ns=1_500_000, request_ns=2_000_000, copied=10, error=None
+        )
 
 
 @dataclass
