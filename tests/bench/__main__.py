@@ -45,7 +45,9 @@ def boot_rows(runs: int) -> Iterator[Row]:
     yield median_row("  of which the agent's own start", found.agent_s, "s", None)
     yield median_row("Hello to scheduler enabled", found.attach_s, "s", 2.5)
     ratio = statistics.median(found.bzimage_s) / statistics.median(found.hello_s)
-    yield Row("bzImage + SeaBIOS against vmlinux + qboot", ratio, "x", None, "start to Hello")
+    yield Row(
+        "bzImage against vmlinux by PVH, start to Hello", ratio, "x", None, "same run, in turn"
+    )
 
 
 def freeze_rows(count: int) -> Iterator[Row]:

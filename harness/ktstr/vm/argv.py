@@ -102,10 +102,14 @@ def memory_options(spec: VmSpec, wiring: Wiring) -> list[Option]:
 
 
 def boot_options(spec: VmSpec, qboot: Path | None) -> list[Option]:
-    """Kernel, initramfs, command line; qboot instead of SeaBIOS for PVH kernels where it exists."""
+    """Kernel, initramfs, command line; qboot instead of SeaBIOS where it exists.
+
+    qboot is faster, for a bzImage too. And SeaBIOS reads CPUID leaf 0x1f with a subleaf that makes
+    QEMU 10.0 abort when the vendor is Intel's (target/i386/cpu.c, encode_topo_cpuid1f).
+    """
     options: list[Option] = []
     tuning = TCG_CMDLINE if spec.accel.name == "tcg" else ()
-    if spec.pvh and qboot is not None:
+    if qboot is not None:
         options.append(("-bios", str(qboot)))
     return [
         *options,

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType
 
@@ -108,10 +109,18 @@ def _strip_program() -> str | None:
 
 
 def stripped(path: Path) -> bytes:
-    """The file without symbols and debug information (a distribution's libpython can be 20 MB)."""
+    """The file without symbols and debug information (a distribution's libpython can be 20 MB).
+
+    What cannot be stripped is taken as it is: that is larger, not wrong.
+
+    :raise OSError: when the file cannot be read.
+    """
     program = _strip_program()
     if program is not None:
-        with tempfile.NamedTemporaryFile(prefix="ktstr-strip-") as out:
+        with (
+            suppress(OSError, subprocess.TimeoutExpired),
+            tempfile.NamedTemporaryFile(prefix="ktstr-strip-") as out,
+        ):
             command = [program, "--strip-unneeded", "-o", out.name, str(path)]
             done = subprocess.run(command, capture_output=True, timeout=60, check=False)
             if done.returncode == 0:

@@ -9,13 +9,16 @@ archives may be concatenated, so an image is the two files one after the other.
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 import ktstr
@@ -26,7 +29,11 @@ from ktstr.vm.cpio import Entry, write_cpio
 FORMAT = "1"
 LOCK_S = 600.0
 COMPILED = {"init": "init", "worker": "ktstr/bin/worker", "scx_load": "ktstr/bin/scx_load"}
+STOP_S = 5.0
+"""How long the compiler may take to follow a signal."""
+POLL_S = 0.2
 Progress = Callable[[str, float | None], None]
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,26 @@ class ImageStore:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root if root is not None else user_cache_path("ktstr") / "images"
 
-    def base(self, sysroot: Callable[[], Path], progress: Progress | None = None) -> Image:
-        """The base image; compiled and packed only when a source of it changed.
+    def base(
+        self,
+        sysroot: Callable[[], Path],
+        progress: Progress | None = None,
+        check: Check = lambda: None,
+    ) -> Image:
+        """The base image; compiled and packed only when a source of it changed; blocks.
 
         :param sysroot: gives the folder with libbpf; called only when something is compiled.
-        :raise GuestBuildFailed: with the end of the build log.
+        :param check: called several times a second; what it raises ends the work.
+        :raise GuestBuildFailed: with the end of the build log, or why nothing can be written.
         """
+        try:
+            return self._base(sysroot, progress, check)
+        except OSError as error:
+            raise _unwritable(self.root, error) from error
+        except subprocess.TimeoutExpired as error:
+            raise GuestBuildFailed(f"{error.cmd[0]} took longer than {error.timeout} s") from error
+
+    def _base(self, sysroot: Callable[[], Path], progress: Progress | None, check: Check) -> Image:
         sources = guest_sources()
         compiled = _compiled_digest(sources, Path("libbpf"))
         digest = _base_digest(compiled, sources)
@@ -112,10 +133,10 @@ class ImageStore:
             os.utime(path)
             return Image(path, digest, fresh=False)
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / "build.lock", timeout=LOCK_S):
+        with _locked(self.root / "build.lock", check):
             if path.is_file():
                 return Image(path, digest, fresh=False)
-            built = self._compile(sources, compiled, sysroot, progress)
+            built = self._compile(sources, compiled, sysroot, progress, check)
             if progress:
                 progress("packing the guest image", None)
             write_cpio(path, _base_entries(built, sources))
@@ -127,6 +148,7 @@ class ImageStore:
         digest: str,
         sysroot: Callable[[], Path],
         progress: Progress | None,
+        check: Check,
     ) -> Path:
         built = self.root / f"compiled-{digest[:24]}"
         if built.is_dir():
@@ -141,33 +163,113 @@ class ImageStore:
             out = Path(scratch) / "out"
             out.mkdir()
             command = ["make", "-j2", "-C", str(sources), f"OUT={out}", f"SYSROOT={root}"]
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=LOCK_S, check=False
-            )
-            if done.returncode:
-                log = self.root / "build.log"
-                log.write_text(done.stdout + done.stderr)
-                tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            log = self.root / "build.log"
+            status = _run(command, log, check)
+            if status:
+                end = "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
                 raise GuestBuildFailed(
-                    f"the guest does not compile ({' '.join(command)}):\n{tail}",
+                    f"the guest does not compile ({' '.join(command)}):\n{end}",
                     hint=f"the whole log is in {log}",
                 )
             os.rename(out, built)
         return built
 
     def with_overlay(self, base: Image, entries: list[Entry], target: Path) -> Image:
-        """An image of the base and these entries, written to ``target`` (owned by the caller)."""
+        """An image of the base and these entries, written to ``target`` (owned by the caller).
+
+        :raise GuestBuildFailed: when it cannot be written.
+        """
         if not entries:
             return base
         overlay = target.with_suffix(".overlay")
-        write_cpio(overlay, entries)
-        with target.open("wb") as out:
-            for part in (base.path, overlay):
-                with part.open("rb") as source:
-                    shutil.copyfileobj(source, out)
-        digest = _digest_of([base.digest, overlay.read_bytes()])
-        overlay.unlink()
+        try:
+            write_cpio(overlay, entries)
+            with target.open("wb") as out:
+                for part in (base.path, overlay):
+                    with part.open("rb") as source:
+                        shutil.copyfileobj(source, out)
+            digest = _digest_of([base.digest, overlay.read_bytes()])
+            overlay.unlink()
+        except OSError as error:
+            raise _unwritable(target.parent, error) from error
+        except ValueError as error:
+            raise GuestBuildFailed(
+                f"the scheduler does not fit into an image: {error}",
+                hint="two of its libraries have the same name; link one of them statically",
+            ) from error
         return Image(target, digest, fresh=True)
+
+
+@contextmanager
+def _locked(path: Path, check: Check) -> Iterator[None]:
+    """Hold the build lock; another run may be compiling the same sources."""
+    lock = FileLock(path)
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            lock.acquire(timeout=POLL_S)
+            break
+        except Timeout:
+            check()
+            if time.monotonic() > deadline:
+                raise GuestBuildFailed(
+                    f"another process has been building the guest for {LOCK_S:.0f} s ({path})",
+                    hint="end it, or wait for it",
+                ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(command: list[str], log: Path, check: Check) -> int:
+    """Run a command with its output in ``log``; its whole process group ends with this call.
+
+    It leads a session of its own: Ctrl-C is for the caller, who asks through ``check``.
+
+    :return: its exit status.
+    :raise GuestBuildFailed: when it takes longer than :data:`LOCK_S`.
+    """
+    deadline = time.monotonic() + LOCK_S
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while True:
+                try:
+                    return process.wait(POLL_S)
+                except subprocess.TimeoutExpired:
+                    check()
+                if time.monotonic() > deadline:
+                    raise GuestBuildFailed(
+                        f"{command[0]} has not ended after {LOCK_S:.0f} s",
+                        hint=f"its output so far is in {log}",
+                    )
+        finally:
+            _end_group(process)
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM, then SIGKILL, to whatever of the process group still runs."""
+    if process.returncode is not None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+            return
+
+
+def _unwritable(folder: Path, error: OSError) -> GuestBuildFailed:
+    return GuestBuildFailed(
+        f"the guest image cannot be made in {folder}: {error.strerror} ({error.filename})",
+        hint="free space there, or point XDG_CACHE_HOME and TMPDIR elsewhere",
+    )
 
 
 def _base_entries(built: Path, sources: Path) -> list[Entry]:
@@ -187,9 +289,10 @@ def scheduler_overlay(binary: Path, guest_path: str) -> list[Entry]:
     """
     try:
         data = binary.read_bytes()
-    except OSError as error:
-        raise GuestBuildFailed(f"scheduler {binary}: {error.strerror}") from None
-    entries = [Entry.file(guest_path, data, 0o755)]
-    if data[:4] == b"\x7fELF" and not guest_path.endswith(".o"):
-        entries += library_entries([binary])
+        entries = [Entry.file(guest_path, data, 0o755)]
+        if data[:4] == b"\x7fELF" and not guest_path.endswith(".o"):
+            entries += library_entries([binary])
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise GuestBuildFailed(f"scheduler {binary}: {reason}") from None
     return entries
