@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 import anyio
@@ -64,7 +65,9 @@ class PeriodicCapture:
         """
         failures = 0
         for ordinal, offset_ms in enumerate(self.offsets_ms):
-            await self._freezer.prepare()
+            # Ahead of time, outside the freeze; a failure here comes up again in the capture.
+            with suppress(Exception):
+                await self._freezer.prepare()
             await self._sleep_until(clock, offset_ms)
             sample = await self._sample(clock, ordinal, offset_ms)
             self.fired += 1
@@ -97,7 +100,8 @@ class PeriodicCapture:
             snapshot, paused_ns, error = taken.snapshot, taken.paused_ns, taken.error
         except GuestLost:
             raise
-        except (RuntimeError, ValueError, LookupError) as failure:
+        except Exception as failure:
+            # Whatever hostile memory makes a decoder raise is a sample that failed, no more.
             snapshot, paused_ns = None, None
             error = f"{type(failure).__name__}: {failure}"
         return Sample(

@@ -75,7 +75,9 @@ def parse_answer(line: bytes) -> Answer:
     if len(line) > LINE_CAP:
         return MissingStatsReason(MissingStats.RESPONSE_TOO_LARGE, f"{len(line)} bytes")
     try:
-        answer = json.loads(line)
+        answer = json.loads(line, parse_constant=_no_constant)
+        if _deeper(answer, ANSWER_DEPTH):
+            raise ValueError(f"nested deeper than {ANSWER_DEPTH}")
     except (ValueError, RecursionError) as error:
         return MissingStatsReason(MissingStats.SCHEDULER_ERROR, f"not JSON: {error}")
     if not isinstance(answer, dict):
@@ -88,3 +90,23 @@ def parse_answer(line: bytes) -> Answer:
     if not isinstance(response, dict):
         return MissingStatsReason(MissingStats.MISSING_RESP, str(args)[:400])
     return response
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _deeper(value: object, limit: int) -> bool:
+    """Whether containers are nested deeper than ``limit``."""
+    level = [value]
+    for _ in range(limit + 1):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        if not inner:
+            return False
+        level = inner
+    return True

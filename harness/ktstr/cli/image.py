@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktstr image``: build the guest image ahead of time."""
 
+import sys
+
 import anyio
 import click
 
@@ -15,5 +17,6 @@ def image() -> None:
     try:
         made = ImageStore().base(lambda: anyio.run(libbpf_sysroot))
     except KtstrError as error:
-        raise click.ClickException(str(error)) from None
+        click.echo(f"error: {error}", err=True)
+        sys.exit(int(error.exit_code))
     click.echo(f"{made.path} ({'built' if made.fresh else 'unchanged'})")

@@ -45,10 +45,25 @@ def commands(live: Live) -> list[tuple[str, str]]:
     ]
 
 
-def announce(console: Console, live: Live) -> None:
-    """Say that the VM is kept, and how to reach it."""
-    write_debug_file(live)
-    state = "paused" if live.machine.end is None else f"paused after {live.machine.end.kind}"
-    console.print(f"the VM is kept, {state} (QEMU pid {live.machine.pid}); Ctrl-C ends it")
+def announce(console: Console, live: Live) -> bool:
+    """Say that the VM is kept, and how to reach it; never raises, for the run is over.
+
+    :return: whether there is a VM to keep: QEMU may be gone.
+    """
+    end = live.machine.end
+    if end is not None and end.kind == "qemu-exit":
+        _print(console, f"no VM is kept: {end.detail}")
+        return False
+    state = "paused" if end is None else f"paused after {end.kind}"
+    _print(console, f"the VM is kept, {state} (QEMU pid {live.machine.pid}); Ctrl-C ends it")
+    try:
+        write_debug_file(live)
+    except OSError as error:
+        _print(console, f"  no drgn prompt: {DEBUG_FILE} cannot be written: {error.strerror}")
     for what, command in commands(live):
-        console.print(f"  {what + ':':16}{command}", markup=False, highlight=False)
+        _print(console, f"  {what + ':':16}{command}")
+    return True
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False)

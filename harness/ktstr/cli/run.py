@@ -1,13 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktstr-run``: run one scenario and exit by its verdict."""
 
+import math
 import sys
 from pathlib import Path
 
 import click
 
+from ktstr.errors import ExitCode
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+
+class BadCommandLine(click.UsageError):
+    """A mistake on the command line; click's own exit status, 2, means inconclusive here."""
+
+    exit_code = int(ExitCode.CANNOT_RUN)
+
+
+class Command(click.Command):
+    """A command whose mistakes on the command line do not exit as a verdict."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        :raise BadCommandLine: when it cannot be read.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise BadCommandLine(error.format_message(), error.ctx or ctx) from None
+
+
+def _not_nan(
+    context: click.Context, parameter: click.Parameter, value: float | None
+) -> float | None:
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("a number of seconds is due", context, parameter)
+    return value
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's (debian:7, path:…).")
 @click.option("--topology", metavar="T", help="Topology instead of the file's (1n2l2c1t).")
@@ -22,6 +53,7 @@ import click
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_not_nan,
     metavar="S",
     help="Longest stay in the VM, seconds.",
 )
@@ -56,19 +88,21 @@ def main(
     try:
         from ktstr.cli.runner import run_to_end
         from ktstr.session.options import RunOptions
-    except KeyboardInterrupt:
-        sys.exit(130)
 
-    options = RunOptions(
-        kernel=kernel,
-        topology=topology,
-        accel=accel,  # type: ignore[arg-type]  # click checked it against the same three words
-        timeout_s=timeout_s,
-        out_dir=out_dir,
-        keep_vm=keep_vm,
-        verbose=verbose,
-    )
-    sys.exit(int(run_to_end(scenario, options, as_json=as_json)))
+        options = RunOptions(
+            kernel=kernel,
+            topology=topology,
+            accel=accel,  # type: ignore[arg-type]  # click checked it against the same three words
+            timeout_s=timeout_s,
+            out_dir=out_dir,
+            keep_vm=keep_vm,
+            verbose=verbose,
+        )
+        code = run_to_end(scenario, options, as_json=as_json)
+    except KeyboardInterrupt:
+        # While no handler of ours is in place: during the imports, or after the last word.
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code))
 
 
 if __name__ == "__main__":

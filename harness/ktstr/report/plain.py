@@ -3,6 +3,7 @@
 
 from typing import TextIO
 
+from ktstr.report.printable import one_line
 from ktstr.session.events import (
     Froze,
     Note,
@@ -35,7 +36,7 @@ class PlainProgress:
                 if text == self._last_progress:
                     return None
                 self._last_progress = text
-                return f"  ... {text}"
+                return f"  ... {one_line(text)}"
             case StepEnded():
                 return None
             case _:
@@ -49,7 +50,11 @@ class PlainProgress:
 
 
 def describe(event: RunEvent) -> str:
-    """One event in a line."""
+    """One event in one line, safe for a terminal whatever the guest put into it."""
+    return one_line(_describe(event))
+
+
+def _describe(event: RunEvent) -> str:
     match event:
         case StageStarted(_, text) | StageProgress(_, text, _):
             return f"{text} ..."

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import anyio
+
 from ktstr.errors import BootTimeout, ChannelLost, GuestHung, GuestLost
 from ktstr.session.link import Link
 from ktstr.session.options import Deadlines
@@ -19,6 +21,8 @@ from ktstr.vm.events import MachineEnd
 
 AGENT_WORDS = "ktstr-init: agent"
 DRAIN_S = 0.3
+CLOSING_S = 1.0
+"""How long a closed port may be ahead of the news that the machine ended."""
 
 
 class Ending(Protocol):
@@ -26,6 +30,9 @@ class Ending(Protocol):
 
     @property
     def end(self) -> MachineEnd | None: ...
+
+    @property
+    def ended(self) -> anyio.Event: ...
 
     @property
     def console_log(self) -> Path: ...
@@ -146,6 +153,8 @@ class Conversation:
         await self._link.until(lambda: bool(predicate()) or machine.end is not None, over)
         if predicate():
             return True
+        if self._link.closed:
+            await self._end_soon()
         if machine.end is not None:
             # What the guest sent before it ended may still be in the socket.
             drained = time.monotonic() + DRAIN_S
@@ -157,6 +166,11 @@ class Conversation:
         if self._limit <= deadline and time.monotonic() >= self._limit:
             raise GuestHung("the run took longer than its time limit (--timeout)")
         return False
+
+    async def _end_soon(self) -> None:
+        # A QEMU that dies closes its ports before its end is known; the end is the better word.
+        with anyio.move_on_after(CLOSING_S):
+            await self._machine.ended.wait()
 
 
 def lost(end: MachineEnd, console: str) -> GuestLost:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.errors import OutputUnwritable
+from ktstr.session.record import json_safe
 
 
 def write_evidence(folder: Path, texts: Mapping[str, str], files: Mapping[str, Path]) -> Path:
@@ -19,7 +20,7 @@ def write_evidence(folder: Path, texts: Mapping[str, str], files: Mapping[str, P
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             if text:
-                (folder / name).write_text(text, encoding="utf-8")
+                (folder / name).write_text(text, "utf-8", "backslashreplace")
         for name, source in files.items():
             if source.is_file():
                 shutil.copyfile(source, folder / name)
@@ -33,4 +34,4 @@ def write_evidence(folder: Path, texts: Mapping[str, str], files: Mapping[str, P
 
 def as_json(value: Any) -> str:
     """Indented JSON for the evidence folder."""
-    return json.dumps(value, indent=1, default=str)
+    return json.dumps(json_safe(value), indent=1, allow_nan=False)

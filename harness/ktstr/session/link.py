@@ -4,6 +4,7 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from io import RawIOBase
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Link:
     """Reads the bulk port until it closes and hands each frame to ``on_frame``.
 
     :param archive: file that takes every byte received, for the evidence bundle.
+    :ivar archive_error: why the archive stopped early; the conversation goes on without it.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Link:
     ) -> None:
         self.decoder = FrameDecoder()
         self.closed = False
+        self.archive_error: str | None = None
         self._bulk = bulk
         self._ctl = ctl
         self._archive = archive
@@ -43,8 +46,13 @@ class Link:
 
     async def serve(self) -> None:
         """Read until the guest's end is gone; run as a task of the session."""
-        # Unbuffered: evidence is copied while this task still runs.
-        with self._archive.open("wb", buffering=0) as archive:
+        with ExitStack() as stack:
+            archive: RawIOBase | None = None
+            try:
+                # Unbuffered: evidence is copied while this task still runs.
+                archive = stack.enter_context(self._archive.open("wb", buffering=0))
+            except OSError as error:
+                self.archive_error = str(error.strerror)
             while not self.closed:
                 with anyio.move_on_after(RESYNC_S) as patience:
                     await anyio.wait_readable(self._bulk)
@@ -55,7 +63,7 @@ class Link:
                 self._read(archive)
         self._wake()
 
-    def _read(self, archive: RawIOBase) -> None:
+    def _read(self, archive: RawIOBase | None) -> None:
         try:
             data = self._bulk.recv(READ_SIZE)
         except BlockingIOError:
@@ -66,10 +74,18 @@ class Link:
             self.closed = True
             self._dispatch(self.decoder.resync())
             return
-        if self._archived < ARCHIVE_CAP:
-            archive.write(data)
-            self._archived += len(data)
+        if archive is not None and self.archive_error is None:
+            self._keep(archive, data)
         self._dispatch(self.decoder.feed(data))
+
+    def _keep(self, archive: RawIOBase, data: bytes) -> None:
+        try:
+            archive.write(data)
+        except OSError as error:
+            self.archive_error = str(error.strerror)
+        self._archived += len(data)
+        if self._archived >= ARCHIVE_CAP:
+            self.archive_error = f"it stops at {ARCHIVE_CAP >> 20} MiB"
 
     def _dispatch(self, frames: list[Frame]) -> None:
         now = time.monotonic()

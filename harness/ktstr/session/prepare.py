@@ -117,7 +117,7 @@ async def prepared(
             yield Prepared(definition, kernel, image, accel)
 
 
-REASON_CHARS = 120
+REASON_CHARS = 80
 
 
 def shortened(reason: str) -> str:
@@ -138,7 +138,9 @@ async def _image(scenario: Scenario, run_dir: Path, emit: Emit) -> Image:
 
     with stage(emit, "image", "guest image") as done:
         progress = partial(_relay, emit, "image")
-        base = await anyio.to_thread.run_sync(store.base, sysroot, progress)
+        base = await anyio.to_thread.run_sync(
+            store.base, sysroot, progress, anyio.from_thread.check_cancelled
+        )
         image = base
         program = scenario.scheduler_file()
         if program is not None:

@@ -2,9 +2,12 @@
 """The record of a run: one JSON file, written whole or not at all."""
 
 import json
+import math
+import numbers
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +66,8 @@ class RunRecord:
             "result": None if self.result is None else self.result.to_plain(),
             "host": {"run_id": self.run_id, **self.host},
         }
-        return plain
+        safe: dict[str, Any] = json_safe(plain)
+        return safe
 
 
 def _sample(sample: Sample) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path:
     :raise OutputUnwritable: when the folder refuses; nothing half-written stays.
     """
     target = folder / f"{record.name}-{record.run_id}{SUFFIX}"
-    text = json.dumps(record.to_plain(), indent=1, allow_nan=False, default=as_plain)
+    text = json.dumps(record.to_plain(), indent=1, allow_nan=False)
     scratch: str | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,8 +123,9 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path:
         os.chmod(scratch, 0o644)
         os.replace(scratch, target)
     except OSError as error:
-        if scratch is not None and os.path.exists(scratch):
-            os.unlink(scratch)
+        if scratch is not None:
+            with suppress(OSError):
+                os.unlink(scratch)
         raise OutputUnwritable(
             f"the record cannot be written to {folder}: {error.strerror}",
             hint="free space there, or choose another folder with --out",
@@ -128,12 +133,55 @@ def write_sidecar(folder: Path, record: RunRecord) -> Path:
     return target
 
 
-def as_plain(value: object) -> object:
-    """What :func:`json.dumps` cannot write by itself, as something it can."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, frozenset | set):
-        return sorted(value)
+def check_writable(folder: Path) -> None:
+    """See before the run, without making anything, whether its results can be kept.
+
+    :raise OutputUnwritable: when the folder cannot be made or written.
+    """
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            reason = f"{nearest} is not a folder"
+        elif not os.access(nearest, os.W_OK | os.X_OK):
+            reason = f"{nearest} cannot be written"
+        else:
+            return
+    except OSError as error:
+        reason = str(error.strerror)
+    raise OutputUnwritable(
+        f"the output folder {folder} cannot be used: {reason}",
+        hint="choose another folder with --out",
+    )
+
+
+MAX_DEPTH = 64
+
+
+def json_safe(value: object, depth: int = MAX_DEPTH) -> Any:
+    """``value`` as JSON can carry it, whatever a guest or a scheduler put into it.
+
+    A float that is not finite becomes its name as text: it was measured, so it is not null.
+    """
+    match value:
+        case None | bool() | str():
+            return value
+        case numbers.Integral():
+            return int(value)
+        case numbers.Real():
+            return float(value) if math.isfinite(value) else str(float(value))
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+    if isinstance(value, Mapping | list | tuple | set | frozenset) and depth == 0:
+        return "..."
     if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a {type(value).__name__} has no place in a sidecar")
+        return {str(key): json_safe(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item, depth - 1) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((json_safe(item, depth - 1) for item in value), key=_order)
+    return str(value)
+
+
+def _order(value: object) -> tuple[bool, Any]:
+    # Numbers by size, then the rest as text: a set may hold both.
+    return (False, value) if isinstance(value, int | float) else (True, str(value))

@@ -14,6 +14,8 @@ from ktstr.wire.messages import take_int, take_str
 
 LOG_CAP = 4 * 1024 * 1024
 NOTES_CAP = 200
+NOTE_CHARS = 1000
+STATUS_CAP = 64 * 1024
 DUMP_CAP = 512 * 1024
 
 
@@ -84,6 +86,7 @@ class Recorder:
         self.agent_errors: list[str] = []
         self.notes: list[str] = []
         self.unknown_frames = 0
+        self._doubts = 0
         self.on_stats: Callable[[bytes], None] = lambda payload: None
         self.on_pause: Callable[[float], None] = lambda now: None
         self.on_resume: Callable[[float], None] = lambda now: None
@@ -116,20 +119,31 @@ class Recorder:
         try:
             handler(frame.payload, now)
         except WireError as error:
-            self.note(f"frame {frame.sequence} ({type_name(frame.msg_type)}): {error}")
+            self._doubt(f"frame {frame.sequence} ({type_name(frame.msg_type)}): {error}")
 
     def note(self, text: str) -> None:
-        """Keep a sentence for the record; bounded, since the guest can cause them."""
-        if len(self.notes) < NOTES_CAP:
-            self.notes.append(text)
+        """Keep a sentence of the harness's own for the record."""
+        self.notes.append(text)
+
+    def _doubt(self, text: str) -> None:
+        """Keep a sentence about something the guest sent; it can send any number of them."""
+        self._doubts += 1
+        if self._doubts < NOTES_CAP:
+            self.notes.append(text[:NOTE_CHARS])
+        elif self._doubts == NOTES_CAP:
+            self.notes.append("the guest gave cause for more notes; they were dropped")
 
     def _hello(self, payload: bytes, now: float) -> None:
+        if self.hello is not None or self.bad_hello is not None:
+            raise WireError("a second Hello; the first one stands")
         try:
             self.hello = Hello.from_payload(payload)
         except ChannelLost as error:
             self.bad_hello = error
 
     def _status(self, payload: bytes, now: float) -> None:
+        if len(payload) > STATUS_CAP:
+            raise WireError(f"{len(payload)} bytes of status; at most {STATUS_CAP} are taken")
         fields = unpack_map(payload)
         if len(self.statuses) < 64:
             self.statuses.append(fields)
@@ -137,6 +151,8 @@ class Recorder:
             self.attached_at = now
 
     def _exit(self, payload: bytes, now: float) -> None:
+        if self.scheduler_exit is not None:
+            raise WireError("a second exit of the scheduler; the first one stands")
         fields = unpack_map(payload)
         record = fields.get("record")
         error = fields.get("error")
@@ -199,7 +215,7 @@ class Recorder:
     def _add_event(self, event: StimulusEvent) -> bool:
         # A scenario has at most 256 steps, two events each, and one end.
         if len(self.events) > 2 * 256:
-            self.note("more step events than a scenario can have; the rest were dropped")
+            self._doubt("more step events than a scenario can have; the rest were dropped")
             return False
         self.events.append(event)
         return True
@@ -208,11 +224,11 @@ class Recorder:
         try:
             tagged = TaggedReport.from_wire(unpack_map(payload))
         except TelemetryError as error:
-            self.note(f"a worker's report was refused: {error}")
+            self._doubt(f"a worker's report was refused: {error}")
             return
         key = (tagged.step_index, tagged.cgroup)
         if self._left.get(key, 0) <= 0:
-            self.note(f"a report for step {key[0]}, cgroup {key[1]!r} was not expected; dropped")
+            self._doubt(f"a report for step {key[0]}, cgroup {key[1]!r} was not expected; dropped")
             return
         self._left[key] -= 1
         self.reports.append(tagged)

@@ -4,15 +4,15 @@
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 import msgpack
 
-from ktstr.errors import GuestLost, OutputUnwritable
+from ktstr.errors import GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
@@ -25,7 +25,7 @@ from ktstr.session.live import Live
 from ktstr.session.mailbox import ring
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
-from ktstr.session.record import RunRecord
+from ktstr.session.record import RunRecord, check_writable
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
 from ktstr.session.snapshots import LastLook, capture_periodically, last_look
@@ -35,7 +35,7 @@ from ktstr.vm.console import tail
 from ktstr.vm.machine import Machine, launch
 from ktstr.vm.spec import VmSpec, spec_warnings
 
-KeepVm = Callable[[Live], Awaitable[None]]
+KeepVm = Callable[[Live, RunRecord], Awaitable[None]]
 
 
 def new_run_id() -> str:
@@ -48,14 +48,15 @@ async def run_scenario(
 ) -> RunRecord:
     """Run the scenario in ``path`` and leave its record in ``options.out_dir``.
 
-    :param keep: called with the paused machine when ``options.keep_vm`` is set.
+    :param keep: called with the paused machine and the written record, when
+        ``options.keep_vm`` is set.
     :raise CannotRun: when nothing could be tried.
 
     A record that cannot be written is no exception: see ``RunRecord.output_error``.
     """
     definition = define(path, options)
-    with tempfile.TemporaryDirectory(prefix="ktstr-") as scratch:
-        run_dir = Path(scratch)
+    check_writable(options.out_dir)
+    with _scratch_folder() as run_dir:
         async with prepared(definition, options, run_dir, emit) as ready:
             slips: list[str] = []
             while True:
@@ -63,6 +64,19 @@ async def run_scenario(
                 if record is not None:
                     return record
                 emit(Note(slips[-1], warning=True))
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="ktstr-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise HostUnfit(
+            f"no scratch folder can be made: {error.strerror} ({tempfile.tempdir or 'TMPDIR'})",
+            hint="free space there, or point TMPDIR elsewhere",
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 async def _stay(
@@ -90,6 +104,7 @@ async def _stay(
                     "the run was started again"
                 )
                 return None
+            _note_damage(live)
             record.error = str(error)
             record.exit_code = error.exit_code
         record.host["wall_s"] = round(time.monotonic() - began, 3)
@@ -102,7 +117,7 @@ async def _stay(
             record.output_error = str(error)
             record.exit_code = error.exit_code
         if options.keep_vm and keep is not None:
-            await keep(live)
+            await keep(live, record)
     return record
 
 
@@ -158,8 +173,9 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         time.monotonic() + time_limit_s(definition, options),
     )
     recorder.on_step = _step_reporter(definition, emit)
-    with stage(emit, "boot", "booting"):
+    with stage(emit, "boot", "booting") as done:
         await conversation.hello()
+        done("booted")
     hello = recorder.hello
     assert hello is not None
     check_topology(hello, definition.topology)
@@ -181,15 +197,23 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         steps=len(definition.holds_ms),
         snapshots=len(definition.boundaries_ms),
     )
-    if not live.link.decoder.stats.clean:
-        dropped = live.link.decoder.stats
-        recorder.note(
-            f"the bulk port carried damage: {dropped.dropped_bytes} bytes dropped, "
-            f"{dropped.missing} frames missing, {dropped.reordered} out of order"
-        )
+    _note_damage(live)
     result = judge(recorder, SampleSeries(live.samples), expected)
     record.result = result
     record.exit_code = exit_code(result)
+
+
+def _note_damage(live: Live) -> None:
+    stats, recorder = live.link.decoder.stats, live.recorder
+    if not stats.clean:
+        recorder.note(
+            f"the bulk port carried damage: {stats.dropped_bytes} bytes dropped, "
+            f"{stats.missing} frames missing, {stats.reordered} out of order"
+        )
+    if recorder.unknown_frames:
+        recorder.note(f"{recorder.unknown_frames} frames of unknown types were ignored")
+    if live.link.archive_error is not None:
+        recorder.note(f"frames.bin is incomplete: {live.link.archive_error}")
 
 
 def time_limit_s(definition: Definition, options: RunOptions) -> float:

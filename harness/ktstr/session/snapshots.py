@@ -38,9 +38,10 @@ async def capture_periodically(live: Live, emit: Emit, started: anyio.Event) -> 
     recorder, machine = live.recorder, live.machine
     try:
         kernel = await anyio.to_thread.run_sync(attach_to, live)
-    except KtstrError as error:
-        recorder.note(f"no snapshots: {error}")
-        emit(Note(f"no snapshots: {error}", warning=True))
+    except Exception as error:
+        # Guest memory may hold anything, so reading it may raise anything.
+        recorder.note(f"no snapshots: {_words(error)}")
+        emit(Note(f"no snapshots: {_words(error)}", warning=True))
         return
     freezer = Freezer(machine, machine.ram, kernel)
     await started.wait()
@@ -103,14 +104,20 @@ async def last_look(live: Live) -> LastLook:
         log: str | None = None
         try:
             log = read_kernel_log(kernel)
-        except KtstrError as error:
-            recorder.note(str(error))
+        except Exception as error:
+            recorder.note(f"no kernel log from memory: {_words(error)}")
         plan = make_plan(kernel)
         return LastLook(decode(plan, copy(plan, live.machine.ram), kernel), log)
 
     try:
         with anyio.fail_after(LAST_LOOK_S):
             return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
-    except (KtstrError, TimeoutError, LookupError, ValueError) as error:
-        recorder.note(f"no last snapshot: {error}")
-        return LastLook()
+    except TimeoutError:
+        recorder.note(f"no last snapshot: reading took longer than {LAST_LOOK_S:.0f} s")
+    except Exception as error:
+        recorder.note(f"no last snapshot: {_words(error)}")
+    return LastLook()
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, KtstrError) else f"{type(error).__name__}: {error}"

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import anyio
+
 from ktstr.telemetry import WorkerReport
 from ktstr.vm.events import MachineEnd
 from ktstr.wire import FrameWriter, MsgType, Stimulus, pack_payload
@@ -154,5 +156,16 @@ class ScriptedMachine:
     """
 
     def __init__(self, console_log: Path) -> None:
-        self.end: MachineEnd | None = None
         self.console_log = console_log
+        self.ended = anyio.Event()
+        self._end: MachineEnd | None = None
+
+    @property
+    def end(self) -> MachineEnd | None:
+        """How the machine ended."""
+        return self._end
+
+    @end.setter
+    def end(self, end: MachineEnd) -> None:
+        self._end = end
+        self.ended.set()

@@ -11,7 +11,7 @@ from ktstr.capture.boundaries import WorkloadClock
 from ktstr.capture.freezer import Capture
 from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import Answer, StatsClient, parse_answer
-from ktstr.errors import QemuDied
+from ktstr.errors import KernelUnfit, QemuDied
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.wire import WireError, pack_payload
 
@@ -135,3 +135,30 @@ async def test_replies_are_matched_by_number_and_a_refused_request_says_so() -> 
     assert isinstance(reason, MissingStatsReason)
     assert reason.kind is MissingStats.CANCELLED
     assert "full" in reason.detail
+
+
+async def test_planning_that_fails_is_a_failed_sample_not_a_lost_run() -> None:
+    class NoPlan(ScriptedFreezer):
+        async def prepare(self) -> None:
+            raise KernelUnfit("the map list is not readable")
+
+    broken = KernelUnfit("the map list is not readable")
+    _, samples = await capture_all(NoPlan([broken, "good"]), 2, NO_SCHEDULER)
+    assert samples[0].error == "KernelUnfit: the map list is not readable"
+    assert samples[1].snapshot == "good"
+
+
+@pytest.mark.parametrize(
+    ("resp", "words"),
+    [
+        (b'{"a":NaN}', "NaN is no JSON number"),
+        (b"-Infinity", "-Infinity is no JSON number"),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, "nested deeper than 32"),
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+    ],
+)
+def test_an_answer_that_no_record_could_carry_is_refused(resp: bytes, words: str) -> None:
+    answer = parse_answer(b'{"errno":0,"args":{"resp":' + resp + b"}}")
+    assert isinstance(answer, MissingStatsReason)
+    assert answer.kind is MissingStats.SCHEDULER_ERROR
+    assert words in answer.detail

@@ -178,3 +178,17 @@ async def test_a_hello_of_another_protocol_is_refused(tmp_path: Path) -> None:
         t.guest.hello(protocol=99)
         with pytest.raises(ChannelLost, match="speaks protocol 99"):
             await t.conversation.hello()
+
+
+async def test_a_port_that_closes_just_before_the_end_is_known_is_that_end(tmp_path: Path) -> None:
+    async with talk(tmp_path) as t:
+
+        async def die() -> None:
+            t.guest.close_bulk()
+            await anyio.sleep(0.1)
+            t.machine.end = MachineEnd("qemu-exit", "QEMU was killed by SIGKILL", -9)
+
+        async with task_scope() as group:
+            group.start_soon(die)
+            with pytest.raises(QemuDied, match="SIGKILL"):
+                await t.conversation.hello()

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Text from a guest made safe for a terminal: it cannot move the cursor or clear the screen."""
+
+import unicodedata
+
+LINE_CHARS = 500
+_HARMLESS = "\t"
+# Control, format (bidirectional overrides) and lone-surrogate characters.
+_REFUSED = ("Cc", "Cf", "Cs")
+
+
+def one_line(text: str, limit: int = LINE_CHARS) -> str:
+    """``text`` in one line: what a terminal would obey becomes ``?``, the rest past a limit goes.
+
+    :param limit: characters kept.
+    """
+    kept = text[:limit]
+    safe = "".join(
+        "?" if unicodedata.category(char) in _REFUSED and char not in _HARMLESS else char
+        for char in kept.replace("\r\n", " ").replace("\n", " ")
+    )
+    return safe if len(text) <= limit else safe + "…"
+
+
+def lines(text: str, limit: int = LINE_CHARS) -> str:
+    """``text`` with its line breaks, each line by itself as in :func:`one_line`."""
+    return "\n".join(one_line(line.rstrip("\r"), limit) for line in text.split("\n"))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What follows from a definition alone: reporters, time limits, texts of stages."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktstr.errors import DefinitionInvalid
+from ktstr.session.events import RunEvent, StageDone, StageStarted
+from ktstr.session.options import Deadlines, RunOptions
+from ktstr.session.prepare import define, reporting_workers, shortened, stage
+from ktstr.session.run import time_limit_s
+
+SCENARIO = """
+[vm]
+topology = "1n1l2c1t"
+[scheduler]
+kernel_default = true
+[run]
+num_snapshots = 3
+[[steps]]
+hold = "1s"
+ops = [{ op = "Pause", duration = "500ms" }, { op = "Resume" }]
+[[steps.cgroups]]
+name = "one"
+works = [{ type = "SpinWait", workers = 2 }]
+[[steps]]
+hold = "3s"
+[[steps.cgroups]]
+name = "one"
+works = [{ type = "SpinWait", workers = 1 }]
+[checks]
+not_starved = true
+"""
+
+
+def work(count: int) -> dict[str, Any]:
+    return {"workers": count}
+
+
+def test_workers_are_counted_by_step_and_cgroup() -> None:
+    plan = {
+        "backdrop": {
+            "ops": [],
+            "cgroups": [{"name": "calm", "works": [work(1)]}],
+        },
+        "steps": [
+            {
+                "index": 1,
+                "ops": [
+                    {"op": "Spawn", "cgroup": "left", "work": work(4)},
+                    {"op": "Pause", "duration_ms": 5},
+                ],
+                "cgroups": [
+                    {"name": "left", "works": [work(2), work(3)]},
+                    {"name": "empty", "works": []},
+                ],
+            },
+            {"index": 2, "ops": [], "cgroups": [{"name": "left", "works": [work(7)]}]},
+        ],
+    }
+    assert reporting_workers(plan) == {(0, "calm"): 1, (1, "left"): 9, (2, "left"): 7}
+
+
+def test_a_definition_knows_its_times(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(SCENARIO)
+    made = define(path, RunOptions())
+    assert made.holds_ms == (1000, 3000)
+    assert made.pauses_ms == 500
+    assert made.workers == {(1, "one"): 2, (2, "one"): 1}
+    assert len(made.boundaries_ms) == 3
+    deadlines = Deadlines(boot=1, attach=2, set_up=10, step_grace=20, reports=30)
+    # 1 + 2, one and a half times the workload with its pause, and 60 s for each of two steps
+    limit = time_limit_s(made, RunOptions(deadlines=deadlines))
+    assert limit == pytest.approx(3 + 1.5 * (4.0 + 0.5) + 120)
+    assert time_limit_s(made, RunOptions(timeout_s=0.5)) == 0.5
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: None, Path.touch])
+def test_a_scenario_that_is_no_file_is_a_mistake_not_a_crash(tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "s.toml"
+    make(path)
+    with pytest.raises(DefinitionInvalid, match=r"s\.toml"):
+        define(path, RunOptions())
+
+
+def test_a_stage_that_ends_is_told_once_and_one_that_fails_is_not() -> None:
+    events: list[RunEvent] = []
+    with stage(events.append, "k", "first") as done:
+        done("better words")
+    with stage(events.append, "k", "second"):
+        pass
+    with pytest.raises(RuntimeError), stage(events.append, "k", "third"):
+        raise RuntimeError
+    assert [(type(event), event.text) for event in events if not hasattr(event, "tag")] == [
+        (StageStarted, "first"),
+        (StageDone, "better words"),
+        (StageStarted, "second"),
+        (StageDone, "second"),
+        (StageStarted, "third"),
+    ]
+
+
+def test_a_long_reason_fits_a_line() -> None:
+    assert shortened("KVM does not work; qemu said: x") == "KVM does not work"
+    assert len(shortened("x" * 500)) == 80
