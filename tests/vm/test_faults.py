@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
-ALWAYS_KEPT = {"kernel.log", "agent.log", "qemu.command", "frames.bin"}
+ALWAYS_KEPT = {"kernel.log", "agent.log", "harness.log", "qemu.command", "frames.bin"}
 
 
 def check_evidence(done, *names: str) -> None:

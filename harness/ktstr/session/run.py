@@ -12,13 +12,14 @@ from pathlib import Path
 import anyio
 import msgpack
 
-from ktstr.errors import GuestLost, HostUnfit, OutputUnwritable
+from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import MAX_TRIES, slipped
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
 from ktstr.session.hello import check_topology
+from ktstr.session.journal import Journal, open_journal
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.link import Link
 from ktstr.session.live import Live
@@ -29,11 +30,15 @@ from ktstr.session.record import RunRecord, check_writable
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
 from ktstr.session.snapshots import LastLook, capture_periodically, last_look
-from ktstr.session.wrap_up import conclude
+from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import exit_code
 from ktstr.vm.console import tail
 from ktstr.vm.machine import Machine, launch
 from ktstr.vm.spec import VmSpec, spec_warnings
+from ktstr.wire import Frame
+
+AGENT_ERROR = "agent-error"
+"""Goodbye's reason when the agent met an exception that it does not know."""
 
 KeepVm = Callable[[Live, RunRecord], Awaitable[None]]
 
@@ -91,12 +96,16 @@ async def _stay(
     name = ready.definition.scenario.name
     record = RunRecord(new_run_id(), name, exit_code=GuestLost.exit_code)
     began = time.monotonic()
-    async with _booted(ready, options, run_dir, emit) as live:
+    async with AsyncExitStack() as stack:
+        journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
+        emit = journal.observing(emit)
+        live = await stack.enter_async_context(_booted(ready, options, run_dir, emit, journal))
         for slip in slips:
             live.recorder.note(slip)
         try:
             await _talk(live, options, emit, record)
         except GuestLost as error:
+            journal.log("lost", error=str(error))
             console = tail(live.machine.console_log)
             if len(slips) + 1 < MAX_TRIES and slipped(ready.accel.name, console):
                 slips.append(
@@ -123,7 +132,7 @@ async def _stay(
 
 @asynccontextmanager
 async def _booted(
-    ready: Prepared, options: RunOptions, run_dir: Path, emit: Emit
+    ready: Prepared, options: RunOptions, run_dir: Path, emit: Emit, journal: Journal
 ) -> AsyncIterator[Live]:
     definition = ready.definition
     spec = vm_spec(ready)
@@ -133,8 +142,15 @@ async def _booted(
         machine = await stack.enter_async_context(launch(spec, run_dir, attach=options.keep_vm))
         if options.verbose:
             emit(Note(f"qemu: {machine.command}"))
+        journal.log("launched", pid=machine.pid, argv=machine.argv)
+        machine.on_event(journal.machine)
         recorder = Recorder(dict(definition.workers))
-        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", recorder.on_frame)
+
+        def on_frame(frame: Frame, now: float) -> None:
+            journal.frame(frame)
+            recorder.on_frame(frame, now)
+
+        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", on_frame)
         group = await stack.enter_async_context(task_scope())
         group.start_soon(link.serve)
         group.start_soon(_nudge_at_end, machine, link)
@@ -191,6 +207,11 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         if started:
             ready.set()
         await conversation.finished()
+    if recorder.goodbye == AGENT_ERROR:
+        raise ChannelLost(
+            "the guest's agent failed: " + "; ".join(recorder.agent_errors or ["it said not why"]),
+            hint="this is a defect of ktstr or of the guest kernel, not of the scheduler",
+        )
     expected = Expectations(
         checks=definition.scenario.checks.plain(),
         cpusets=definition.cpusets,

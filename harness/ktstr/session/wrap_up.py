@@ -12,6 +12,7 @@ from ktstr.session.record import RunRecord, write_sidecar
 from ktstr.session.snapshots import LastLook
 from ktstr.vm.console import tail, tail_lines
 
+JOURNAL = "harness.log"
 TAIL_LINES = 12
 CONSOLE_CAP = 4 * 1024 * 1024
 
@@ -109,4 +110,8 @@ def _evidence(live: Live, look: LastLook) -> tuple[dict[str, str], dict[str, Pat
     if look.snapshot is not None:
         texts["last-snapshot.json"] = as_json(look.snapshot.to_json())
     run_dir = machine.console_log.parent
-    return texts, {"frames.bin": run_dir / "frames.bin", "qemu.log": machine.qemu_log}
+    return texts, {
+        "frames.bin": run_dir / "frames.bin",
+        "qemu.log": machine.qemu_log,
+        JOURNAL: run_dir / JOURNAL,
+    }

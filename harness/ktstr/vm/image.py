@@ -28,6 +28,7 @@ from ktstr.vm.cpio import Entry, write_cpio
 
 FORMAT = "1"
 LOCK_S = 600.0
+KEEP_S = 86400.0
 COMPILED = {"init": "init", "worker": "ktstr/bin/worker", "scx_load": "ktstr/bin/scx_load"}
 STOP_S = 5.0
 """How long the compiler may take to follow a signal."""
@@ -140,7 +141,16 @@ class ImageStore:
             if progress:
                 progress("packing the guest image", None)
             write_cpio(path, _base_entries(built, sources))
+            self._prune(keep=built)
         return Image(path, digest, fresh=True)
+
+    def _prune(self, keep: Path) -> None:
+        # Every change of a source leaves an image behind; one that was used within the last
+        # day may be in use now.
+        oldest = time.time() - KEEP_S
+        for made in (*self.root.glob("base-*.cpio"), *self.root.glob("compiled-*")):
+            if made != keep and made.stat().st_mtime < oldest:
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
 
     def _compile(
         self,

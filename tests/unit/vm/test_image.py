@@ -72,6 +72,22 @@ def test_a_changed_agent_is_packed_again_but_not_compiled(tmp_path: Path, source
     assert compiled(tmp_path) == 1
 
 
+def test_images_unused_for_a_day_go_when_a_new_one_is_made(tmp_path: Path, sources: Path) -> None:
+    old = store(tmp_path).base(lambda: tmp_path)
+    (sources / "agent" / "main.py").write_text("x = 2\n")
+    recent = store(tmp_path).base(lambda: tmp_path)
+    two_days_ago = time.time() - 2 * 86400
+    for made in (tmp_path / "images").iterdir():
+        if made != recent.path:
+            os.utime(made, (two_days_ago, two_days_ago))
+    (sources / "agent" / "main.py").write_text("x = 3\n")
+    new = store(tmp_path).base(lambda: tmp_path)
+    assert not old.path.exists()
+    assert recent.path.exists()
+    assert new.path.exists()
+    assert compiled(tmp_path) == 1, "the compiled part still fits and stays"
+
+
 def test_a_build_that_fails_shows_its_end_and_keeps_nothing(tmp_path: Path, sources: Path) -> None:
     (sources / "Makefile").write_text("all:\n\t@echo boom >&2; exit 3\n")
     with pytest.raises(GuestBuildFailed, match="boom") as caught:
