@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The harness's own log of one run: JSON lines for the evidence, key=value lines with ``-v``."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,6 +29,8 @@ class Journal:
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.JSONRenderer(),
             ],
+            # The command line's own filter is for the console.
+            wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
             run=run_id,
         )
         self._console = structlog.get_logger().bind(run=run_id)

@@ -299,7 +299,7 @@ def scheduler_overlay(binary: Path, guest_path: str) -> list[Entry]:
     """
     try:
         data = binary.read_bytes()
-        entries = [Entry.file(guest_path, data, 0o755)]
+        entries = [Entry.file(guest_path.lstrip("/"), data, 0o755)]
         if data[:4] == b"\x7fELF" and not guest_path.endswith(".o"):
             entries += library_entries([binary])
     except (OSError, subprocess.TimeoutExpired) as error:

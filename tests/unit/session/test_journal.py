@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+from ktstr.cli.logs import configure_logging
 from ktstr.session import journal
 from ktstr.session.events import Froze, Note, RunEvent
 from ktstr.session.journal import open_journal
@@ -33,6 +34,13 @@ def test_events_frames_and_qmp_become_lines_and_pass_on(tmp_path: Path) -> None:
     assert (froze["event"], froze["paused_ms"]) == ("Froze", 1.5)
     assert (stop["event"], stop["name"], stop["at_us"]) == ("qmp", "STOP", 5)
     assert (frame["type"], frame["sequence"], frame["size"]) == ("HELLO", 3, 3)
+
+
+def test_the_consoles_filter_does_not_reach_the_file(tmp_path: Path) -> None:
+    configure_logging(verbose=False)
+    with open_journal(tmp_path / "harness.log", "r") as found:
+        found.log("quiet on the console")
+    assert len(lines(tmp_path / "harness.log")) == 1
 
 
 def test_a_flood_stops_at_the_limit(tmp_path: Path, monkeypatch) -> None:

@@ -206,6 +206,14 @@ def test_an_overlay_that_cannot_be_written_or_clashes_is_a_sentence(tmp_path: Pa
         store(tmp_path).with_overlay(base, twice[:1], tmp_path / "none" / "image.cpio")
 
 
+def test_a_scheduler_is_packed_at_its_guest_path(tmp_path: Path) -> None:
+    script = tmp_path / "mine"
+    script.write_text("#!/bin/sh")
+    (entry,) = scheduler_overlay(script, "/ktstr/sched/mine")
+    assert (entry.path, entry.data) == ("ktstr/sched/mine", b"#!/bin/sh")
+    assert entry.mode & 0o111
+
+
 def test_a_scheduler_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(GuestBuildFailed, match="mine: No such file"):
         scheduler_overlay(tmp_path / "mine", "ktstr/sched/mine")
