@@ -6,49 +6,51 @@ from __future__ import annotations
 import os
 import time
 
+from agent.loop import Loop
 from agent.system import read_text, write_text
 
 ROOT = "/sys/fs/cgroup"
-PARENT = f"{ROOT}/ktstr"
 CONTROLLERS = "+cpuset +cpu"
-BUSY_TRIES = 40
-BUSY_PAUSE_S = 0.05
+EBUSY = 16  # the errno module is one more import
+# A killed task dies only once it is scheduled, and a broken scheduler holds it back until
+# the kernel's watchdog (30 s at most) ejects that scheduler.
+BUSY_S = 40.0
+BUSY_PAUSE_S = 0.02
+MOVE_ROUNDS = 16
 
 
 class Cgroups:
-    """Creates, tunes and removes groups; names are relative to the parent."""
+    """Creates, tunes and removes groups; names are relative to the parent.
 
-    def __init__(self) -> None:
+    :param root: where cgroup v2 is mounted.
+    :param controllers: what the groups get, as ``cgroup.subtree_control`` takes it.
+    """
+
+    def __init__(self, loop: Loop, root: str = ROOT, controllers: str = CONTROLLERS) -> None:
+        self._loop = loop
+        self._root = root
+        self._controllers = controllers
+        self._parent = f"{root}/ktstr"
         self._made: list[str] = []
 
     def path(self, name: str) -> str:
         """Folder of the group."""
-        return f"{PARENT}/{name}"
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._made
+        return f"{self._parent}/{name}"
 
     def _ensure_parent(self) -> None:
-        if not os.path.isdir(PARENT):
-            write_text(f"{ROOT}/cgroup.subtree_control", CONTROLLERS)
-            os.mkdir(PARENT)
-            write_text(f"{PARENT}/cgroup.subtree_control", CONTROLLERS)
+        if not os.path.isdir(self._parent):
+            write_text(f"{self._root}/cgroup.subtree_control", self._controllers)
+            os.mkdir(self._parent)
+            write_text(f"{self._parent}/cgroup.subtree_control", self._controllers)
 
     def create(self, name: str) -> None:
-        """Make the group, and the groups above it in a nested name.
+        """Make the group.
 
-        :raise OSError: as the kernel answers.
+        :raise OSError: as the kernel answers; a group of that name may exist already.
         """
         self._ensure_parent()
-        parts = name.split("/")
-        for depth in range(1, len(parts) + 1):
-            partial = "/".join(parts[:depth])
-            if partial in self._made:
-                continue
-            os.mkdir(self.path(partial))
-            self._made.append(partial)
-            if depth < len(parts):
-                write_text(f"{self.path(partial)}/cgroup.subtree_control", CONTROLLERS)
+        os.mkdir(self.path(name))
+        self._made.append(name)
 
     def set_cpus(self, name: str, cpus: str | None) -> None:
         """Set ``cpuset.cpus``; None or "" gives the group its parent's CPUs back.
@@ -61,46 +63,46 @@ class Cgroups:
         """``cpuset.cpus`` as set (empty: inherited)."""
         return read_text(f"{self.path(name)}/cpuset.cpus") or ""
 
-    def effective_cpus(self, name: str) -> str:
-        """The CPUs the group's tasks may run on now."""
-        return read_text(f"{self.path(name)}/cpuset.cpus.effective") or ""
-
     def set_weight(self, name: str, weight: int) -> None:
         """Set ``cpu.weight`` (1 to 10000)."""
         write_text(f"{self.path(name)}/cpu.weight", str(weight))
 
-    def set_max(self, name: str, limit: str) -> None:
-        """Set ``cpu.max`` ("max 100000" or "QUOTA PERIOD", µs)."""
-        write_text(f"{self.path(name)}/cpu.max", limit)
-
     def move_all(self, source: str, target: str) -> int:
-        """Move every process of ``source`` to ``target``; returns how many moved."""
+        """Move every process of ``source`` to ``target``; returns how many moved.
+
+        :raise OSError: when the kernel refuses.
+        """
         moved = 0
-        for pid in (read_text(f"{self.path(source)}/cgroup.procs") or "").split():
-            try:
-                write_text(f"{self.path(target)}/cgroup.procs", pid)
-                moved += 1
-            except ProcessLookupError:
-                continue  # it exited between the list and the move
+        # Again and again, for a task may fork between the list and its own move.
+        for _ in range(MOVE_ROUNDS):
+            pids = (read_text(f"{self.path(source)}/cgroup.procs") or "").split()
+            if not pids:
+                break
+            for pid in pids:
+                try:
+                    write_text(f"{self.path(target)}/cgroup.procs", pid)
+                    moved += 1
+                except ProcessLookupError:
+                    continue  # it exited between the list and the move
         return moved
 
     def remove(self, name: str) -> None:
-        """Kill what still runs in the group and remove it.
+        """Kill what still runs in the group and remove it; the loop is served meanwhile.
 
-        :raise OSError: when the kernel still calls it busy after two seconds.
+        :raise OSError: when the kernel still calls it busy after 40 s, or refuses outright.
         """
         if name not in self._made:
             return
-        for tries_left in reversed(range(BUSY_TRIES)):
+        deadline = time.monotonic() + BUSY_S
+        while True:
             try:
                 os.rmdir(self.path(name))
                 break
-            except OSError:
-                if not tries_left:
+            except OSError as error:
+                if error.errno != EBUSY or time.monotonic() >= deadline:
                     raise
-                # A killed task leaves its group only once it has been scheduled to die.
-                self._kill(name)
-                time.sleep(BUSY_PAUSE_S)
+            self._kill(name)
+            self._loop.run(time.monotonic() + BUSY_PAUSE_S)
         self._made.remove(name)
 
     def _kill(self, name: str) -> None:
@@ -109,15 +111,18 @@ class Cgroups:
         except OSError:
             return
 
-    def remove_all(self, keep: frozenset[str] = frozenset()) -> None:
-        """Remove all groups but those in ``keep``, innermost first."""
+    def remove_all(self, keep: set[str]) -> None:
+        """Remove all groups but those in ``keep``, the youngest first.
+
+        :raise OSError: as :meth:`remove`.
+        """
         for name in reversed(self._made.copy()):
             if name not in keep:
                 self.remove(name)
 
-    def names(self) -> frozenset[str]:
+    def names(self) -> set[str]:
         """The groups that exist now."""
-        return frozenset(self._made)
+        return set(self._made)
 
     def count(self) -> int:
         """How many groups exist now."""

@@ -32,9 +32,8 @@ def inject(op: dict[str, Any], workers: Workers, scheduler: Scheduler, channel: 
         wanted = op.get("cgroup")
         groups = workers.of_cgroup(wanted) if wanted else workers.groups
         pids = [pid for group in groups for pid in group.pids]
-        if not pids:
+        if not any(_killed(pid) for pid in pids):
             raise ValueError("kill-worker: no worker is alive")
-        os.kill(pids[0], SIGKILL)
     elif fault == "kill-agent":
         os.kill(os.getpid(), SIGKILL)
     elif fault == "kill-scheduler":
@@ -47,6 +46,14 @@ def inject(op: dict[str, Any], workers: Workers, scheduler: Scheduler, channel: 
         raise ValueError(f"unknown fault {fault!r}")
 
 
+def _killed(pid: int) -> bool:
+    try:
+        os.kill(pid, SIGKILL)
+    except ProcessLookupError:
+        return False  # an earlier fault's victim
+    return True
+
+
 def _hang() -> None:
     # One spinner per CPU above every priority the agent has, with the real-time throttle
     # off: nothing in the guest runs again, as in a kernel that loops with preemption off.
@@ -54,10 +61,13 @@ def _hang() -> None:
     top = os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO))
     for cpu in sorted(os.sched_getaffinity(0), reverse=True):
         if os.fork() == 0:
-            os.sched_setaffinity(0, {cpu})
-            os.sched_setscheduler(0, os.SCHED_FIFO, top)
-            while True:
-                pass
+            try:
+                os.sched_setaffinity(0, {cpu})
+                os.sched_setscheduler(0, os.SCHED_FIFO, top)
+                while True:
+                    pass
+            finally:
+                os._exit(1)  # never back into the agent's code
     time.sleep(3600)
 
 

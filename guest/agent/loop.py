@@ -20,11 +20,12 @@ class Loop:
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._ticks: list[Callable[[], None]] = []
         self.tick_s = 0.1
+        self._next_tick = 0.0
 
     def add(self, fd: int, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever ``fd`` can be read or its other end is gone."""
-        self._callbacks[fd] = callback
         self._epoll.register(fd, select.EPOLLIN)
+        self._callbacks[fd] = callback
 
     def remove(self, fd: int) -> None:
         """Stop watching ``fd``; unknown descriptors are ignored."""
@@ -43,18 +44,19 @@ class Loop:
 
         :return: whether ``until()`` held; always False without ``until``.
         """
-        next_tick = time.monotonic() + self.tick_s
         while True:
             if until is not None and until():
                 return True
             now = time.monotonic()
             if now >= deadline:
                 return False
-            if self._ticks and now >= next_tick:
-                next_tick = now + self.tick_s
+            if self._ticks and now >= self._next_tick:
+                # Not per run: many short runs in a row tick as one long run does.
+                self._next_tick = now + self.tick_s
                 for tick in self._ticks:
                     tick()
-            limit = min(deadline, next_tick) if self._ticks else deadline
+                continue  # what a tick found may be what is waited for
+            limit = min(deadline, self._next_tick) if self._ticks else deadline
             for fd, _ in self._epoll.poll(max(0.0, limit - now)):
                 callback = self._callbacks.get(fd)
                 if callback is not None:

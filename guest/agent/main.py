@@ -11,13 +11,16 @@ import msgpack
 from agent.channel import Channel
 from agent.loop import Loop
 from agent.mailbox import Mailbox
-from agent.processes import become_realtime, reserve_low_fds
+from agent.processes import become_realtime, outlive_others, reserve_low_fds
 from agent.relay import StatsRelay
 from agent.scheduler import Scheduler, SchedulerDied
 from agent.steps import Engine, Shutdown, StepFailed
-from agent.system import facts, write_text
-from agent.workers import WorkerFailure
+from agent.system import facts
 from ktstr.wire import MsgType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROTOCOL = 1
 # After Goodbye the host ends the VM; without a host the guest powers off by itself.
@@ -28,12 +31,13 @@ def main() -> None:
     """Run as the guest's only service; returns once the guest may power off."""
     reserve_low_fds()
     become_realtime()
+    outlive_others()
     loop = Loop()
     channel = Channel(loop)
     asked_to_end: list[bool] = []
     channel.on(MsgType.SHUTDOWN, lambda payload: asked_to_end.append(True))
     try:
-        reason = _serve(loop, channel)
+        reason = _serve(loop, channel, lambda: bool(asked_to_end))
     except Exception:
         reason = "agent-error"
         channel.send(MsgType.AGENT_ERROR, {"text": _traceback()})
@@ -41,33 +45,32 @@ def main() -> None:
     loop.run(time.monotonic() + LINGER_S, lambda: bool(asked_to_end))
 
 
-def _serve(loop: Loop, channel: Channel) -> str:
+def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
     mailbox = Mailbox()
     hello: dict[str, object] = {"protocol": PROTOCOL, "mailbox": mailbox.pages(), **facts()}
     channel.send(MsgType.HELLO, hello)
     payload, wall_ns = mailbox.wait()
     if wall_ns:
-        time.clock_settime(time.CLOCK_REALTIME, wall_ns / 1e9)
+        time.clock_settime_ns(time.CLOCK_REALTIME, wall_ns)
     plan = msgpack.unpackb(payload)
     channel.log(f"plan {plan['name']!r} of {len(payload)} bytes, {len(plan['steps'])} steps")
-    for name, value in plan.get("sysctls") or []:
-        write_text("/proc/sys/" + name.replace(".", "/"), value)
     scheduler = Scheduler(plan["scheduler"], loop, channel)
     StatsRelay(loop, channel)
-    engine = Engine(plan, loop, channel, scheduler)
-    channel.on(MsgType.SHUTDOWN, lambda payload: setattr(engine, "shutdown", True))
+    engine = Engine(plan, loop, channel, scheduler, shutdown)
+    reason = "done"
     try:
-        scheduler.start()
-        engine.run()
-        reason = "done"
+        try:
+            scheduler.start()
+            engine.run()
+        except StepFailed as error:
+            channel.send(MsgType.AGENT_ERROR, {"text": str(error), "step": engine.step})
+            reason = "step-failed"
+        except Shutdown:
+            reason = "shutdown"
+        finally:
+            scheduler.stop()
     except SchedulerDied:
-        reason = "scheduler-died" if engine.started else "scheduler-not-attached"
-    except (StepFailed, WorkerFailure) as error:
-        channel.send(MsgType.AGENT_ERROR, {"text": str(error), "step": engine.step})
-        reason = "step-failed"
-    except Shutdown:
-        reason = "shutdown"
-    scheduler.stop()
+        reason = "scheduler-died" if scheduler.was_attached else "scheduler-not-attached"
     channel.log(f"ends: {reason}")
     return reason
 

@@ -6,21 +6,29 @@ from __future__ import annotations
 import struct
 
 _LENGTH = struct.Struct("<I")
+# A report with three full reservoirs is below 4 MiB; a frame to the host takes 16 MiB.
+LIMIT = 8 * 1024 * 1024
 
 
 class LengthPrefixed:
     """Splits a byte stream into messages of ``u32 length`` and that many bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = LIMIT) -> None:
         self._buffer = bytearray()
+        self._limit = limit
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes and return the messages they complete."""
+        """Take the next bytes and return the messages they complete.
+
+        :raise ValueError: on a length above the limit; the stream cannot be followed then.
+        """
         self._buffer += data
         messages = []
         position = 0
         while len(self._buffer) - position >= 4:
             (length,) = _LENGTH.unpack_from(self._buffer, position)
+            if length > self._limit:
+                raise ValueError(f"a message of {length} bytes; {self._limit} is the limit")
             if len(self._buffer) - position - 4 < length:
                 break
             start = position + 4

@@ -4,19 +4,33 @@
 from __future__ import annotations
 
 import os
+import select
 import time
+
+from agent.system import write_text
 
 # The signal module costs an import of enum; these numbers are Linux's on x86-64.
 SIGKILL, SIGTERM, SIGSTOP = 9, 15, 19
 # SCHED_FIFO keeps the agent and its helpers answering while a broken scheduler starves
 # ordinary tasks; SCHED_RESET_ON_FORK keeps their children ordinary.
 REALTIME = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+# Above workers of a real-time policy, which may otherwise take every CPU for good; the
+# highest priority, 99, is the fault's that shows what a guest without an agent looks like.
+PRIORITY = 98
 REAP_PAUSE_S = 0.005
+REAP_S = 1.0
+# Python ignores these; a program that is started expects Linux's defaults.
+_DEFAULT_SIGNALS = (13, 25)  # SIGPIPE, SIGXFSZ
 
 
 def become_realtime() -> None:
     """Run this process above every task a sched_ext scheduler can hold back."""
-    os.sched_setscheduler(0, REALTIME, os.sched_param(1))
+    os.sched_setscheduler(0, REALTIME, os.sched_param(PRIORITY))
+
+
+def outlive_others() -> None:
+    """Let the kernel, short of memory, kill anyone but this process."""
+    write_text("/proc/self/oom_score_adj", "-1000")
 
 
 def reserve_low_fds(below: int = 16) -> None:
@@ -37,11 +51,33 @@ class Child:
         :raise OSError: when the program cannot be started.
         """
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()]
-        self.pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setpgroup=0)
-        self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
-        if realtime:
-            os.sched_setscheduler(self.pid, REALTIME, os.sched_param(1))
+        self.pidfd = -1
+        self.pid = os.posix_spawn(
+            argv[0],
+            argv,
+            os.environ,
+            file_actions=actions,
+            setpgroup=0,
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+            self._expose()
+            if realtime:
+                os.sched_setscheduler(self.pid, REALTIME, os.sched_param(PRIORITY))
+        except OSError:
+            self.kill(SIGKILL)
+            self.wait(REAP_S)
+            self.close()
+            raise
+
+    def _expose(self) -> None:
+        """Take back what the child inherits of :func:`outlive_others`."""
+        try:
+            write_text(f"/proc/{self.pid}/oom_score_adj", "0")
+        except PermissionError:
+            pass  # an agent outside its guest, which does not outlive anyone
 
     def poll(self) -> bool:
         """Whether the child has ended; its wait status is then in ``status``."""
@@ -73,6 +109,27 @@ class Child:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def wait_for_deaths(pids: list[int], seconds: float) -> bool:
+    """Wait until none of these processes runs any more; whether they ended in time.
+
+    They need not be children: whoever their parent is, a pidfd tells their end.
+    """
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return False
+        finally:
+            os.close(pidfd)
+    return True
 
 
 def describe_status(status: int | None) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import _socket
-import os
 
 from agent.channel import Channel
 from agent.loop import Loop, read_available
@@ -19,7 +18,8 @@ REPLY_CAP = 1024 * 1024
 class StatsRelay:
     """One connection to the scheduler, one request at a time, answered by StatsReply."""
 
-    def __init__(self, loop: Loop, channel: Channel) -> None:
+    def __init__(self, loop: Loop, channel: Channel, path: str = SOCKET) -> None:
+        self._path = path
         self._loop = loop
         self._channel = channel
         self._socket: _socket.socket | None = None
@@ -38,19 +38,21 @@ class StatsRelay:
             self._drop("a newer request came before the scheduler answered")
         self._pending = number
         try:
-            self._connected().send(line)
+            if self._connected().send(line) < len(line):
+                self._drop("the scheduler does not read its statistics socket")
         except OSError as error:
-            self._drop(f"{SOCKET}: {error.strerror}")
+            self._drop(f"{self._path}: {error.strerror}")
 
     def _connected(self) -> _socket.socket:
         if self._socket is None:
             stream = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
             try:
-                stream.connect(SOCKET)
+                # Before connecting, which would wait for a server that accepts no more.
+                stream.setblocking(False)
+                stream.connect(self._path)
             except OSError:
                 stream.close()
                 raise
-            os.set_blocking(stream.fileno(), False)
             self._socket = stream
             self._loop.add(stream.fileno(), self._receive)
         return self._socket
@@ -61,9 +63,11 @@ class StatsRelay:
         if data == b"":
             self._drop("the scheduler closed its statistics socket")
             return
+        if self._pending is None:
+            return  # nobody asked; it must not pass for the next answer
         self._answer += data or b""
         line, newline, _ = self._answer.partition(b"\n")
-        if newline and self._pending is not None:
+        if newline:
             self._reply(self._pending, line=bytes(line))
             self._pending = None
             self._answer.clear()

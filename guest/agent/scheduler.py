@@ -22,7 +22,9 @@ LOADER = "/ktstr/bin/scx_load"
 ATTACH_S = 60.0
 STOP_S = 5.0
 LOG_CAP = 4 * 1024 * 1024
-EXIT_GRACE_S = 2.0
+# The loader waits up to 3 s for the kernel to complete the exit record.
+EXIT_GRACE_S = 5.0
+FIRST_ERROR_KIND = 1024  # SCX_EXIT_ERROR of the kernel's enum scx_exit_kind
 
 
 class SchedulerDied(Exception):
@@ -42,6 +44,7 @@ class Scheduler:
         self._logged = 0
         self._pipes: list[int] = []
         self.attached = False
+        self.was_attached = False
         self.record: dict[str, object] | None = None
         self.error: dict[str, object] | None = None
         self.gone = False
@@ -67,7 +70,7 @@ class Scheduler:
         try:
             self._child = Child(argv, fds, realtime=self.kind == "bpf")
         except OSError as error:
-            self.error = {"stage": "start", "message": f"{argv[0]}: {error.strerror}"}
+            self.error = {"stage": "start", "message": self._why_not_started(argv[0], error)}
         finally:
             for fd in (null, log_write, status_write):
                 os.close(fd)
@@ -75,11 +78,23 @@ class Scheduler:
         self._watch(log_read, self._read_log)
         if self._child is not None:
             self._loop.add(self._child.pidfd, self._ended)
-            self._loop.run(time.monotonic() + ATTACH_S, self._settled)
+            # Also before it is attached: a binary does not tell, so it has to be seen.
+            self._loop.every_tick(self._check_state)
+            if not self._loop.run(time.monotonic() + ATTACH_S, self._settled):
+                late = f"not attached within {ATTACH_S:.0f} s of its start"
+                self.error = {"stage": "attach", "message": late}
         if not self.attached:
             self._report_exit("attach")
             raise SchedulerDied("the scheduler did not attach")
-        self._loop.every_tick(self._check_state)
+
+    @staticmethod
+    def _why_not_started(program: str, error: OSError) -> str:
+        if isinstance(error, FileNotFoundError) and os.path.exists(program):
+            return (
+                f"{program}: what runs it (the interpreter in its first line, or its dynamic "
+                "loader) is not in the guest"
+            )
+        return f"{program}: {error.strerror}"
 
     def _argv(self) -> list[str]:
         path = str(self._spec["path"])
@@ -102,14 +117,21 @@ class Scheduler:
         return self.attached or self.gone or self.error is not None
 
     def _set_attached(self, event: dict[str, object]) -> None:
-        self.attached = True
+        self.attached = self.was_attached = True
         self._channel.send(MsgType.SCHEDULER_STATUS, event)
 
     def _read_status(self, fd: int) -> None:
         data = read_available(fd)
+        messages: list[bytes] = []
+        try:
+            messages = self._status.feed(data or b"")
+        except ValueError as error:
+            # A user's program may take descriptor 3 for something else.
+            self._channel.log(f"descriptor 3 of the scheduler is not for us: {error}")
+            data = b""
         if data == b"":
             self._loop.remove(fd)
-        for message in self._status.feed(data or b""):
+        for message in messages:
             try:
                 event = unpack_map(message)
             except WireError as error:
@@ -181,8 +203,12 @@ class Scheduler:
         )
 
     def stop(self) -> None:
-        """Detach and end the process; waits up to five seconds before it kills."""
-        self.attached = False
+        """Detach and end the process; waits up to five seconds before it kills.
+
+        :raise SchedulerDied: when it turns out to have failed before it was stopped; a
+            SchedulerExit frame was sent.
+        """
+        needed, self.attached = self.attached, False
         child = self._child
         if child is not None:
             child.kill(SIGTERM)
@@ -201,4 +227,7 @@ class Scheduler:
             self._loop.remove(fd)
             os.close(fd)
         self._pipes = []
-        self._child = None
+        kind = None if self.record is None else self.record.get("kind")
+        if needed and isinstance(kind, int) and kind >= FIRST_ERROR_KIND:
+            self._report_exit("the end")
+            raise SchedulerDied("the end")

@@ -15,12 +15,13 @@ from agent.channel import Channel
 from agent.faults import inject
 from agent.loop import Loop
 from agent.scheduler import Scheduler
-from agent.system import parse_cpus
+from agent.system import CPUS, parse_cpus, read_text
 from agent.workers import Group, WorkerFailure, Workers
 from ktstr.wire import MsgType, Stimulus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 BASELINE = 0
@@ -35,22 +36,29 @@ class Shutdown(Exception):
 
 
 class Engine:
-    """Runs one plan."""
+    """Runs one plan.
+
+    :param shutdown: tells whether the host asked for the end.
+    """
 
     def __init__(
-        self, plan: dict[str, Any], loop: Loop, channel: Channel, scheduler: Scheduler
+        self,
+        plan: dict[str, Any],
+        loop: Loop,
+        channel: Channel,
+        scheduler: Scheduler,
+        shutdown: Callable[[], bool],
     ) -> None:
         self._plan = plan
         self._loop = loop
         self._channel = channel
         self._scheduler = scheduler
-        self.cgroups = Cgroups()
+        self._shutdown = shutdown
+        self.cgroups = Cgroups(loop)
+        self._kept: set[str] = set()
         self.workers = Workers(loop, channel, self.cgroups, int(plan.get("seed", 1)))
         self._start = 0.0
-        self.started = False
         self.step = BASELINE
-        self._works = 0
-        self.shutdown = False
 
     def run(self) -> None:
         """The whole scenario, from ScenarioStart to ScenarioEnd and the last reports.
@@ -60,30 +68,32 @@ class Engine:
         """
         steps = self._plan["steps"]
         try:
-            backdrop = self._plan.get("backdrop") or {}
-            self._set_up([], backdrop.get("cgroups") or [])
-            self._set_up(backdrop.get("ops") or [], [])
-            self._hold(int(self._plan.get("settle_ms") or 0) / 1000, [])
-            kept = self.cgroups.names()
+            backdrop = self._plan["backdrop"]
+            # A Backdrop's cgroups come before its ops, a step's after.
+            self._set_up([], backdrop["cgroups"])
+            self._set_up(backdrop["ops"], [])
+            self._hold(int(self._plan["settle_ms"]) / 1000, [])
+            self._kept = self.cgroups.names()
             # From here on the workload's clock runs; what settles before is not workload.
-            self.started = True
             self._start = time.monotonic()
             self._channel.send(MsgType.SCENARIO_START, {"steps": len(steps)})
             for step in steps:
-                self._run_step(step, kept)
+                self._run_step(step)
             self.step = BASELINE
+            self._scheduler.check("the end")
             self._send_stimulus(MsgType.SCENARIO_END, len(steps), 0, 0)
         finally:
             # Reports of whatever still runs belong to the host, whatever went wrong.
             self.workers.collect(list(self.workers.groups))
-        self.cgroups.remove_all()
+        self._attempt("removing the cgroups", self.cgroups.remove_all, set())
+        self._scheduler.check("the end")
 
-    def _run_step(self, step: dict[str, Any], kept: frozenset[str]) -> None:
+    def _run_step(self, step: dict[str, Any]) -> None:
         self.step = int(step["index"])
-        ops = step.get("ops") or []
+        ops = step["ops"]
         timed = [op for op in ops if op.get("at_ms") is not None]
         immediate = [op for op in ops if op.get("at_ms") is None]
-        self._set_up(immediate, step.get("cgroups") or [])
+        self._set_up(immediate, step["cgroups"])
         kinds = 0
         for op in ops:
             kinds |= 1 << int(op["kind"])
@@ -91,7 +101,7 @@ class Engine:
         self._hold(int(step["hold_ms"]) / 1000, timed)
         self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
         self.workers.collect(self.workers.of_step(self.step))
-        self.cgroups.remove_all(keep=kept)
+        self._attempt("removing its cgroups", self.cgroups.remove_all, self._kept)
 
     def _send_stimulus(self, msg_type: int, step: int, op_count: int, op_kinds: int) -> None:
         self._channel.send_stimulus(
@@ -118,23 +128,28 @@ class Engine:
         self._wait_until(begin + seconds)
 
     def _wait_until(self, deadline: float) -> None:
-        self._loop.run(deadline, lambda: self._scheduler.gone or self.shutdown)
+        self._loop.run(deadline, lambda: self._scheduler.gone or self._shutdown())
         self._scheduler.check(self._where())
-        if self.shutdown:
+        if self._shutdown():
             raise Shutdown
 
-    def _set_up(self, ops: list[dict[str, Any]], cgroups: list[dict[str, Any]]) -> None:
+    def _attempt(self, what: str, action: Callable[..., object], *args: object) -> None:
         try:
-            for op in ops:
-                self._do(op)
-            groups: list[Group] = []
-            for cgroup in cgroups:
-                groups += self._add_cgroup(cgroup)
-            self._launch(groups)
-        except (StepFailed, WorkerFailure):
-            raise
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise StepFailed(f"{self._where()}: {describe(error)}") from error
+            action(*args)
+        except (OSError, ValueError, KeyError, WorkerFailure) as error:
+            # What a dead scheduler spoilt is told as its death.
+            self._scheduler.check(self._where())
+            raise StepFailed(f"{self._where()}: {what}: {describe(error)}") from error
+
+    def _set_up(self, ops: list[dict[str, Any]], cgroups: list[dict[str, Any]]) -> None:
+        for op in ops:
+            self._do(op)
+        groups: list[Group] = []
+        for cgroup in cgroups:
+            self._attempt(f"cgroup {cgroup['name']!r}", self._add, cgroup, groups)
+        self._attempt("starting the workers", self._launch, groups)
+        # A step that a dead scheduler has no part in does not begin.
+        self._scheduler.check(self._where())
 
     def _launch(self, groups: list[Group]) -> None:
         if groups:
@@ -143,39 +158,30 @@ class Engine:
                 self._channel.log(f"{self._where()}: {group.label()}, pids {group.pids}")
             self.workers.start(groups)
 
-    def _add_cgroup(self, cgroup: dict[str, Any]) -> list[Group]:
+    def _add(self, cgroup: dict[str, Any], groups: list[Group]) -> None:
         name = cgroup["name"]
-        if name not in self.cgroups:
-            self.cgroups.create(name)
-        if cgroup.get("cpus"):
+        self.cgroups.create(name)
+        if cgroup["cpus"]:
             self.cgroups.set_cpus(name, cgroup["cpus"])
-        if cgroup.get("weight"):
+        if cgroup["weight"]:
             self.cgroups.set_weight(name, cgroup["weight"])
-        if cgroup.get("cpu_max"):
-            self.cgroups.set_max(name, cgroup["cpu_max"])
-        return self._spawn(name, cgroup.get("works") or [])
-
-    def _spawn(self, cgroup: str, works: list[dict[str, Any]]) -> list[Group]:
-        groups = []
-        for index, work in enumerate(works):
-            groups.append(self.workers.spawn(work, cgroup, self.step, index))
-        return groups
+        for index, work in enumerate(cgroup["works"]):
+            groups.append(self.workers.spawn(work, name, self.step, index))
 
     def _do(self, op: dict[str, Any]) -> None:
         handler = getattr(self, "_op_" + op["op"], None)
         if handler is None:
             raise StepFailed(f"{self._where()}: this agent does not know the op {op['op']!r}")
-        try:
-            handler(op)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise StepFailed(f"{self._where()}: {op['op']}: {describe(error)}") from error
+        self._attempt(op["op"], handler, op)
 
     def _op_AddCgroup(self, op: dict[str, Any]) -> None:
-        self._launch(self._add_cgroup({**op, "name": op["cgroup"]}))
+        self.cgroups.create(op["cgroup"])
 
     def _op_RemoveCgroup(self, op: dict[str, Any]) -> None:
         self.workers.discard(self.workers.of_cgroup(op["cgroup"]))
         self.cgroups.remove(op["cgroup"])
+        # A later step's cgroup of that name is the step's own.
+        self._kept.discard(op["cgroup"])
 
     def _op_StopCgroup(self, op: dict[str, Any]) -> None:
         self.workers.discard(self.workers.of_cgroup(op["cgroup"]))
@@ -196,11 +202,12 @@ class Engine:
         self.cgroups.set_weight(op["cgroup"], op["weight"])
 
     def _op_Spawn(self, op: dict[str, Any]) -> None:
-        self._launch(self._spawn(op["cgroup"], [op["work"]]))
+        self._launch([self.workers.spawn(op["work"], op["cgroup"], self.step, 0)])
 
     def _op_SetAffinity(self, op: dict[str, Any]) -> None:
-        inherited = self.cgroups.effective_cpus(op["cgroup"])
-        cpus = parse_cpus(op["cpus"] or inherited)
+        # All CPUs stand for none in particular: the kernel keeps the cgroup's limit above them,
+        # also when that changes later.
+        cpus = parse_cpus(op["cpus"] or read_text(f"{CPUS}/possible") or "0")
         for group in self.workers.of_cgroup(op["cgroup"]):
             for pid in group.pids:
                 try:

@@ -10,6 +10,11 @@ PORTS = "/sys/class/virtio-ports"
 CPUS = "/sys/devices/system/cpu"
 NODES = "/sys/devices/system/node"
 SCHED_EXT = "/sys/kernel/sched_ext"
+PORT_S = 10.0
+PORT_PAUSE_S = 0.01
+# More than the largest log buffer of a guest of ours holds.
+KMSG_RECORDS = 200_000
+EPIPE = 32
 
 
 def read_text(path: str, limit: int = 65536) -> str | None:
@@ -18,12 +23,19 @@ def read_text(path: str, limit: int = 65536) -> str | None:
         fd = os.open(path, os.O_RDONLY)
     except OSError:
         return None
+    data = b""
     try:
-        return os.read(fd, limit).decode("utf-8", "replace").strip()
+        # A long file, as a cgroup.procs of a thousand tasks, comes a page at a time.
+        while len(data) < limit:
+            piece = os.read(fd, limit - len(data))
+            if not piece:
+                break
+            data += piece
     except OSError:
         return None
     finally:
         os.close(fd)
+    return data.decode("utf-8", "replace").strip()
 
 
 def write_text(path: str, text: str) -> None:
@@ -53,12 +65,19 @@ def parse_cpus(text: str) -> list[int]:
 def find_port(name: str) -> str:
     """Device of the virtio-serial port called ``name``.
 
-    :raise FileNotFoundError: when the VM has no such port.
+    The driver learns of its ports from the device while user space starts already.
+
+    :raise FileNotFoundError: when the VM shows no such port within ten seconds.
     """
-    for entry in os.listdir(PORTS):
-        if read_text(f"{PORTS}/{entry}/name") == name:
-            return f"/dev/{entry}"
-    raise FileNotFoundError(f"no virtio-serial port is named {name!r}")
+    deadline = time.monotonic() + PORT_S
+    while True:
+        for entry in os.listdir(PORTS) if os.path.isdir(PORTS) else ():
+            device = f"/dev/{entry}"
+            if read_text(f"{PORTS}/{entry}/name") == name and os.path.exists(device):
+                return device
+        if time.monotonic() >= deadline:
+            raise FileNotFoundError(f"no virtio-serial port is named {name!r}")
+        time.sleep(PORT_PAUSE_S)
 
 
 def topology() -> dict[str, object]:
@@ -112,13 +131,13 @@ def kernel_log_lines(needle: str, limit: int = 64) -> list[str]:
     except OSError:
         return lines
     try:
-        while True:
+        for _ in range(KMSG_RECORDS):
             try:
                 record = os.read(fd, 8192).decode("utf-8", "replace")
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno == EPIPE:
+                    continue  # the ring overwrote records since the last read
                 break
-            except OSError:
-                continue  # EPIPE: the ring overwrote records since the last read
             text = record.partition(";")[2].partition("\n")[0]
             if needle in text:
                 lines.append(text)

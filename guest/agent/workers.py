@@ -17,7 +17,7 @@ from agent.cgroups import Cgroups
 from agent.channel import Channel
 from agent.loop import Loop, read_available
 from agent.messages import LengthPrefixed
-from agent.processes import SIGKILL, Child, describe_status
+from agent.processes import REAP_S, SIGKILL, Child, describe_status, wait_for_deaths
 from ktstr.wire import MsgType
 
 TYPE_CHECKING = False
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 WORKER = "/ktstr/bin/worker"
 SLOTS = 4096
-READY_S = 30.0
-# The leader's own collection deadline is 5 s; past this the leader itself is stuck.
+# A leader waits 30 s for its workers, and then says more than we could.
+READY_S = 35.0
+# The leader's own collection deadline is 5 s; when nothing comes for this long, not even a
+# part of a report, the leader itself is stuck.
 COLLECT_S = 12.0
+DEATH_S = 2.0
 SEED_MASK = (1 << 63) - 1
 
 _ZEROES = (
@@ -43,11 +46,10 @@ class WorkerFailure(Exception):
     """A worker group could not be set up; the text says which and why."""
 
 
-def sentinel(pid: int, group_idx: int, exit_info: dict[str, object]) -> dict[str, object]:
+def sentinel(pid: int, exit_info: dict[str, object]) -> dict[str, object]:
     """The report of a worker that sent none: all zero, with the way it ended."""
     report: dict[str, object] = {"tid": pid}
     report.update(dict.fromkeys(_ZEROES, 0))
-    report["group_idx"] = group_idx
     for name in ("cpus_used", "migrations", "phase_slices"):
         report[name] = []
     for name in ("wake_latencies_ns", "iteration_costs_ns", "timer_latencies_ns"):
@@ -59,7 +61,7 @@ def sentinel(pid: int, group_idx: int, exit_info: dict[str, object]) -> dict[str
 
 
 def exit_info(status: int | None) -> dict[str, object]:
-    """A wait status as the wire's exit info."""
+    """A wait status as the wire's exit info; None stands for a process that had to be killed."""
     if status is None:
         return {"kind": "TimedOut"}
     if os.WIFSIGNALED(status):
@@ -99,8 +101,11 @@ class Counters:
 class Group:
     """The workers of one work specification in one cgroup."""
 
-    def __init__(self, spec: dict[str, Any], cgroup: str, step: int, slots: list[int]) -> None:
+    def __init__(
+        self, spec: dict[str, Any], cgroup: str, step: int, work_idx: int, slots: list[int]
+    ) -> None:
         self.spec = spec
+        self.work_idx = work_idx
         # Reports carry the cgroup the workers started in; `place` follows them when moved.
         self.cgroup = cgroup
         self.place = cgroup
@@ -109,7 +114,10 @@ class Group:
         self.count = int(spec["workers"])
         self.pids: list[int] = []
         self.reported = 0
+        self.received = 0
+        # Done: nothing more comes. Clean: the leader said so, and its workers are reaped.
         self.done = False
+        self.clean = False
         self.error: str | None = None
         self.child: Child | None = None
         self.command_fd = -1
@@ -124,7 +132,10 @@ class Group:
 class Workers:
     """All groups alive now."""
 
-    def __init__(self, loop: Loop, channel: Channel, cgroups: Cgroups, seed: int) -> None:
+    def __init__(
+        self, loop: Loop, channel: Channel, cgroups: Cgroups, seed: int, program: str = WORKER
+    ) -> None:
+        self._program = program
         self._loop = loop
         self._channel = channel
         self._cgroups = cgroups
@@ -155,38 +166,35 @@ class Workers:
 
         :raise WorkerFailure: when the leader cannot be started.
         """
-        group = Group(spec, cgroup, step, self._counters.take(int(spec["workers"])))
-        command_read, group.command_fd = os.pipe()
-        group.output_fd, output_write = os.pipe()
-        directory = os.open(self._cgroups.path(cgroup), os.O_RDONLY)
-        self._serial += 1
-        argv = self._argv(group, work_idx)
-        fds = {
-            0: command_read,
-            1: output_write,
-            2: self._log_write,
-            3: self._counters.fd,
-            4: directory,
-        }
-        try:
-            group.child = Child(argv, fds, realtime=True)
-        except OSError as error:
-            raise WorkerFailure(f"{group.label()}: {WORKER}: {error.strerror}") from None
-        finally:
-            for fd in (command_read, output_write, directory):
-                os.close(fd)
-        os.set_blocking(group.output_fd, False)
-        self._loop.add(group.output_fd, lambda: self._read(group))
+        slots = self._counters.take(int(spec["workers"]))
+        group = Group(spec, cgroup, step, work_idx, slots)
+        # From here on the group owns what it has, so that a failure half-way leaks nothing.
         self.groups.append(group)
+        self._serial += 1
+        ours = {2: self._log_write, 3: self._counters.fd}
+        theirs: dict[int, int] = {}
+        try:
+            theirs[0], group.command_fd = os.pipe()
+            group.output_fd, theirs[1] = os.pipe()
+            theirs[4] = os.open(self._cgroups.path(cgroup), os.O_RDONLY)
+            os.set_blocking(group.output_fd, False)
+            self._loop.add(group.output_fd, lambda: self._read(group))
+            group.child = Child(self._argv(group), {**ours, **theirs}, realtime=True)
+        except OSError as error:
+            self._release(group)
+            what = error.filename or self._program
+            raise WorkerFailure(f"{group.label()}: {what}: {error.strerror}") from None
+        finally:
+            for fd in theirs.values():
+                os.close(fd)
         return group
 
-    def _argv(self, group: Group, work_idx: int) -> list[str]:
+    def _argv(self, group: Group) -> list[str]:
         spec = group.spec
         words: dict[str, object] = {
             "type": spec["type"],
             "workers": group.count,
-            "group_idx": spec.get("group_idx", 0),
-            "work_idx": work_idx,
+            "work_idx": group.work_idx,
             "step": group.step,
             "cgroup": group.cgroup,
             "slot": group.slots[0],
@@ -200,14 +208,21 @@ class Workers:
         if spec.get("affinity"):
             words["affinity"] = spec["affinity"]
         words.update(spec.get("params") or {})
-        return [WORKER, "lead", *(f"{key}={value}" for key, value in words.items())]
+        return [self._program, "lead", *(f"{key}={value}" for key, value in words.items())]
 
     def _read(self, group: Group) -> None:
-        data = read_available(group.output_fd, 1 << 20)
-        if data == b"":
+        data = read_available(group.output_fd, 1 << 20) or b""
+        group.received += len(data)
+        messages: list[bytes] = []
+        try:
+            messages = group.messages.feed(data)
+        except ValueError as error:
+            group.error = f"its leader's messages cannot be read: {error}"
+            data = b""
+        if not data:
             self._loop.remove(group.output_fd)
             group.done = True
-        for message in group.messages.feed(data or b""):
+        for message in messages:
             kind, payload = message[:1], message[1:]
             if kind == b"R":
                 self._channel.send_raw(MsgType.WORKER_REPORT, payload)
@@ -217,12 +232,12 @@ class Workers:
             elif kind == b"E":
                 group.error = payload.decode("utf-8", "replace")
             elif kind == b"D":
-                group.done = True
+                group.done = group.clean = True
 
     def wait_ready(self, groups: list[Group]) -> None:
         """Wait until the workers of these groups stand at their start gate.
 
-        :raise WorkerFailure: with the leader's own words, or after 30 s.
+        :raise WorkerFailure: with the leader's own words, or after 35 s.
         """
         self._loop.run(
             time.monotonic() + READY_S, lambda: all(g.pids or g.error or g.done for g in groups)
@@ -258,7 +273,14 @@ class Workers:
         """Stop these groups and pass on their reports, or a sentinel for each lost worker."""
         for group in groups:
             self._command(group, b"T")
-        self._loop.run(time.monotonic() + COLLECT_S, lambda: all(g.done for g in groups))
+        # Thousands of full reservoirs take their time; only silence is a failure.
+        before = -1
+        while (now := sum(group.received for group in groups)) != before:
+            before = now
+            if self._loop.run(
+                time.monotonic() + COLLECT_S, lambda: all(group.done for group in groups)
+            ):
+                break
         for group in groups:
             self._finish(group)
 
@@ -271,33 +293,48 @@ class Workers:
 
     def _finish(self, group: Group) -> None:
         child = group.child
-        if child is not None and not group.done:
-            self._channel.log(f"{group.label()}: no reports within {COLLECT_S:.0f} s, killed")
+        if group.error:
+            self._channel.log(f"{group.label()}: {group.error}")
+        stuck = child is not None and not group.done
+        if stuck and child is not None:
+            self._channel.log(f"{group.label()}: nothing came for {COLLECT_S:.0f} s, killed")
             child.kill(SIGKILL)
-        status = child.status if child is not None and child.wait(1.0) else None
+        ended = child is not None and child.wait(REAP_S)
+        status = child.status if child is not None and ended and not stuck else None
         for index in range(group.reported, group.count):
             pid = group.pids[index] if index < len(group.pids) else 0
-            group_idx = int(group.spec.get("group_idx", 0))
             payload = {
                 "step": group.step,
                 "cgroup": group.cgroup,
-                "group_idx": group_idx,
-                "work_idx": 0,
+                "group_idx": 0,
+                "work_idx": group.work_idx,
                 "worker": index,
                 "work_type": group.spec["type"],
-                "report": sentinel(pid, group_idx, exit_info(status)),
+                "report": sentinel(pid, exit_info(status)),
             }
             self._channel.send(MsgType.WORKER_REPORT, payload)
         self._release(group)
 
     def _release(self, group: Group) -> None:
-        self._loop.remove(group.output_fd)
+        if group.output_fd >= 0:
+            self._loop.remove(group.output_fd)
         for fd in (group.command_fd, group.output_fd):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+        gone = True
         if group.child is not None:
-            group.child.wait(1.0)
+            # The leader reads the end of its commands, and ends, if nothing else made it.
+            if not group.child.wait(REAP_S):
+                group.child.kill(SIGKILL)
+                group.child.wait(REAP_S)
             group.child.close()
-        self._counters.give_back(group.slots)
+            # The workers of a leader that was killed die of it, each on its own CPU.
+            gone = group.clean or wait_for_deaths(group.pids, DEATH_S)
+        if gone:
+            self._counters.give_back(group.slots)
+        else:
+            # They may still count; their slots must not become another worker's.
+            self._channel.log(f"{group.label()}: still running {DEATH_S:.0f} s after the leader")
         self.groups.remove(group)
 
     def of_step(self, step: int) -> list[Group]:

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,6 +21,9 @@
 
 /* By this path the interpreter finds its library: it looks upwards from its own place. */
 #define PYTHON "/ktstr/python/bin/python3"
+
+/* Three per work of a scenario, of which there can be 4096; the kernel's default is 1024. */
+#define MAX_FILES 65536
 
 static const struct {
 	const char *type, *target, *options;
@@ -81,10 +85,15 @@ static pid_t start_agent(void)
 	static char started[64];
 	static char *const envp[] = {"PATH=/ktstr/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp",
 				     "LANG=C.UTF-8", started, NULL};
+	const struct rlimit files = {.rlim_cur = MAX_FILES, .rlim_max = MAX_FILES};
 	struct timespec now;
 	pid_t pid = fork();
 
+	if (pid < 0)
+		say("cannot fork the agent");
 	if (pid == 0) {
+		if (setrlimit(RLIMIT_NOFILE, &files))
+			say("cannot raise the limit of open files");
 		/* The agent tells the host what its own start cost. */
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		snprintf(started, sizeof(started), "KTSTR_STARTED=%lld.%09ld",
