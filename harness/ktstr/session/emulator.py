@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Telling a slip of the emulator from a fault of the guest."""
 
-MAX_TRIES = 3
-"""How often a run is started, at most, when the emulator slips."""
+MAX_TRIES = 2
+"""How often a run is started, at most: the second time on one thread, which cannot slip."""
 
 STALE_BREAKPOINT = "Oops: int3"
 

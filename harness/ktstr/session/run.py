@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,7 +100,10 @@ async def _stay(
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
         emit = journal.observing(emit)
-        live = await stack.enter_async_context(_booted(ready, options, run_dir, emit, journal))
+        spec = replace(vm_spec(ready), one_thread=bool(slips))
+        live = await stack.enter_async_context(
+            _booted(ready, spec, options, run_dir, emit, journal)
+        )
         for slip in slips:
             live.recorder.note(slip)
         try:
@@ -110,7 +114,7 @@ async def _stay(
             if len(slips) + 1 < MAX_TRIES and slipped(ready.accel.name, console):
                 slips.append(
                     f"QEMU ran an instruction that is not in guest memory ({error.message}); "
-                    "the run was started again"
+                    "the run was started again with all vCPUs on one thread"
                 )
                 return None
             _note_damage(live)
@@ -132,10 +136,14 @@ async def _stay(
 
 @asynccontextmanager
 async def _booted(
-    ready: Prepared, options: RunOptions, run_dir: Path, emit: Emit, journal: Journal
+    ready: Prepared,
+    spec: VmSpec,
+    options: RunOptions,
+    run_dir: Path,
+    emit: Emit,
+    journal: Journal,
 ) -> AsyncIterator[Live]:
     definition = ready.definition
-    spec = vm_spec(ready)
     for warning in spec_warnings(spec):
         emit(Note(warning, warning=True))
     async with AsyncExitStack() as stack:

@@ -58,7 +58,8 @@ class Wiring:
 def machine_options(spec: VmSpec) -> list[Option]:
     """Machine type, accelerator, and what happens when the guest ends: it stays readable."""
     backend = "" if spec.topology.nodes > 1 else ",memory-backend=ram0"
-    accel = "tcg,thread=multi" if spec.accel.name == "tcg" else "kvm"
+    threads = "single" if spec.one_thread else "multi"
+    accel = f"tcg,thread={threads}" if spec.accel.name == "tcg" else "kvm"
     return [
         ("-nodefaults",),
         ("-no-user-config",),

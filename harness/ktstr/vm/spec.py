@@ -28,6 +28,7 @@ class VmSpec:
     :param node_memory_mib: RAM of each node (memory-only ones last); ``None`` shares it evenly.
     :param pvpanic: give the guest the device through which it reports a panic.
     :param debug: offer a gdb stub (only together with ``attach``).
+    :param one_thread: under TCG, run all vCPUs in turn on one host thread.
     """
 
     kernel: Path
@@ -40,6 +41,7 @@ class VmSpec:
     node_memory_mib: tuple[int, ...] | None = None
     pvpanic: bool = True
     debug: bool = False
+    one_thread: bool = False
 
     def memory_of_nodes(self) -> tuple[int, ...]:
         """MiB of each node, in node order.

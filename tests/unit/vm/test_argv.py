@@ -122,6 +122,12 @@ def test_qboot_is_the_firmware_wherever_it_exists(pvh: bool) -> None:
     assert "-bios" not in flatten(boot_options(spec, None))
 
 
+def test_one_thread_for_all_vcpus() -> None:
+    words = flatten(build_options(replace(SPEC, one_thread=True), WIRING, QBOOT))
+    assert "tcg,thread=single" in words
+    assert "tcg,thread=multi" not in words
+
+
 def test_without_pvpanic() -> None:
     words = flatten(build_options(replace(SPEC, pvpanic=False), WIRING, QBOOT))
     assert "pvpanic-pci" not in words
