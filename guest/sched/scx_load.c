@@ -193,10 +193,13 @@ static int start_serving(struct loader *ld, const sigset_t *signals)
 	return 0;
 }
 
-/* Real time, so that a scheduler that runs nobody cannot keep us from saying so. */
+/*
+ * Real time, so that a scheduler that runs nobody cannot keep us from saying so,
+ * and above real-time workers; 99 is left to whoever must stop even us.
+ */
 static void become_realtime(void)
 {
-	const struct sched_param param = {.sched_priority = 1};
+	const struct sched_param param = {.sched_priority = 98};
 
 	if (sched_setscheduler(0, SCHED_FIFO, &param))
 		fprintf(stderr,

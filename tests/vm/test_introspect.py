@@ -117,7 +117,13 @@ async def boot(
     folders = [Entry.directory(name) for name in ("proc", "sys", "dev")]
     write_cpio(archive, [*entries, Entry.node("dev/console", "char", 5, 1), *folders])
     spec = VmSpec(
-        image, archive, Topology.parse("1n1l2c1t"), TCG, memory_mib, cmdline=tuple(cmdline.split())
+        image,
+        archive,
+        Topology.parse("1n1l2c1t"),
+        TCG,
+        memory_mib,
+        cmdline=tuple(cmdline.split()),
+        one_thread=True,
     )
     async with launch(spec, folder) as machine:
         place = await _ready(machine)

@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Telling a slip of the emulator from a fault of the guest."""
 
+from ktstr.errors import BootTimeout, GuestLost
+
 MAX_TRIES = 2
 """How often a run is started, at most: the second time on one thread, which cannot slip."""
 
 STALE_BREAKPOINT = "Oops: int3"
+
+
+def may_have_slipped(accelerator: str, error: GuestLost, console: str) -> bool:
+    """Whether a lost guest is worth a second try on one thread.
+
+    A slip during boot may also end in silence; a kernel that cannot boot costs one more deadline.
+    """
+    return slipped(accelerator, console) or (
+        accelerator == "tcg" and isinstance(error, BootTimeout)
+    )
 
 
 def slipped(accelerator: str, console: str) -> bool:

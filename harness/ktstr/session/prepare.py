@@ -28,7 +28,8 @@ from ktstr.vm.image import Image, ImageStore, scheduler_overlay
 class Definition:
     """A scenario with everything that follows from it alone.
 
-    :param workers: how many workers each (step, cgroup) has that will report.
+    :param workers: how many workers each (step, cgroup) has that may report.
+    :param silenced: the (step, cgroup) pairs of which an op ends workers without reports.
     """
 
     scenario: Scenario
@@ -36,6 +37,7 @@ class Definition:
     plan: Mapping[str, Any]
     cpusets: Mapping[tuple[int, str], frozenset[int]]
     workers: Mapping[tuple[int, str], int]
+    silenced: frozenset[tuple[int, str]]
     holds_ms: tuple[int, ...]
     pauses_ms: int
     workload_ms: int
@@ -67,6 +69,7 @@ def define(path: Path, options: RunOptions) -> Definition:
         plan=plan,
         cpusets=expected_cpusets(scenario, topology),
         workers=reporting_workers(plan),
+        silenced=silenced_groups(plan),
         holds_ms=scenario.holds_ms(),
         pauses_ms=sum(op.get("duration_ms", 0) for op in _ops(plan) if op["op"] == "Pause"),
         workload_ms=length,
@@ -94,6 +97,16 @@ def reporting_workers(plan: Mapping[str, Any]) -> dict[tuple[int, str], int]:
             if op["op"] == "Spawn":
                 add(part["index"], op["cgroup"], op["work"])
     return workers
+
+
+def silenced_groups(plan: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
+    """Groups whose workers StopCgroup or RemoveCgroup ends, in their own step or as Backdrop."""
+    found = set()
+    for part in [{**plan["backdrop"], "index": 0}, *plan["steps"]]:
+        for op in part["ops"]:
+            if op["op"] in ("StopCgroup", "RemoveCgroup"):
+                found |= {(0, op["cgroup"]), (int(part["index"]), op["cgroup"])}
+    return frozenset(found)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
-from ktstr.session.emulator import MAX_TRIES, slipped
+from ktstr.session.emulator import MAX_TRIES, may_have_slipped
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
 from ktstr.session.hello import check_topology
 from ktstr.session.journal import Journal, open_journal
@@ -111,9 +111,9 @@ async def _stay(
         except GuestLost as error:
             journal.log("lost", error=str(error))
             console = tail(live.machine.console_log)
-            if len(slips) + 1 < MAX_TRIES and slipped(ready.accel.name, console):
+            if len(slips) + 1 < MAX_TRIES and may_have_slipped(ready.accel.name, error, console):
                 slips.append(
-                    f"QEMU ran an instruction that is not in guest memory ({error.message}); "
+                    f"the emulator seems to have slipped ({error.message}); "
                     "the run was started again with all vCPUs on one thread"
                 )
                 return None
@@ -187,11 +187,15 @@ def vm_spec(ready: Prepared) -> VmSpec:
 
 async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) -> None:
     definition, recorder = live.definition, live.recorder
+    # What the Backdrop does and settles lies between the scheduler and ScenarioStart.
+    before_start_s = (definition.scenario.run.settle + definition.pauses_ms) / 1000
+    due = options.deadlines
+    deadlines = replace(due, attach=due.attach + due.set_up + before_start_s)
     conversation = Conversation(
         live.machine,
         live.link,
         recorder,
-        options.deadlines,
+        deadlines,
         definition.holds_ms,
         definition.pauses_ms / 1000,
         time.monotonic() + time_limit_s(definition, options),
@@ -225,6 +229,7 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         cpusets=definition.cpusets,
         steps=len(definition.holds_ms),
         snapshots=len(definition.boundaries_ms),
+        silenced=definition.silenced,
     )
     _note_damage(live)
     result = judge(recorder, SampleSeries(live.samples), expected)
