@@ -34,6 +34,8 @@ static bool iterate(struct worker *w)
 		return false;
 	probe_sample(&w->probe, RESERVOIR_TIMER, now > s->deadline ? now - s->deadline : 0);
 	probe_units(&w->probe, 1);
+	/* A step of seconds holds fewer cycles than units between two checkpoints. */
+	probe_checkpoint(&w->probe);
 	return true;
 }
 

@@ -207,8 +207,8 @@ def test_cpus_seen_after_blocking_count_as_used(lead, until):
     (message,) = leader.collect()
     report = message["report"]
     assert report["cpus_used"] == cpus[:2]
-    # Migrations are counted at checkpoints, and none was met.
-    assert report["migration_count"] == 0
+    # A timer worker has a checkpoint in every cycle: two seconds of it are few work units.
+    assert report["migration_count"] == 2
 
 
 def test_migrations_are_listed_with_their_times(lead):
