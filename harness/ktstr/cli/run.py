@@ -4,6 +4,7 @@
 import math
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -73,7 +74,7 @@ def main(
     scenario: Path,
     kernel: str | None,
     topology: str | None,
-    accel: str,
+    accel: Literal["auto", "kvm", "tcg"],
     timeout_s: float | None,
     out_dir: Path,
     keep_vm: bool,
@@ -92,7 +93,7 @@ def main(
         options = RunOptions(
             kernel=kernel,
             topology=topology,
-            accel=accel,  # type: ignore[arg-type]  # click checked it against the same three words
+            accel=accel,
             timeout_s=timeout_s,
             out_dir=out_dir,
             keep_vm=keep_vm,

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -91,7 +91,7 @@ def _reasons(result: AssertResult) -> Iterator[Text]:
         yield Text(f"  {len(result.passes)} checks held", style="dim")
 
 
-COLUMNS = (
+COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
     ("phase", "left"),
     ("cgroup", "left"),
     ("workers", "right"),
@@ -120,7 +120,7 @@ def phase_table(result: AssertResult, names: Mapping[int, str] | None = None) ->
     """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name, justify in COLUMNS:
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=True)
     rows: list[list[str]] = []
     for bucket in result.stats.phases:
         rows += _bucket_rows(bucket, names or {})

@@ -6,6 +6,7 @@ optional parts left out when absent. Navigation (:meth:`RenderedValue.get` and f
 through pointers that were followed and through values that were cut short.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -47,7 +48,7 @@ def alternatives(names: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedValue:
+class RenderedValue(ABC):
     """Base of all rendered values."""
 
     kind: ClassVar[str] = ""
@@ -56,8 +57,9 @@ class RenderedValue:
         """Plain form, tagged by ``kind``."""
         return {"kind": self.kind, **self._plain()}
 
+    @abstractmethod
     def _plain(self) -> dict[str, Json]:
-        raise NotImplementedError
+        """The members of the plain form beside ``kind``."""
 
     def peeled(self) -> "RenderedValue":
         """The value behind followed pointers and cut-short wrappers."""
