@@ -139,6 +139,10 @@ def _without(data: dict[str, Any], spoilt: list[KeyPath]) -> dict[str, Any] | No
                 return None
         if isinstance(node, dict):
             node.pop(at[-1], None)
+            if at[-1] == "type":
+                # A work cannot be without a type; any that takes every number of workers will do.
+                node["type"] = "SpinWait"
+                node.pop("params", None)
     return rest
 
 
