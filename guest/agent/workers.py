@@ -75,7 +75,8 @@ class Counters:
     def __init__(self) -> None:
         self.fd = os.memfd_create("ktstr-live")
         os.ftruncate(self.fd, SLOTS * 8)
-        self.values = memoryview(mmap.mmap(self.fd, SLOTS * 8)).cast("Q")
+        self._page = mmap.mmap(self.fd, SLOTS * 8)
+        self.values = memoryview(self._page).cast("Q")
         self._free = list(range(SLOTS))
 
     def take(self, count: int) -> list[int]:
@@ -96,6 +97,12 @@ class Counters:
     def give_back(self, slots: list[int]) -> None:
         """Return slots for reuse."""
         self._free = sorted(self._free + slots)
+
+    def close(self) -> None:
+        """Give the page back; no slot may be read or written any more."""
+        self.values.release()
+        self._page.close()
+        os.close(self.fd)
 
 
 class Group:
@@ -156,6 +163,13 @@ class Workers:
         """Sum of the live counters of the workers alive."""
         values = self._counters.values
         return sum(values[slot] for group in self.groups for slot in group.slots)
+
+    def close(self) -> None:
+        """Give back what all groups share; they must have been discarded."""
+        self._loop.remove(self._log_read)
+        os.close(self._log_read)
+        os.close(self._log_write)
+        self._counters.close()
 
     def alive(self) -> int:
         """How many workers were started and not collected."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ktstr.model.cpuset import CpusetSpec, require_cpus
 from ktstr.model.locate import KeyPath
+from ktstr.model.source import Unknown
 from ktstr.model.topology import Topology, format_cpulist
 
 Label = tuple[int, str]
@@ -35,18 +36,19 @@ class _Workers:
 class CgroupTable:
     """The state of all cgroups while a scenario is walked."""
 
-    def __init__(self, topology: Topology, report: Report) -> None:
+    def __init__(self, topology: Topology, report: Report, unknown: Unknown) -> None:
         self.topology = topology
         self.step = 0
         self.allowed: dict[Label, frozenset[int] | None] = {}
         self._report = report
+        self._unknown = unknown
         self._cgroups: dict[str, _Cgroup] = {}
         self._workers: dict[Label, _Workers] = {}
 
     def find(self, name: str, at: KeyPath) -> _Cgroup | None:
         """The cgroup of that name; a mistake is reported when there is none."""
         cgroup = self._cgroups.get(name)
-        if cgroup is None:
+        if cgroup is None and not self._unknown.cgroups:
             names = ", ".join(self._cgroups) or "none"
             where = "of the Backdrop or from an AddCgroup before this op" if self.step else "listed"
             self._report(
@@ -59,10 +61,10 @@ class CgroupTable:
     def add(self, name: str, at: KeyPath, cpus: frozenset[int] | None = None) -> None:
         """Create a cgroup; it goes with the step it was created in."""
         known = self._cgroups.get(name)
-        if known is not None:
+        if known is not None and not self._unknown.history:
             kind = "the Backdrop's" if known.permanent and self.step else "those before it"
             self._report(at, f"a name that differs from {kind}: {', '.join(self._cgroups)}")
-        else:
+        elif known is None:
             self._cgroups[name] = _Cgroup(cpus, permanent=self.step == 0)
 
     def remove(self, name: str, at: KeyPath) -> None:
@@ -115,6 +117,8 @@ class CgroupTable:
 
     def resolve(self, spec: CpusetSpec | None, at: KeyPath) -> frozenset[int] | None:
         """CPUs of a specification; a mistake is reported when the topology cannot give them."""
+        if self._unknown.topology:
+            return None
         try:
             return None if spec is None else spec.resolve(self.topology)
         except ValueError as error:
@@ -123,14 +127,14 @@ class CgroupTable:
 
     def check_affinity(self, cpus: frozenset[int] | None, name: str, at: KeyPath) -> None:
         """Report an affinity that the topology lacks or that the cgroup's cpuset rules out."""
-        if cpus is None:
+        if cpus is None or self._unknown.topology:
             return
         try:
             require_cpus(cpus, self.topology)
         except ValueError as error:
             self._report(at, str(error))
             return
-        cgroup = self._cgroups.get(name)
+        cgroup = None if self._unknown.history else self._cgroups.get(name)
         if cgroup and cgroup.cpus is not None and not cpus & cgroup.cpus:
             self._report(at, f"some of the cgroup's CPUs {format_cpulist(cgroup.cpus)}")
 

@@ -31,7 +31,7 @@ from ktstr.model.fields import (
     Table,
     TopologySpec,
 )
-from ktstr.model.op_models import AnyOp
+from ktstr.model.op_models import MAX_OPS, AnyOp
 from ktstr.model.source import Source
 from ktstr.model.topology import Topology
 from ktstr.model.units import DURATION_ALLOWED, parse_duration_ms
@@ -133,7 +133,7 @@ class Backdrop(Table):
     """What is set up before the first step and stays until the last has ended."""
 
     cgroups: Annotated[tuple[CgroupDef, ...], Field(max_length=64)] = ()
-    ops: Annotated[tuple[AnyOp, ...], Field(max_length=256)] = ()
+    ops: Annotated[tuple[AnyOp, ...], Field(max_length=MAX_OPS)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class Step(Table):
 
     name: Name | None = None
     hold: HoldSpec
-    ops: Annotated[tuple[AnyOp, ...], Field(max_length=256)] = ()
+    ops: Annotated[tuple[AnyOp, ...], Field(max_length=MAX_OPS)] = ()
     cgroups: Annotated[tuple[CgroupDef, ...], Field(max_length=64)] = ()
 
 

@@ -4,7 +4,7 @@
 A new op is one class here, in ``AnyOp``, and one row in ``ktstr.model.ops``.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ Fault = Literal[
 ]
 """Faults that ``InjectFault`` provokes inside the guest."""
 
+
+MAX_OPS: Final = 256
+"""Ops in one list."""
 
 DEFAULT_GARBAGE = 5 << 20
 MAX_GARBAGE = 64 << 20
@@ -193,7 +196,7 @@ class InjectFault(_Op):
         return {"fault": self.fault, "at_ms": self.at, "cgroup": self.cgroup, "size": self.size}
 
 
-AnyOp = Annotated[
+_AnyOp = (
     AddCgroup
     | RemoveCgroup
     | SetCpuset
@@ -206,6 +209,9 @@ AnyOp = Annotated[
     | SetWeight
     | Pause
     | Resume
-    | InjectFault,
-    Field(discriminator="op"),
-]
+    | InjectFault
+)
+AnyOp = Annotated[_AnyOp, Field(discriminator="op")]
+
+OPS: Final[dict[object, type[_Op]]] = {op.__name__: op for op in get_args(_AnyOp)}
+"""Each op's class by its name in the file."""

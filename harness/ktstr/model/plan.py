@@ -9,7 +9,7 @@ from ktstr.errors import DefinitionInvalid
 from ktstr.model.cgroups import Label
 from ktstr.model.definition import Scenario
 from ktstr.model.rules import walk_cgroups
-from ktstr.model.source import Mistake
+from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.workspec import PlanValue
 
@@ -26,7 +26,7 @@ def build_plan(scenario: Scenario, topology: Topology) -> dict[str, PlanValue]:
     :raises DefinitionInvalid: when the topology cannot give what the scenario asks for, or the
         plan is larger than the guest's mailbox takes.
     """
-    mistakes, _ = walk_cgroups(scenario, topology)
+    mistakes, _ = walk_cgroups(scenario, topology, Unknown())
     if mistakes:
         raise DefinitionInvalid(scenario.source.problems(mistakes))
     plan: dict[str, PlanValue] = {
@@ -76,7 +76,7 @@ def expected_cpusets(scenario: Scenario, topology: Topology) -> dict[Label, froz
     widen its set to the union of what it ever had. A group that was without a limit at any time
     has no entry.
     """
-    _, allowed = walk_cgroups(scenario, topology)
+    _, allowed = walk_cgroups(scenario, topology, Unknown())
     return {label: cpus for label, cpus in allowed.items() if cpus is not None}
 
 

@@ -16,7 +16,7 @@ from ktstr.model.definition import (
 from ktstr.model.locate import KeyPath
 from ktstr.model.mistakes import did_you_mean
 from ktstr.model.op_models import MAX_GARBAGE, AnyOp, InjectFault, Pause, Resume, SetCpuset, Spawn
-from ktstr.model.source import Mistake
+from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
 from ktstr.model.works import WORK_TYPES
@@ -30,22 +30,29 @@ MAX_CPUS = 255
 """q35 without interrupt remapping numbers local APICs in one byte."""
 
 
-def rule_mistakes(scenario: Scenario) -> list[Mistake]:
+def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     """Every mistake that can be told without looking at the topology."""
-    rules = (_vm, _scheduler, _timing, _works, _crowd, _steps, _ops, _checks)
+    rules = [_vm, _scheduler, _works, _crowd, _steps, _ops]
+    if not unknown.times:
+        rules.append(_timing)
+    if not unknown.cpusets:
+        rules.append(_checks)
     return [mistake for rule in rules for mistake in rule(scenario)]
 
 
 def walk_cgroups(
-    scenario: Scenario, topology: Topology
+    scenario: Scenario, topology: Topology, unknown: Unknown
 ) -> tuple[list[Mistake], dict[Label, frozenset[int] | None]]:
     """Follow the cgroups through the steps on one topology.
 
+    :param unknown: what is unreadable, and therefore neither called missing nor impossible.
     :return: the mistakes, and per report label the CPUs its workers may have used (``None``
         when they were unlimited at any time).
     """
     mistakes: list[Mistake] = []
-    table = CgroupTable(topology, lambda at, allowed: mistakes.append(Mistake(at, allowed)))
+    table = CgroupTable(
+        topology, lambda at, allowed: mistakes.append(Mistake(at, allowed)), unknown
+    )
     _set_up(table, scenario.backdrop.cgroups, ("backdrop", "cgroups"))
     _apply(table, scenario.backdrop.ops, ("backdrop", "ops"))
     for index, step in enumerate(scenario.steps):
@@ -54,7 +61,8 @@ def walk_cgroups(
         _apply(table, step.ops, (*at, "ops"))
         _set_up(table, step.cgroups, (*at, "cgroups"))
         table.observe(holding=True)
-        mistakes += _fault_targets(table, step.ops, (*at, "ops"))
+        if not unknown.cgroups:
+            mistakes += _fault_targets(table, step.ops, (*at, "ops"))
         table.end_step()
     return mistakes, table.allowed
 

@@ -6,8 +6,6 @@ Importing this loads pydantic: do it when a scenario is about to be read, not be
 
 import re
 import tomllib
-from collections.abc import Mapping
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,17 +17,15 @@ from ktstr.model.definition import Scenario
 from ktstr.model.fields import Schema
 from ktstr.model.locate import KeyPath
 from ktstr.model.mistakes import mistakes_from
+from ktstr.model.repair import repair
 from ktstr.model.rules import rule_mistakes, walk_cgroups
-from ktstr.model.source import Mistake, Source
+from ktstr.model.source import Mistake, Source, Unknown
 
 __all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_toml"]
 
 MAX_FILE_SIZE: Final = 1 << 20
 
 _TOML_ERROR: Final = re.compile(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)")
-
-# When one of these is wrong, the rules across keys would speak of what is merely unreadable.
-_STRUCTURE: Final = frozenset({"backdrop", "cgroups", "cpuset", "ops", "steps", "topology", "vm"})
 
 
 def load_scenario(
@@ -79,10 +75,7 @@ def scenario_from_toml(
         data["vm"]["topology"] = topology
         replaced.add(("vm", "topology"))
     source = Source(file, text, data, frozenset(replaced))
-    scenario, mistakes = _validate(data, source)
-    if mistakes or scenario is None:
-        raise DefinitionInvalid(source.problems(mistakes))
-    return scenario
+    return _validate(data, source)
 
 
 @cache
@@ -95,55 +88,37 @@ def json_schema() -> Schema:
     return schema
 
 
-def _validate(data: dict[str, Any], source: Source) -> tuple[Scenario | None, list[Mistake]]:
+def _validate(data: dict[str, Any], source: Source) -> Scenario:
+    unknown, muted = Unknown(), list[KeyPath]()
     try:
         scenario = Scenario.model_validate(data)
         mistakes: list[Mistake] = []
     except ValidationError as error:
         mistakes = mistakes_from(error, data, json_schema())
-        rest = _without(data, [mistake.at for mistake in mistakes])
-        if rest is None:
-            return None, mistakes
+        repaired = repair(data, [mistake.at for mistake in mistakes])
+        unknown, muted = repaired.unknown, repaired.muted
         try:
-            scenario = Scenario.model_validate(rest)
+            scenario = Scenario.model_validate(repaired.data)
         except ValidationError:
-            return None, mistakes
+            raise DefinitionInvalid(source.problems(mistakes)) from None
     scenario._source = source  # the object's own private slot; frozen fields stay as they are
-    spoilt = [mistake.at for mistake in mistakes]
+    topology = scenario.vm.topology
     mistakes += [
         mistake
-        for mistake in (*rule_mistakes(scenario), *walk_cgroups(scenario, scenario.vm.topology)[0])
-        if not any(_overlap(mistake.at, at) for at in spoilt)
+        for mistake in (
+            *rule_mistakes(scenario, unknown),
+            *walk_cgroups(scenario, topology, unknown)[0],
+        )
+        if not any(_overlap(mistake.at, at) for at in muted)
     ]
-    return scenario, mistakes
+    if mistakes:
+        raise DefinitionInvalid(source.problems(mistakes))
+    return scenario
 
 
 def _overlap(one: KeyPath, other: KeyPath) -> bool:
     length = min(len(one), len(other))
     return one[:length] == other[:length]
-
-
-def _without(data: dict[str, Any], spoilt: list[KeyPath]) -> dict[str, Any] | None:
-    """The data without the keys that are wrong, so that the rules can look at what is left.
-
-    ``None`` when too much hangs on one of the keys.
-    """
-    rest = deepcopy(data)
-    for at in spoilt:
-        if not at or at[-1] in _STRUCTURE or isinstance(at[-1], int):
-            return None
-        node: Any = rest
-        for part in at[:-1]:
-            node = node.get(part) if isinstance(node, Mapping) else node[part]
-            if node is None:
-                return None
-        if isinstance(node, dict):
-            node.pop(at[-1], None)
-            if at[-1] == "type":
-                # A work cannot be without a type; any that takes every number of workers will do.
-                node["type"] = "SpinWait"
-                node.pop("params", None)
-    return rest
 
 
 def _parse(text: str, file: str) -> dict[str, Any]:

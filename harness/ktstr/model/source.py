@@ -22,6 +22,24 @@ class Mistake:
     found: str | None = None
 
 
+@dataclass(slots=True)
+class Unknown:
+    """What cannot be told of a scenario because parts of it are unreadable.
+
+    :ivar times: how long some hold or the run lasts.
+    :ivar topology: which CPUs there are.
+    :ivar cgroups: whether there are more cgroups than those that can be read.
+    :ivar history: whether a cgroup still exists, and with which CPUs: an op is unreadable.
+    :ivar cpusets: whether there are more cpusets than those that can be read.
+    """
+
+    times: bool = False
+    topology: bool = False
+    cgroups: bool = False
+    history: bool = False
+    cpusets: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One definition file as read.

@@ -144,6 +144,7 @@ class Stage:
             "seed": 1,
         }
         engine = Engine(plan, self.loop, self.heard, self.fakes, lambda: self.shutdown)
+        engine.workers.close()
         engine.cgroups = engine.workers = self.fakes
         self.engine = engine
         engine.run()

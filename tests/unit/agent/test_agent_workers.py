@@ -60,6 +60,7 @@ def test_counter_slots_are_adjacent_zeroed_and_reused() -> None:
     assert rest[-1] == SLOTS - 1
     with pytest.raises(WorkerFailure, match="4096"):
         counters.take(1)
+    counters.close()
 
 
 class Bench:
@@ -110,6 +111,7 @@ def bench(loop: Loop, heard: Any, worker_program: str) -> Iterator[Bench]:
         made = Bench(folder, loop, heard, worker_program)
         yield made
         made.workers.discard(list(made.workers.groups))
+        made.workers.close()
         made.cgroups.remove_all(set())
     finally:
         for inner in (folder / "one", folder):

@@ -1,29 +1,246 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A wrong work type does not hide what else is wrong."""
+"""An unreadable value neither hides what is wrong elsewhere nor makes anything else look wrong.
 
-import pytest
-
-from ktstr.errors import DefinitionInvalid
-from ktstr.model.scenario import scenario_from_toml
-
-TEXT = """
-[scheduler]
-bpf = "scx_ktstr"
-[[steps]]
-hold = "1s"
-[[steps.cgroups]]
-name = "one"
-cpuset = { llc = 7 }
-works = [{ type = "PipeI", workers = 3, params = { burst_iters = 1 } }]
-[checks]
-not_starved = true
+Every key of a scenario is spoilt in turn, once in a sound scenario and once in one with a mistake
+of every kind that spans several keys.
 """
 
+import copy
+import datetime
+import tomllib
+from collections.abc import Iterator
+from typing import Any
 
-def test_a_wrong_type_and_an_impossible_cpuset_come_together() -> None:
-    with pytest.raises(DefinitionInvalid) as caught:
-        scenario_from_toml(TEXT)
-    assert {problem.key for problem in caught.value.problems} == {
-        "steps[0].cgroups[0].works[0].type",
-        "steps[0].cgroups[0].cpuset",
-    }
+import pytest
+from pydantic import ValidationError
+
+from ktstr.errors import DefinitionInvalid
+from ktstr.model.definition import Scenario
+from ktstr.model.locate import KeyPath
+from ktstr.model.mistakes import mistakes_from
+from ktstr.model.repair import repair
+from ktstr.model.scenario import _validate, json_schema
+from ktstr.model.source import Source, format_key
+
+SOUND = """
+name = "x"
+description = "d"
+kernel = "host"
+[vm]
+topology = "1n2l2c1t"
+memory = "1G"
+clock = "wall"
+[scheduler]
+bpf = "scx_ktstr"
+globals = { a = 1 }
+timeout = "5s"
+[run]
+duration = "4s"
+num_snapshots = 3
+settle = "1s"
+seed = 4
+[backdrop]
+ops = [{ op = "SetWeight", cgroup = "base", weight = 50 }]
+[[backdrop.cgroups]]
+name = "base"
+weight = 7
+cpuset = { range = [0.0, 0.5] }
+works = [{ type = "SpinWait", policy = "fifo", rt_prio = 3, nice = 0 }]
+[[steps]]
+name = "one"
+hold = { frac = 0.5 }
+ops = [
+    { op = "Pause", duration = "1s" },
+    { op = "Resume" },
+    { op = "AddCgroup", cgroup = "extra" },
+    { op = "SetCpuset", cgroup = "extra", cpuset = "2-3" },
+    { op = "SwapCpusets", cgroup = "extra", other = "base" },
+    { op = "Spawn", cgroup = "extra", work = { type = "PipeIo", workers = 4 } },
+    { op = "SetAffinity", cgroup = "base", affinity = "2" },
+    { op = "MoveAllTasks", cgroup = "extra", to = "base" },
+    { op = "ClearCpuset", cgroup = "extra" },
+    { op = "StopCgroup", cgroup = "extra" },
+    { op = "RemoveCgroup", cgroup = "extra" },
+    { op = "AddCgroup", cgroup = "extra" },
+    { op = "InjectFault", fault = "kill-worker", at = "1500ms", cgroup = "base" },
+    { op = "InjectFault", fault = "garbage-on-port", size = "1M" },
+]
+[[steps]]
+hold = "2s"
+[[steps.cgroups]]
+name = "a"
+cpuset = "0-1"
+works = [{ type = "PipeIo", workers = 2, affinity = "1", params = { burst_iters = 7 } }]
+[checks]
+isolation = true
+not_starved = true
+max_gap_ms = 5
+max_spread_pct = 3.0
+min_iteration_rate = 2
+"""
+
+MISTAKEN = """
+[vm]
+topology = "1n2l2c1t"
+memory = "64M"
+[scheduler]
+bpf = "scx_ktstr"
+timeout = "40s"
+args = ["-v"]
+[run]
+num_snapshots = 60
+[[backdrop.cgroups]]
+name = "base"
+cpuset = { llc = 7 }
+works = [{ type = "PipeIo", workers = 3 }, { type = "SpinWait", policy = "fifo" }]
+[[steps]]
+name = "same"
+hold = "2s"
+ops = [{ op = "SetWeight", cgroup = "nobody", weight = 5 }, { op = "Resume" }]
+[[steps]]
+name = "same"
+hold = "1s"
+ops = [
+    { op = "InjectFault", fault = "guest-hang", at = "3s" },
+    { op = "AddCgroup", cgroup = "base" },
+]
+[[steps.cgroups]]
+name = "a"
+works = [{ type = "SpinWait", params = { spin = 1 } }]
+"""
+ABOUT_TIMES = {"run.num_snapshots", "steps[1].ops[0].at"}
+UNKNOWN_CGROUP = "steps[0].ops[0].cgroup"
+TWICE = "steps[1].ops[1].cgroup"
+ALL = ABOUT_TIMES | {
+    "vm.memory",
+    "scheduler.args",
+    "scheduler.timeout",
+    "backdrop.cgroups[0].cpuset",
+    "backdrop.cgroups[0].works[0].workers",
+    "backdrop.cgroups[0].works[1].rt_prio",
+    UNKNOWN_CGROUP,
+    "steps[0].ops[1].op",
+    TWICE,
+    "steps[1].name",
+    "steps[1].cgroups[0].works[0].params.spin",
+}
+NEVER_RIGHT = datetime.date(1979, 5, 27)
+
+
+def paths(node: object, at: KeyPath = ()) -> Iterator[KeyPath]:
+    if at:
+        yield at
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from paths(value, (*at, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from paths(value, (*at, index))
+
+
+def spoil(text: str, at: KeyPath, *, drop: bool) -> dict[str, Any]:
+    data = tomllib.loads(text)
+    data.setdefault("name", "x")
+    holder: Any = data
+    for part in at[:-1]:
+        holder = holder[part]
+    if drop:
+        del holder[at[-1]]
+    else:
+        holder[at[-1]] = NEVER_RIGHT
+    return data
+
+
+def wrong_keys(data: dict[str, Any]) -> set[str]:
+    try:
+        _validate(data, Source(data=copy.deepcopy(data)))
+    except DefinitionInvalid as error:
+        return {problem.key for problem in error.problems}
+    return set()
+
+
+def overlap(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and long[len(short) :][:1] in ("", ".", "[")
+
+
+SOUND_PATHS = [p for p in paths(tomllib.loads(SOUND)) if p[-1] not in ("frac", "range", "llc")]
+
+
+@pytest.mark.parametrize("at", SOUND_PATHS, ids=format_key)
+@pytest.mark.parametrize("drop", [False, True], ids=["wrong", "missing"])
+def test_nothing_else_looks_wrong(at: KeyPath, drop: bool) -> None:
+    if "range" in at:
+        at = at[: at.index("range")]
+    key = format_key(at)
+    data = spoil(SOUND, at, drop=drop)
+    found = wrong_keys(data)
+    if drop and (isinstance(at[-1], int) or not any(overlap(key, other) for other in found)):
+        return  # without this key it is another scenario, whose mistakes are its own
+    if not drop:
+        assert any(overlap(key, other) for other in found)
+    own = {other for other in found if overlap(key, other)}
+    assert found == own
+
+
+@pytest.mark.parametrize("at", SOUND_PATHS, ids=format_key)
+@pytest.mark.parametrize("drop", [False, True], ids=["wrong", "missing"])
+def test_stand_ins_can_be_read(at: KeyPath, drop: bool) -> None:
+    data = spoil(SOUND, at, drop=drop)
+    try:
+        Scenario.model_validate(data)
+    except ValidationError as error:
+        mistakes = mistakes_from(error, data, json_schema())
+        Scenario.model_validate(repair(data, [mistake.at for mistake in mistakes]).data)
+
+
+def untold(at: KeyPath) -> set[str]:
+    """The mistakes that cannot be told without the value at a path."""
+    lost = set[str]()
+    key = format_key(at)
+    if at in (("run",), ("steps",)) or (at[0] == "steps" and (len(at) == 2 or at[-1] == "hold")):
+        lost |= ABOUT_TIMES
+    if at[-1] in ("hold", "fault") or key == "steps[1].ops[0].op":
+        lost |= {"steps[1].ops[0].at"} if at[:2] == ("steps", 1) else set()
+    if at in (("vm",), ("vm", "topology")):
+        lost |= (
+            {"backdrop.cgroups[0].cpuset", "vm.memory"}
+            if len(at) == 1
+            else {"backdrop.cgroups[0].cpuset"}
+        )
+    lists_and_ops = {"backdrop", "steps", "cgroups", "ops"}
+    if at[-1] in {"op", "cgroup"} | lists_and_ops or at[-2:-1] in (("steps",), ("ops",)):
+        lost |= {UNKNOWN_CGROUP, TWICE}
+    if at[-2:-1] == ("cgroups",):
+        lost |= {UNKNOWN_CGROUP, TWICE}
+    if at[-2:] == (0, "name") and "cgroups" in at:
+        lost |= {UNKNOWN_CGROUP}
+    if key in ("steps[0].ops[0]", "steps[0].ops[0].op", "steps[0].ops"):
+        lost |= {"steps[0].ops[1].op"}
+    if key in ("backdrop.cgroups[0].name", "backdrop.cgroups", "backdrop.cgroups[0]", "backdrop"):
+        lost |= {TWICE}  # the other of the two is gone
+    if key in ("steps[0].name", "steps", "steps[0]"):
+        lost |= {"steps[1].name"}
+    if key == "backdrop.cgroups[0].works[1].policy":
+        lost |= {"backdrop.cgroups[0].works[1].rt_prio"}
+    if key == "backdrop.cgroups[0].works[0].type":
+        lost |= {"backdrop.cgroups[0].works[0].workers"}
+    if key == "steps[1].cgroups[0].works[0].type":
+        lost |= {"steps[1].cgroups[0].works[0].params.spin"}
+    return lost
+
+
+def test_the_mistakes_are_all_told_when_everything_can_be_read() -> None:
+    assert wrong_keys({"name": "x", **tomllib.loads(MISTAKEN)}) == ALL
+
+
+@pytest.mark.parametrize(
+    "at", [p for p in paths(tomllib.loads(MISTAKEN)) if p[-1] not in ("llc",)], ids=format_key
+)
+def test_nothing_else_is_hidden(at: KeyPath) -> None:
+    key = format_key(at)
+    found = wrong_keys(spoil(MISTAKEN, at, drop=False))
+    assert any(overlap(key, other) for other in found)
+    expected = {other for other in ALL if not overlap(key, other)} - untold(at)
+    assert expected <= found
+    assert found - expected <= ALL | {other for other in found if overlap(key, other)}

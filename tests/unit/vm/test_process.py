@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+import gc
 import os
 import select
 import signal
@@ -80,6 +81,7 @@ async def test_kill_reaches_a_program_that_ignores_sigterm(
 
 
 async def test_wait_gives_up_and_close_ends_the_program(tmp_path: Path) -> None:
+    gc.collect()  # what an earlier test's garbage holds must not end in this one
     before = set(os.listdir("/proc/self/fd"))
     child = start(tmp_path, "exec sleep 60", [])
     assert not await child.wait(0.01)

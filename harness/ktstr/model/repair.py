@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Puts stand-ins where a scenario cannot be read, so that the rest of it can still be judged.
+
+A wrong value must neither hide a mistake elsewhere nor invent one. Each stand-in is therefore
+chosen to break no rule by itself, and what would follow from it is left unsaid: a cgroup that an
+unreadable op might have created is not called unknown.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ktstr.model.locate import KeyPath
+from ktstr.model.op_models import MAX_OPS, OPS
+from ktstr.model.source import Unknown, child
+
+_LONG_HOLD: Final = "1440m"
+"""No fault's ``at`` lies behind it."""
+
+_FIRST_FORM: Final = {"bpf": "scx_ktstr"}
+
+_OP_STAND_INS: Final = {"affinity": "inherit", "weight": 100, "work": {"type": "SpinWait"}}
+
+
+@dataclass(slots=True)
+class Repair:
+    """A scenario's data with stand-ins.
+
+    :ivar muted: key paths about which a rule would only be judging a stand-in.
+    """
+
+    data: dict[str, Any]
+    muted: list[KeyPath]
+    unknown: Unknown = field(default_factory=Unknown)
+    _names: int = 0
+
+    def fresh_name(self) -> str:
+        """A name that nobody else has."""
+        self._names += 1
+        return f"unreadable-by-ktstr-{self._names}"
+
+
+def repair(data: dict[str, Any], spoilt: list[KeyPath]) -> Repair:
+    """Replace or drop what stands at the spoilt paths of a scenario's raw data."""
+    result = Repair(deepcopy(data), list(spoilt))
+    # From the outside in: what is inside something replaced is gone with it.
+    for at in sorted(spoilt, key=len):
+        holder: object = result.data
+        for part in at[:-1]:
+            holder = child(holder, part)
+        if at and isinstance(holder, dict | list):
+            _mend(result, holder, at)
+    return result
+
+
+def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> None:
+    key = at[-1]
+    if isinstance(holder, list):
+        assert isinstance(key, int)
+        _mend_element(result, holder, key, at)
+        return
+    holder.pop(key, None)
+    inside = _kind_of_table(at)
+    match inside, key:
+        case "scenario", "name":
+            holder["name"] = result.fresh_name()
+        case "scenario", "steps":
+            holder["steps"] = [_unknown_step(result)]
+        case "scenario", "backdrop":
+            _unknown_cgroups(result)
+        case "scenario", "vm":
+            result.unknown.topology = True
+        case "scenario", "run":
+            result.unknown.times = True
+        case "scenario", "scheduler":
+            holder["scheduler"] = dict(_FIRST_FORM)
+        case "vm", "topology":
+            result.unknown.topology = True
+        case "run", "duration":
+            result.unknown.times = True
+        case "scheduler", "bpf":
+            holder.update(_FIRST_FORM)
+        case "scheduler", "binary" | "kernel_default":
+            result.muted.append(("scheduler",))
+            if not any(holder.get(form) for form in ("bpf", "binary", "kernel_default")):
+                holder.update(_FIRST_FORM)
+        case "step", "name":
+            holder["name"] = result.fresh_name()
+        case "step", "hold":
+            holder["hold"] = _LONG_HOLD
+            result.unknown.times = True
+        case "step" | "backdrop", "ops" | "cgroups":
+            _unknown_cgroups(result)
+        case "cgroup", "name":
+            holder["name"] = result.fresh_name()
+            result.unknown.cgroups = True
+        case "cgroup", "cpuset":
+            result.unknown.cpusets = True
+        case "work", _:
+            _mend_work(result, holder, key, at)
+        case "params", _:
+            # The size of a group of workers can hang on a parameter.
+            result.muted.append((*at[:-2], "workers"))
+        case "op", _:
+            _mend_op(result, holder, key, at)
+
+
+def _mend_element(result: Repair, holder: list[Any], index: int, at: KeyPath) -> None:
+    match at[-2]:
+        case "steps":
+            holder[index] = _unknown_step(result)
+        case "cgroups":
+            _unknown_cgroups(result)
+            holder[index] = {"name": result.fresh_name()}
+        case "works":
+            holder[index] = {"type": "SpinWait"}
+        case "ops":
+            _unknown_op(result, at)
+            holder[index] = {"op": "AddCgroup", "cgroup": result.fresh_name()}
+        case _:
+            # A scheduler's argument.
+            holder[index] = "unreadable"
+
+
+def _mend_work(result: Repair, work: dict[Any, Any], key: str | int, at: KeyPath) -> None:
+    if key == "type":
+        work["type"] = "SpinWait"  # takes any number of workers
+        work.pop("params", None)
+        result.muted += [(*at[:-1], "workers"), (*at[:-1], "params")]
+    elif key == "policy":
+        work.pop("rt_prio", None)
+    elif key == "params":
+        result.muted.append((*at[:-1], "workers"))
+
+
+def _mend_op(result: Repair, op: dict[Any, Any], key: str | int, at: KeyPath) -> None:
+    kind = OPS.get(op.get("op", ""))
+    if kind is None:  # the key is "op" itself
+        op.clear()
+        op.update(op="AddCgroup", cgroup=result.fresh_name())
+        _unknown_op(result, at[:-1])
+    elif key not in kind.model_fields or not kind.model_fields[str(key)].is_required():
+        return
+    elif key == "cpuset":
+        op["op"] = "ClearCpuset"
+        result.unknown.cpusets = True
+    elif key == "fault":
+        op["fault"] = "kernel-panic"
+        op.pop("cgroup", None)
+        op.pop("size", None)
+    elif key in _OP_STAND_INS:
+        op[key] = _OP_STAND_INS[str(key)]
+    else:  # the name of a cgroup
+        op[key] = result.fresh_name()
+        _unknown_cgroups(result)
+
+
+def _kind_of_table(at: KeyPath) -> str:
+    """Which of the scenario's tables holds the key at a path."""
+    holders = [part for part in at[:-1] if isinstance(part, str)]
+    if not holders:
+        return "scenario"
+    singular = {"steps": "step", "cgroups": "cgroup", "works": "work", "ops": "op"}
+    return singular.get(holders[-1], holders[-1])
+
+
+def _unknown_step(result: Repair) -> dict[str, Any]:
+    result.unknown.times = True
+    _unknown_cgroups(result)
+    return {"hold": _LONG_HOLD}
+
+
+def _unknown_cgroups(result: Repair) -> None:
+    unknown = result.unknown
+    unknown.cgroups = unknown.cpusets = unknown.history = True
+
+
+def _unknown_op(result: Repair, at: KeyPath) -> None:
+    _unknown_cgroups(result)
+    # It may be the Pause or the Resume that another op of the list needs.
+    result.muted += [(*at[:-1], index, "op") for index in range(MAX_OPS)]
