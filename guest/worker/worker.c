@@ -95,10 +95,11 @@ void worker_main(struct crew *crew, struct group *group, unsigned int index)
 		   spec->gap_check, worker_seed(spec, index));
 	if (spec->type->prepare && !spec->type->prepare(&w, t->setup_error, sizeof(t->setup_error)))
 		_exit(1);
+	/* Before the gate: an op that comes right after the spawn may change it again. */
+	apply_affinity(spec, t->affinity_error, sizeof(t->affinity_error));
 	if (!pass_gate(crew))
 		_exit(1);
 
-	apply_affinity(spec, t->affinity_error, sizeof(t->affinity_error));
 	apply_policy(spec, t->policy_error, sizeof(t->policy_error));
 	/* Another seed is another interleaving, also where the clock is virtual. */
 	if (spec->has_seed)

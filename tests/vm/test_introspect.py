@@ -14,7 +14,9 @@ import anyio.to_thread
 import drgn
 import pytest
 from drgn.helpers.linux.bpf import bpf_map_for_each
+from drgn.helpers.linux.cgroup import css_for_each_descendant_pre
 from drgn.helpers.linux.percpu import per_cpu
+from drgn.helpers.linux.pid import find_task, for_each_task
 
 from ktstr.introspect import (
     Kernel,
@@ -230,6 +232,13 @@ async def test_maps_of_every_kind_without_a_scheduler(
         with pytest.raises(LookupError):
             prog.type("struct no_such_thing")
         assert prog.type("enum bpf_map_type").kind == drgn.TypeKind.ENUM
+
+        # Helpers that ask for enumerators of enums nobody named.
+        listed = {task.pid.value_() for task in for_each_task(prog)}
+        assert 1 in listed and {c.curr_pid for c in snapshot.cpus} - {0} <= listed
+        assert find_task(prog, 1).tgid.value_() == 1
+        root = prog["cgrp_dfl_root"].cgrp.self.address_of_()
+        assert next(css.cgroup.level.value_() for css in css_for_each_descendant_pre(root)) == 0
 
 
 async def test_a_loaded_scheduler_and_a_kernel_seen_before(

@@ -8,6 +8,7 @@ blob comes from the guest: each use checks ids, lengths and string offsets.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -191,6 +192,13 @@ class Btf:
         return self._names[key]
 
     def _find_own(self, name: str, kinds: tuple[Kind, ...]) -> int | None:
+        offset = self._string_offset(name)
+        for index in () if offset is None else np.flatnonzero(self._name_offsets == offset):
+            if int(self._kinds[index]) in kinds:
+                return int(index) + self._first
+        return None
+
+    def _string_offset(self, name: str) -> int | None:
         # Compilers and linkers of BTF store each string once, whole, after another's NUL.
         text = name.encode("ascii", "replace") + b"\0"
         if not name:
@@ -198,13 +206,18 @@ class Btf:
         at = self._strings_at
         if not self.raw.startswith(text, at):
             at = self.raw.find(b"\0" + text, at, self._strings_end) + 1
-        if at == 0:
-            return None
-        offset = at - self._strings_at + self._string_base
-        for index in np.flatnonzero(self._name_offsets == offset):
-            if int(self._kinds[index]) in kinds:
-                return int(index) + self._first
-        return None
+        return at - self._strings_at + self._string_base if at else None
+
+    def find_enumerator(self, name: str) -> tuple[int, int] | None:
+        """Type id of the first enum that has ``name``, and its value; ``None`` without one."""
+        offset = self._string_offset(name)
+        enums = (self._kinds == Kind.ENUM) | (self._kinds == Kind.ENUM64)
+        for index in () if offset is None else np.flatnonzero(enums):
+            head = self.type(int(index) + self._first)
+            for value, at in self._enumerator_words(head):
+                if at == offset:
+                    return head.id, value
+        return None if self.base is None else self.base.find_enumerator(name)
 
     def resolve(self, type_id: int) -> Type:
         """Follow typedefs, qualifiers, tags and variables to the type underneath.
@@ -273,17 +286,22 @@ class Btf:
         return self._enumerators[head.id]
 
     def _read_enumerators(self, head: Type) -> dict[int, str]:
+        names: dict[int, str] = {}
+        for value, offset in self._enumerator_words(head):
+            names.setdefault(value, self.string(offset))
+        return names
+
+    def _enumerator_words(self, head: Type) -> Iterator[tuple[int, int]]:
+        """Value and string offset of each enumerator."""
         wide = head.kind is Kind.ENUM64
         step = 3 if wide else 2
-        names: dict[int, str] = {}
         words = self.tail(head, f"{step * head.vlen}I")
         bits = 64 if wide else 32
         for at in range(0, len(words), step):
             value = words[at + 1] | (words[at + 2] << 32 if wide else 0)
             if head.flag and value >> (bits - 1):
                 value -= 1 << bits
-            names.setdefault(value, self.string(words[at]))
-        return names
+            yield value, words[at]
 
     def field(self, type_id: int, path: str) -> Field | None:
         """Place of the member at a dotted ``path``; anonymous structs are looked through."""

@@ -25,19 +25,13 @@ GLOBALS = {
     "map_idr": "struct idr",
     "prb": "struct printk_ringbuffer *",
     "prog_idr": "struct idr",
+    "root_task_group": "struct task_group",
     "scx_enable_state_var": "atomic_t",
     "scx_ops": "struct sched_ext_ops",
     "scx_ops_enable_state_var": "atomic_t",
     "scx_root": "struct scx_sched *",
 }
 """Types of globals that BTF does not describe: it has variables for per-CPU data only."""
-
-CONSTANTS = {
-    "LOG_CONT": "enum printk_info_flags",
-    "desc_committed": "enum desc_state",
-    "desc_finalized": "enum desc_state",
-}
-"""Enumerators that drgn's reader of the kernel log asks for, with the enums that hold them."""
 
 _KINDS = {
     drgn.TypeKind.INT: (Kind.INT,),
@@ -85,9 +79,10 @@ class DrgnTypes:
     def object(
         self, prog: drgn.Program, name: str, flags: drgn.FindObjectFlags, filename: str | None
     ) -> drgn.Object | None:
-        """drgn's object finder protocol: globals, per-CPU variables, a few constants."""
-        if flags & drgn.FindObjectFlags.CONSTANT and name in CONSTANTS:
-            return self._constant(prog, name)
+        """drgn's object finder protocol: globals, per-CPU variables, enumerators."""
+        if flags & drgn.FindObjectFlags.CONSTANT and (found := self._btf.find_enumerator(name)):
+            type_id, value = found
+            return drgn.Object(prog, self.type(type_id), value)
         if not flags & drgn.FindObjectFlags.VARIABLE:
             return None
         kind: str | drgn.Type | None = GLOBALS.get(name)
@@ -100,17 +95,6 @@ class DrgnTypes:
             return drgn.Object(prog, kind, address=prog.symbol(name).address)
         except LookupError:
             return None
-
-    @staticmethod
-    def _constant(prog: drgn.Program, name: str) -> drgn.Object | None:
-        try:
-            kind = prog.type(CONSTANTS[name])
-        except LookupError:
-            return None
-        for enumerator in kind.enumerators or ():
-            if enumerator.name == name:
-                return drgn.Object(prog, kind, enumerator.value)
-        return None
 
     def _make(self, head: Type) -> drgn.Type:
         make = _MAKERS.get(head.kind)

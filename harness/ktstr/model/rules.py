@@ -20,7 +20,7 @@ from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
 from ktstr.model.works import WORK_TYPES
-from ktstr.model.workspec import CgroupDef, Work
+from ktstr.model.workspec import MAX_RT_PRIO, CgroupDef, Work
 
 MIN_MEMORY = 128 << 20
 MAX_LIVE_WORKERS = 4096
@@ -193,11 +193,12 @@ def _works(scenario: Scenario) -> Iterator[Mistake]:
                 (*at, "workers"), f"a multiple of {group}: {work.type} works in groups of {group}"
             )
         if (work.rt_prio is None) != (work.policy not in ("fifo", "rr")):
+            allowed = f"an integer from 1 to {MAX_RT_PRIO}"
             yield Mistake(
                 (*at, "rt_prio"),
-                f"an integer from 1 to 99 with policy fifo or rr, nothing with {work.policy}"
+                f"{allowed} with policy fifo or rr, nothing with {work.policy}"
                 if work.rt_prio is not None
-                else f"an integer from 1 to 99: policy {work.policy} needs a priority",
+                else f"{allowed}: policy {work.policy} needs a priority",
             )
 
 

@@ -13,6 +13,9 @@ from ktstr.model.works import WORK_TYPES
 MAX_WORKERS = 1024
 """Workers of one work entry; each has its own process and sample memory in the guest."""
 
+MAX_RT_PRIO = 97
+"""Below the agent, which must stay in control of the guest (PRIORITY in agent/processes.py)."""
+
 PlanValue = str | int | bool | None | list["PlanValue"] | dict[str, "PlanValue"]
 """Plain data that travels to the guest."""
 
@@ -37,7 +40,7 @@ class Work(Table):
     type: WorkTypeName
     workers: Annotated[StrictInt, Field(ge=1, le=MAX_WORKERS)] | None = None
     policy: Policy = "normal"
-    rt_prio: Annotated[StrictInt, Field(ge=1, le=99)] | None = None
+    rt_prio: Annotated[StrictInt, Field(ge=1, le=MAX_RT_PRIO)] | None = None
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] = 0
     affinity: Affinity = None
     params: dict[str, StrictInt] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ AccelName = Literal["kvm", "tcg"]
 _DEVICE = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CACHE_FILE = "accelerator.json"
+_MOST_ANSWERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +105,28 @@ def _identity(program: Path) -> str:
 
 
 def _cached(cache: Path, key: str) -> tuple[bool, str | None]:
+    answers = _answers(cache)
+    return key in answers, answers.get(key)
+
+
+def _answers(cache: Path) -> dict[str, str | None]:
+    """All answers kept, oldest first; anything but answers in the file is none."""
     with suppress(OSError, ValueError):
         record = json.loads(cache.read_text())
-        if isinstance(record, dict) and record.get("key") == key and "obstacle" in record:
-            obstacle = record["obstacle"]
-            if obstacle is None or isinstance(obstacle, str):
-                return True, obstacle
-    return False, None
+        if isinstance(record, dict):
+            return {
+                key: obstacle
+                for key, obstacle in record.items()
+                if obstacle is None or isinstance(obstacle, str)
+            }
+    return {}
 
 
 def _store(cache: Path, key: str, obstacle: str | None) -> None:
     """Keep an answer; a cache folder that refuses only costs the next run a trial."""
     with suppress(OSError):
+        answers = list((_answers(cache) | {key: obstacle}).items())[-_MOST_ANSWERS:]
         cache.parent.mkdir(parents=True, exist_ok=True)
         scratch = cache.with_name(f"{cache.name}.{os.getpid()}")
-        scratch.write_text(json.dumps({"key": key, "obstacle": obstacle}))
+        scratch.write_text(json.dumps(dict(answers)))
         scratch.replace(cache)
