@@ -5,23 +5,36 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktstr.telemetry import (
+    CgroupStats,
     Exited,
     Migration,
+    Panicked,
+    Pct,
     PhaseCgroupStats,
     PhaseSlice,
+    PlatStats,
+    RecordError,
+    SchbenchPhaseStats,
     Signaled,
     TaggedReport,
+    TaobenchPhaseStats,
+    TaobenchStats,
     TelemetryError,
     TimedOut,
     WaitFailed,
     WorkerReport,
     cgroup_stats,
     phase_cgroup_stats,
+    phase_slice_carriers,
+    weighted_merge_reservoirs,
 )
+from ktstr.telemetry.decode import Fields
+from ktstr.telemetry.xorshift import xorshift64_stream
 
 # A busy machine is slow, which says nothing about the code.
 PURE = settings(
@@ -40,14 +53,27 @@ EXIT = st.one_of(
     st.builds(Signaled, st.integers(1, 127)),
     st.just(TimedOut()),
     st.builds(WaitFailed, st.text(max_size=20)),
+    st.builds(Panicked, st.text(max_size=20)),
 )
+MICROSECONDS = st.lists(
+    st.one_of(st.integers(0, 600), st.integers(0, 2**32 - 1), st.just(2**64 - 1)), max_size=8
+)
+
+
+def vector(values: list[int]) -> np.ndarray:
+    return np.array(values, dtype=np.uint64)
+
+
+HISTOGRAM = MICROSECONDS.map(vector).map(PlatStats.from_values)
+SCHBENCH = st.builds(SchbenchPhaseStats, HISTOGRAM, HISTOGRAM, HISTOGRAM, U64, U64, U64, U64, U64)
+TAOBENCH_COUNTERS = st.builds(TaobenchStats, U64, U64, U64, U64, U64)
+TAOBENCH = st.builds(TaobenchPhaseStats, TAOBENCH_COUNTERS, HISTOGRAM)
 
 
 @st.composite
 def reservoirs(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     values = draw(st.lists(U64, max_size=6))
-    total = draw(st.integers(len(values), 2**64 - 1))
-    return np.array(values, dtype=np.uint64), total
+    return vector(values), draw(st.integers(len(values), 2**64 - 1))
 
 
 @st.composite
@@ -68,6 +94,8 @@ def slices(draw: st.DrawFn) -> PhaseSlice:
         draw(U64),
         draw(U64),
         draw(CPU),
+        draw(st.none() | SCHBENCH),
+        draw(st.none() | TAOBENCH),
     )
 
 
@@ -108,7 +136,55 @@ def worker_reports(draw: st.DrawFn, living_only: bool = False) -> WorkerReport:
         affinity_error=draw(TEXT),
         sched_policy_error=draw(TEXT),
         phase_slices=() if living_only else tuple(draw(st.lists(slices(), max_size=2))),
+        taobench_whole=draw(st.none() | TAOBENCH_COUNTERS),
     )
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+NAMED = st.dictionaries(st.text(max_size=8), FINITE, max_size=3)
+
+
+@st.composite
+def carriers(draw: st.DrawFn) -> PhaseCgroupStats:
+    return PhaseCgroupStats(
+        draw(st.integers(0, 1000)),
+        draw(st.frozensets(CPU, max_size=3)),
+        *draw(reservoirs()),
+        *draw(reservoirs()),
+        vector(draw(st.lists(U64, max_size=4))),
+        np.array(draw(st.lists(FINITE, max_size=4)), dtype=np.float64),
+        draw(U64),
+        draw(U64),
+        draw(U64),
+        draw(st.none() | U64),
+        draw(U64),
+        draw(U64),
+        draw(U64),
+        draw(CPU),
+        draw(st.booleans()),
+        draw(NAMED),
+        draw(st.none() | SCHBENCH),
+        draw(st.none() | TAOBENCH),
+    )
+
+
+CGROUP_STATS = st.builds(
+    CgroupStats,
+    cgroup_name=st.text(max_size=20),
+    num_workers=st.integers(0, 1000),
+    cpus_used=st.frozensets(CPU, max_size=3),
+    num_cpus=st.integers(0, 8192),
+    avg_off_cpu_pct=st.none() | FINITE,
+    spread=st.none() | FINITE,
+    max_gap_ms=U64,
+    max_gap_cpu=CPU,
+    total_iterations=U64,
+    p99_wake_latency_us=FINITE,
+    wake_measured=st.booleans(),
+    page_locality=st.none() | FINITE,
+    taobench_whole=st.none() | TAOBENCH_COUNTERS,
+    ext_metrics=NAMED,
+)
 
 
 @PURE
@@ -117,6 +193,36 @@ def test_a_report_survives_the_wire(report: WorkerReport, step: int, stripped: b
     tagged = TaggedReport(step, "cg", 1, 2, 3, "Mixed", report, stripped)
     packed = msgpack.packb(tagged.to_wire(), use_bin_type=True)
     assert TaggedReport.from_wire(msgpack.unpackb(packed, strict_map_key=False)) == tagged
+
+
+@PURE
+@given(st.one_of(worker_reports(), carriers(), slices(), CGROUP_STATS, SCHBENCH, TAOBENCH))
+def test_everything_survives_both_forms(thing: Any) -> None:
+    assert type(thing).from_record(thing.to_record(), "it") == thing
+    packed = msgpack.packb(thing.to_wire(), use_bin_type=True)
+    wire = msgpack.unpackb(packed, strict_map_key=False)
+    read = type(thing).read(Fields(wire, "it", error=TelemetryError))
+    assert read == thing
+    assert read.to_record().keys() == thing.to_record().keys()
+
+
+def assert_text_keys(value: object) -> None:
+    """Only what a sidecar can hold."""
+    if isinstance(value, dict):
+        assert all(type(key) is str for key in value)
+        for item in value.values():
+            assert_text_keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            assert_text_keys(item)
+    else:
+        assert value is None or type(value) in (bool, int, float, str, np.ndarray)
+
+
+@PURE
+@given(st.one_of(worker_reports(), carriers(), CGROUP_STATS))
+def test_a_record_holds_plain_values_and_arrays(thing: Any) -> None:
+    assert_text_keys(thing.to_record())
 
 
 JUNK: st.SearchStrategy[Any] = st.one_of(
@@ -149,14 +255,43 @@ def test_a_damaged_report_is_read_or_refused_and_nothing_else(
         assert TaggedReport.from_wire(read.to_wire()) == read
 
 
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value in nested maps and lists."""
+    found = [path] if path else []
+    inner = value.items() if isinstance(value, dict) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    for key, item in inner:
+        found += places(item, (*path, key))
+    return found
+
+
+@PURE
+@given(carriers(), st.data())
+def test_a_damaged_carrier_is_read_or_refused_and_nothing_else(
+    carrier: PhaseCgroupStats, data: st.DataObject
+) -> None:
+    record: Any = carrier.to_record()
+    *way, last = data.draw(st.sampled_from(places(record)))
+    place = record
+    for key in way:
+        place = place[key]
+    place[last] = data.draw(JUNK)
+    try:
+        read = PhaseCgroupStats.from_record(record, "cgroup 'a' of phase 2")
+    except RecordError as error:
+        assert str(error).startswith("cgroup 'a' of phase 2: field ")
+        assert error.field.split(".")[0].split("[")[0] == (way or [last])[0]
+    else:
+        assert PhaseCgroupStats.from_record(read.to_record(), "it") == read
+
+
 @PURE
 @given(JUNK)
 def test_junk_is_never_a_report(junk: Any) -> None:
-    try:
+    with pytest.raises(TelemetryError):
         WorkerReport.from_wire(junk)
-    except TelemetryError:
-        return
-    raise AssertionError("junk was read as a report")
+    with pytest.raises(RecordError):
+        PhaseCgroupStats.from_record(junk, "it")
 
 
 def carrier_of(reports: list[WorkerReport]) -> PhaseCgroupStats:
@@ -182,6 +317,105 @@ def test_all_at_once_equals_in_pieces(reports: list[WorkerReport], cut: int) -> 
     if 0 < cut < len(reports):
         assert carrier_of(reports[:cut]).merge(carrier_of(reports[cut:])) == whole
     assert whole.num_workers == len(reports)
+
+
+@PURE
+@given(carriers(), carriers(), carriers())
+def test_carriers_of_every_kind_merge_associatively(
+    x: PhaseCgroupStats, y: PhaseCgroupStats, z: PhaseCgroupStats
+) -> None:
+    assert x.merge(y).merge(z) == x.merge(y.merge(z))
+    assert x.merge(y).metrics == {}
+
+
+@PURE
+@given(st.lists(st.lists(slices(), max_size=3), min_size=1, max_size=4), st.integers(0, 4))
+def test_slices_fold_in_pieces_as_at_once(parts: list[list[PhaseSlice]], cut: int) -> None:
+    reports = [WorkerReport(phase_slices=tuple(each)) for each in parts]
+    head, tail = phase_slice_carriers(reports[:cut]), phase_slice_carriers(reports[cut:])
+    pieces = {
+        step: head[step].merge(tail[step]) if step in head and step in tail else (head | tail)[step]
+        for step in head.keys() | tail.keys()
+    }
+    assert pieces == phase_slice_carriers(reports)
+
+
+def slow_bucket(value: int) -> int:
+    """The bucket, bit by bit."""
+    shift = max(value.bit_length() - 9, 0)
+    return min(value if shift == 0 else (shift + 1) * 256 + (value >> shift) % 256, 4863)
+
+
+def slow_middle(bucket: int) -> int:
+    """The value halfway between the first of this bucket and the first of the next."""
+    if bucket < 512:
+        return bucket
+    shift = bucket // 256 - 1
+    first = (256 + bucket % 256) << shift
+    return first + 2**shift // 2
+
+
+@PURE
+@given(MICROSECONDS, MICROSECONDS)
+def test_histograms_against_plain_lists(left: list[int], right: list[int]) -> None:
+    both = PlatStats.from_values(vector(left)).combine(PlatStats.from_values(vector(right)))
+    assert both == PlatStats.from_values(vector(left + right))
+    values = sorted(min(value, 2**32 - 1) for value in left + right)
+    buckets = [slow_bucket(value) for value in values]
+    assert {int(b): int(both.plat[b]) for b in np.flatnonzero(both.plat)} == {
+        b: buckets.count(b) for b in buckets
+    }
+    assert (both.nr_samples, both.max) == (len(values), max(values, default=0))
+    assert both.min == min((value for value in values if value), default=0)
+    for pct, thousandths in zip(Pct, (200, 500, 900, 990, 999), strict=True):
+        reached = [b for i, b in enumerate(buckets, 1) if i * 1000 >= thousandths * len(values)]
+        assert both.percentile(pct) == (slow_middle(reached[0]) if reached else 0)
+
+
+def slow_step(x: int) -> int:
+    x ^= (x << 13) % 2**64
+    x ^= x >> 7
+    return x ^ (x << 17) % 2**64
+
+
+@PURE
+@given(st.integers(1, 2**64 - 1), st.integers(0, 700))
+def test_the_stream_is_the_plain_loop(seed: int, count: int) -> None:
+    expected, state = [], seed
+    for _ in range(count):
+        state = slow_step(state)
+        expected.append(state)
+    assert xorshift64_stream(seed, count).tolist() == expected
+
+
+def slow_merge(a: list[int], w_a: int, b: list[int], w_b: int, cap: int) -> list[int]:
+    def rotated(x: int, by: int) -> int:
+        return (x << by) % 2**64 | x >> (64 - by)
+
+    mixed = w_a ^ rotated(w_b, 32) ^ rotated(len(a), 16) ^ len(b)
+    state = mixed * 0x9E3779B97F4A7C15 % 2**64 or 0x9E3779B97F4A7C15
+    if w_a == w_b == 0:
+        w_a, w_b = len(a), len(b)
+    drawn = []
+    for _ in range(cap if a or b else 0):
+        state = slow_step(state)
+        source = a if not b or (a and state % (w_a + w_b) < w_a) else b
+        state = slow_step(state)
+        drawn.append(source[state % len(source)])
+    return drawn
+
+
+WEIGHT = st.one_of(st.integers(0, 3), st.integers(0, 2**63 - 1))
+
+
+@PURE
+@given(st.lists(U64, max_size=9), WEIGHT, st.lists(U64, max_size=9), WEIGHT, st.integers(0, 150))
+def test_a_weighted_merge_is_the_plain_loop(
+    a: list[int], w_a: int, b: list[int], w_b: int, cap: int
+) -> None:
+    merged = weighted_merge_reservoirs(vector(a), w_a, vector(b), w_b, cap)
+    assert merged.dtype == np.uint64
+    assert merged.tolist() == slow_merge(a, w_a, b, w_b, cap)
 
 
 def slow_saturating(values: list[int]) -> int:

@@ -5,26 +5,44 @@ from ktstr.telemetry.carrier import (
     PhaseCgroupStats,
     phase_cgroup_stats,
     phase_slice_carriers,
+    strip_phase_cgroup_samples,
 )
 from ktstr.telemetry.cgroup import CgroupStats, SampleSource, cgroup_stats
-from ktstr.telemetry.decode import TelemetryError
-from ktstr.telemetry.exit_info import Exited, Signaled, TimedOut, WaitFailed, WorkerExitInfo
+from ktstr.telemetry.decode import RecordError, TelemetryError
+from ktstr.telemetry.engines import SchbenchPhaseStats, TaobenchPhaseStats, TaobenchStats
+from ktstr.telemetry.exit_info import (
+    Exited,
+    Panicked,
+    Signaled,
+    TimedOut,
+    WaitFailed,
+    WorkerExitInfo,
+)
 from ktstr.telemetry.plain import to_plain
+from ktstr.telemetry.plat import Pct, PlatStats
 from ktstr.telemetry.reductions import percentile
 from ktstr.telemetry.report import TaggedReport, WorkerReport
-from ktstr.telemetry.reservoir import MAX_WAKE_SAMPLES, weighted_merge_reservoirs
+from ktstr.telemetry.reservoir import weighted_merge_reservoirs
 from ktstr.telemetry.slices import Migration, PhaseSlice
+from ktstr.telemetry.vectors import MAX_WAKE_SAMPLES
 
 __all__ = [
     "MAX_WAKE_SAMPLES",
     "CgroupStats",
     "Exited",
     "Migration",
+    "Panicked",
+    "Pct",
     "PhaseCgroupStats",
     "PhaseSlice",
+    "PlatStats",
+    "RecordError",
     "SampleSource",
+    "SchbenchPhaseStats",
     "Signaled",
     "TaggedReport",
+    "TaobenchPhaseStats",
+    "TaobenchStats",
     "TelemetryError",
     "TimedOut",
     "WaitFailed",
@@ -34,6 +52,7 @@ __all__ = [
     "percentile",
     "phase_cgroup_stats",
     "phase_slice_carriers",
+    "strip_phase_cgroup_samples",
     "to_plain",
     "weighted_merge_reservoirs",
 ]

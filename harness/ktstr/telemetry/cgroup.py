@@ -1,15 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Statistics of one cgroup, reduced from its workers' full reports (seed 001)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import reduce
+from typing import Annotated
 
 import numpy as np
 
+from ktstr.telemetry.codec import (
+    MAX_WORKERS,
+    U64,
+    Coded,
+    Cpu,
+    CpuSet,
+    Flag,
+    Number,
+    NumberOrNone,
+    Numbers,
+    integer,
+    one_or_nil,
+    text,
+)
+from ktstr.telemetry.decode import MAX_CPU
+from ktstr.telemetry.engines import TaobenchStats
+from ktstr.telemetry.moments import Moments
 from ktstr.telemetry.reductions import (
     NS_PER_US,
-    coefficient_of_variation,
     iterations_per_cpu_sec_of,
     iterations_per_worker_of,
     mean_of,
@@ -19,7 +37,7 @@ from ktstr.telemetry.reductions import (
     percentile,
 )
 from ktstr.telemetry.report import WorkerReport
-from ktstr.telemetry.vectors import saturating_sum
+from ktstr.telemetry.vectors import Samples, no_samples, saturating_sum
 
 
 class SampleSource(Enum):
@@ -31,43 +49,45 @@ class SampleSource(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CgroupStats:
+class CgroupStats(Coded):
     """One cgroup's reductions over every sample its workers kept.
 
-    The wake and timer figures are 0.0 when their ``*_measured`` flag is false; the off-CPU
-    figures and the page ratios are ``None`` when not measured. Latencies are microseconds.
+    The wake, timer and run-delay figures are 0.0 when their ``*_measured`` flag is false; the
+    off-CPU figures and the page ratios are ``None`` when not measured. Latencies are microseconds.
+
+    :param taobench_whole: counters of the whole run; ``None`` where no worker ran that engine.
     """
 
-    cgroup_name: str = ""
-    num_workers: int = 0
-    cpus_used: frozenset[int] = frozenset()
-    num_cpus: int = 0
-    avg_off_cpu_pct: float | None = None
-    min_off_cpu_pct: float | None = None
-    max_off_cpu_pct: float | None = None
-    spread: float | None = None
-    max_gap_ms: int = 0
-    max_gap_cpu: int = 0
-    total_migrations: int = 0
-    migration_ratio: float = 0.0
-    p99_wake_latency_us: float = 0.0
-    median_wake_latency_us: float = 0.0
-    wake_latency_cv: float = 0.0
-    wake_measured: bool = False
-    median_timer_latency_us: float = 0.0
-    p99_timer_latency_us: float = 0.0
-    p999_timer_latency_us: float = 0.0
-    worst_timer_latency_us: float = 0.0
-    timer_measured: bool = False
-    total_iterations: int = 0
-    total_cpu_time_ns: int = 0
-    mean_run_delay_us: float = 0.0
-    worst_run_delay_us: float = 0.0
-    run_delay_measured: bool = False
-    page_locality: float | None = None
-    cross_node_migration_ratio: float | None = None
-    taobench_whole: None = None
-    ext_metrics: Mapping[str, float] = field(default_factory=dict)
+    cgroup_name: Annotated[str, text(4096)] = ""
+    num_workers: Annotated[int, integer(0, MAX_WORKERS)] = 0
+    cpus_used: CpuSet = frozenset()
+    num_cpus: Annotated[int, integer(0, MAX_CPU + 1)] = 0
+    avg_off_cpu_pct: NumberOrNone = None
+    min_off_cpu_pct: NumberOrNone = None
+    max_off_cpu_pct: NumberOrNone = None
+    spread: NumberOrNone = None
+    max_gap_ms: U64 = 0
+    max_gap_cpu: Cpu = 0
+    total_migrations: U64 = 0
+    migration_ratio: Number = 0.0
+    p99_wake_latency_us: Number = 0.0
+    median_wake_latency_us: Number = 0.0
+    wake_latency_cv: Number = 0.0
+    wake_measured: Flag = False
+    median_timer_latency_us: Number = 0.0
+    p99_timer_latency_us: Number = 0.0
+    p999_timer_latency_us: Number = 0.0
+    worst_timer_latency_us: Number = 0.0
+    timer_measured: Flag = False
+    total_iterations: U64 = 0
+    total_cpu_time_ns: U64 = 0
+    mean_run_delay_us: Number = 0.0
+    worst_run_delay_us: Number = 0.0
+    run_delay_measured: Flag = False
+    page_locality: NumberOrNone = None
+    cross_node_migration_ratio: NumberOrNone = None
+    taobench_whole: Annotated[TaobenchStats | None, one_or_nil(TaobenchStats)] = None
+    ext_metrics: Numbers = field(default_factory=dict)
 
     def wake_latency_tail_ratio(self) -> float:
         """p99 over median wake latency; 0.0 without a positive median."""
@@ -125,6 +145,7 @@ def cgroup_stats(
     pages = saturating_sum(sum(report.numa_pages.values()) for report in reports)
     local = None if expected_nodes is None else pages_on(reports, expected_nodes)
     migrated = max((report.vmstat_numa_pages_migrated for report in reports), default=0)
+    whole = [report.taobench_whole for report in reports if report.taobench_whole is not None]
     has_wakes, has_timers = len(wakes) > 0, len(timers) > 0
     return CgroupStats(
         cgroup_name=cgroup_name,
@@ -141,7 +162,7 @@ def cgroup_stats(
         migration_ratio=migration_ratio_of(migrations, iterations),
         p99_wake_latency_us=percentile(wakes, 0.99) / NS_PER_US if has_wakes else 0.0,
         median_wake_latency_us=percentile(wakes, 0.5) / NS_PER_US if has_wakes else 0.0,
-        wake_latency_cv=coefficient_of_variation(wakes) if has_wakes else 0.0,
+        wake_latency_cv=Moments.of(wakes).coefficient_of_variation(),
         wake_measured=has_wakes,
         median_timer_latency_us=percentile(timers, 0.5) / NS_PER_US if has_timers else 0.0,
         p99_timer_latency_us=percentile(timers, 0.99) / NS_PER_US if has_timers else 0.0,
@@ -155,6 +176,7 @@ def cgroup_stats(
         run_delay_measured=bool(delays),
         page_locality=None if local is None else page_ratio_of(local, pages),
         cross_node_migration_ratio=page_ratio_of(migrated, pages),
+        taobench_whole=reduce(TaobenchStats.merge, whole) if whole else None,
     )
 
 
@@ -165,8 +187,8 @@ def pages_on(reports: Sequence[WorkerReport], nodes: Collection[int]) -> int:
     )
 
 
-def _pooled(vectors: Sequence[np.ndarray]) -> np.ndarray:
+def _pooled(vectors: Sequence[Samples]) -> Samples:
     """All samples, ascending."""
-    pool = np.concatenate(vectors) if vectors else np.empty(0, dtype=np.uint64)
+    pool = np.concatenate(vectors) if vectors else no_samples()
     pool.sort()
     return pool

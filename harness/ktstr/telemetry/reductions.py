@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reductions shared by every level: a figure has one formula, wherever it is computed.
 
-Sums of floats are exact (``math.fsum``) and moments are taken over sorted vectors, so the order in
-which reports arrive never changes a bit of the result.
+Sums of floats are exact (``math.fsum``), so the order in which reports arrive never changes a bit
+of the result.
 """
 
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
-from ktstr.telemetry.vectors import Samples, exact_sum
+from ktstr.telemetry.vectors import Samples
 
 NS_PER_US = 1000.0
 
@@ -26,18 +24,6 @@ def percentile(ordered: Samples, p: float) -> int:
     if count == 0:
         raise ValueError("percentile of an empty vector")
     return int(ordered[min(max(math.ceil(count * p) - 1, 0), count - 1)])
-
-
-def coefficient_of_variation(ordered: Samples) -> float:
-    """Population standard deviation over mean; 0.0 when the mean is zero.
-
-    :param ordered: non-empty, ascending.
-    """
-    mean = exact_sum(ordered) / len(ordered)
-    if mean <= 0.0:
-        return 0.0
-    deviation = ordered.astype(np.float64) - mean
-    return math.sqrt(float(np.sum(deviation * deviation)) / len(ordered)) / mean
 
 
 def mean_of(values: Iterable[float]) -> float | None:

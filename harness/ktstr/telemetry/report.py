@@ -1,67 +1,84 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One worker's report, as the worker sent it (seed 003)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from ktstr.telemetry.decode import Fields
-from ktstr.telemetry.exit_info import WorkerExitInfo
+from ktstr.telemetry.codec import (
+    U64,
+    Coded,
+    Cpu,
+    CpuSet,
+    Flag,
+    NodePages,
+    Reservoir,
+    check_reservoirs,
+    integer,
+    many,
+    one_or_nil,
+    text_or_nil,
+)
+from ktstr.telemetry.decode import DecodeFailure, Fields, RecordError, TelemetryError
+from ktstr.telemetry.engines import TaobenchStats
+from ktstr.telemetry.exit_info import ExitInfo
 from ktstr.telemetry.slices import Migration, PhaseSlice
-from ktstr.telemetry.vectors import ByValue, Samples, no_samples, require_samples
+from ktstr.telemetry.vectors import ByValue, no_samples, require_samples
 
 MAX_MIGRATIONS = 4096
 """Migrations kept per worker; ``migration_count`` stays true beyond it."""
 
 MAX_PHASE_SLICES = 4096
 
-_RESERVOIRS = ("wake_latencies_ns", "iteration_costs_ns", "timer_latencies_ns")
+Index = Annotated[int, integer(0, 0xFFFF)]
+ErrorText = Annotated[str | None, text_or_nil(4096)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WorkerReport(ByValue):
+class WorkerReport(Coded, ByValue):
     """Telemetry of one worker: 31 fields in the seed's order, all zero by default.
 
     Times are nanoseconds unless the name says otherwise. ``work_units`` feeds the progress check,
     ``iterations`` every throughput figure. ``off_cpu_ns`` is wall minus thread CPU time, which is
     another clock than ``schedstat_cpu_time_ns``. ``vmstat_numa_pages_migrated`` is system-wide, so
     it folds by maximum. A sentinel (a worker that left no report) has ``exit_info`` and
-    ``completed`` false.
+    ``completed`` false. ``taobench_whole`` has counters of the whole run: windows of its phases
+    overlap between threads, so they cannot be added up to the run's.
     """
 
-    tid: int = 0
-    work_units: int = 0
-    cpu_time_ns: int = 0
-    wall_time_ns: int = 0
-    off_cpu_ns: int = 0
-    migration_count: int = 0
-    cpus_used: frozenset[int] = frozenset()
-    migrations: tuple[Migration, ...] = ()
-    max_gap_ms: int = 0
-    max_gap_cpu: int = 0
-    max_gap_at_ms: int = 0
-    wake_latencies_ns: Samples = field(default_factory=no_samples)
-    wake_sample_total: int = 0
-    iteration_costs_ns: Samples = field(default_factory=no_samples)
-    iteration_cost_sample_total: int = 0
-    timer_latencies_ns: Samples = field(default_factory=no_samples)
-    timer_sample_total: int = 0
-    iterations: int = 0
-    schedstat_run_delay_ns: int = 0
-    schedstat_run_count: int = 0
-    schedstat_cpu_time_ns: int = 0
-    completed: bool = False
-    numa_pages: Mapping[int, int] = field(default_factory=dict)
-    vmstat_numa_pages_migrated: int = 0
-    exit_info: WorkerExitInfo | None = None
-    is_messenger: bool = False
-    group_idx: int = 0
-    affinity_error: str | None = None
-    sched_policy_error: str | None = None
-    phase_slices: tuple[PhaseSlice, ...] = ()
-    taobench_whole: None = None
+    tid: Annotated[int, integer(0, (1 << 31) - 1)] = 0
+    work_units: U64 = 0
+    cpu_time_ns: U64 = 0
+    wall_time_ns: U64 = 0
+    off_cpu_ns: U64 = 0
+    migration_count: U64 = 0
+    cpus_used: CpuSet = frozenset()
+    migrations: Annotated[tuple[Migration, ...], many(Migration, MAX_MIGRATIONS)] = ()
+    max_gap_ms: U64 = 0
+    max_gap_cpu: Cpu = 0
+    max_gap_at_ms: U64 = 0
+    wake_latencies_ns: Reservoir = field(default_factory=no_samples)
+    wake_sample_total: U64 = 0
+    iteration_costs_ns: Reservoir = field(default_factory=no_samples)
+    iteration_cost_sample_total: U64 = 0
+    timer_latencies_ns: Reservoir = field(default_factory=no_samples)
+    timer_sample_total: U64 = 0
+    iterations: U64 = 0
+    schedstat_run_delay_ns: U64 = 0
+    schedstat_run_count: U64 = 0
+    schedstat_cpu_time_ns: U64 = 0
+    completed: Flag = False
+    numa_pages: NodePages = field(default_factory=dict)
+    vmstat_numa_pages_migrated: U64 = 0
+    exit_info: ExitInfo = None
+    is_messenger: Flag = False
+    group_idx: Index = 0
+    affinity_error: ErrorText = None
+    sched_policy_error: ErrorText = None
+    phase_slices: Annotated[tuple[PhaseSlice, ...], many(PhaseSlice, MAX_PHASE_SLICES)] = ()
+    taobench_whole: Annotated[TaobenchStats | None, one_or_nil(TaobenchStats)] = None
 
     def __post_init__(self) -> None:
-        for name in _RESERVOIRS:
+        for name in ("wake_latencies_ns", "iteration_costs_ns", "timer_latencies_ns"):
             require_samples("WorkerReport", name, getattr(self, name))
 
     @property
@@ -77,71 +94,24 @@ class WorkerReport(ByValue):
         :raise TelemetryError: naming worker and field, for anything missing, mistyped, out of
             range, contradictory or unknown.
         """
-        fields = Fields(values, worker)
-        wake, wake_total = fields.reservoir("wake_latencies_ns", "wake_sample_total")
-        costs, costs_total = fields.reservoir("iteration_costs_ns", "iteration_cost_sample_total")
-        timer, timer_total = fields.reservoir("timer_latencies_ns", "timer_sample_total")
-        wall = fields.u64("wall_time_ns")
-        migrations = tuple(map(Migration.from_wire, fields.maps("migrations", MAX_MIGRATIONS)))
-        fields.nil("taobench_whole", "no work type of this version fills it")
-        exit_fields = fields.map_or_none("exit_info")
-        report = WorkerReport(
-            tid=fields.integer("tid", 0, (1 << 31) - 1),
-            work_units=fields.u64("work_units"),
-            cpu_time_ns=fields.u64("cpu_time_ns"),
-            wall_time_ns=wall,
-            off_cpu_ns=fields.integer("off_cpu_ns", 0, wall),
-            migration_count=fields.u64("migration_count"),
-            cpus_used=fields.cpu_set("cpus_used"),
-            migrations=migrations,
-            max_gap_ms=fields.u64("max_gap_ms"),
-            max_gap_cpu=fields.cpu("max_gap_cpu"),
-            max_gap_at_ms=fields.u64("max_gap_at_ms"),
-            wake_latencies_ns=wake,
-            wake_sample_total=wake_total,
-            iteration_costs_ns=costs,
-            iteration_cost_sample_total=costs_total,
-            timer_latencies_ns=timer,
-            timer_sample_total=timer_total,
-            iterations=fields.u64("iterations"),
-            schedstat_run_delay_ns=fields.u64("schedstat_run_delay_ns"),
-            schedstat_run_count=fields.u64("schedstat_run_count"),
-            schedstat_cpu_time_ns=fields.u64("schedstat_cpu_time_ns"),
-            completed=fields.boolean("completed"),
-            numa_pages=fields.node_pages("numa_pages"),
-            vmstat_numa_pages_migrated=fields.u64("vmstat_numa_pages_migrated"),
-            exit_info=None if exit_fields is None else WorkerExitInfo.from_wire(exit_fields),
-            is_messenger=fields.boolean("is_messenger"),
-            group_idx=fields.integer("group_idx", 0, 0xFFFF),
-            affinity_error=fields.text_or_none("affinity_error", 4096),
-            sched_policy_error=fields.text_or_none("sched_policy_error", 4096),
-            phase_slices=tuple(
-                map(PhaseSlice.from_wire, fields.maps("phase_slices", MAX_PHASE_SLICES))
-            ),
-        )
-        fields.done()
-        if report.migration_count < len(migrations):
-            fields.refuse(
-                "migration_count",
-                report.migration_count,
-                f"at least the {len(migrations)} migrations listed",
-            )
-        if report.completed and report.exit_info is not None:
-            fields.refuse("completed", True, "false beside an exit_info")
-        return report
+        return WorkerReport.read(Fields(values, worker, error=TelemetryError))
 
-    def to_wire(self) -> dict[str, object]:
-        """The report map in the seed's order; sample vectors as little-endian bytes."""
-        wire: dict[str, object] = {name: getattr(self, name) for name in WIRE_ORDER}
-        for name in _RESERVOIRS:
-            vector: Samples = getattr(self, name)
-            wire[name] = vector.astype("<u8").tobytes()
-        wire["cpus_used"] = sorted(self.cpus_used)
-        wire["migrations"] = [migration.to_wire() for migration in self.migrations]
-        wire["numa_pages"] = dict(self.numa_pages)
-        wire["exit_info"] = None if self.exit_info is None else self.exit_info.to_wire()
-        wire["phase_slices"] = [part.to_wire() for part in self.phase_slices]
-        return wire
+    def check(self, fields: Fields) -> None:
+        """Refuse a report that contradicts itself."""
+        if self.off_cpu_ns > self.wall_time_ns:
+            most = f"at most the {self.wall_time_ns} of wall_time_ns"
+            fields.refuse("off_cpu_ns", self.off_cpu_ns, most)
+        check_reservoirs(
+            fields,
+            wake_sample_total=(self.wake_latencies_ns, self.wake_sample_total),
+            iteration_cost_sample_total=(self.iteration_costs_ns, self.iteration_cost_sample_total),
+            timer_sample_total=(self.timer_latencies_ns, self.timer_sample_total),
+        )
+        if self.migration_count < len(self.migrations):
+            least = f"at least the {len(self.migrations)} migrations listed"
+            fields.refuse("migration_count", self.migration_count, least)
+        if self.completed and self.exit_info is not None:
+            fields.refuse("completed", True, "false beside an exit_info")
 
 
 WIRE_ORDER: tuple[str, ...] = tuple(WorkerReport.__dataclass_fields__)
@@ -172,37 +142,57 @@ class TaggedReport:
 
         :raise TelemetryError: as :meth:`WorkerReport.from_wire`.
         """
-        fields = Fields(values, "an unnamed worker")
-        step = fields.integer("step", 0, 0xFFFF)
-        cgroup = fields.name("cgroup", 255)
-        worker = fields.integer("worker", 0, 0xFFFF)
-        work_type = fields.name("work_type", 64)
-        name = f"worker {worker} ({work_type}) of cgroup {cgroup!r} in step {step}"
-        fields.worker = name
-        tagged = TaggedReport(
-            step_index=step,
-            cgroup=cgroup,
-            group_idx=fields.integer("group_idx", 0, 0xFFFF),
-            work_idx=fields.integer("work_idx", 0, 0xFFFF),
-            worker=worker,
-            work_type=work_type,
-            report=WorkerReport.from_wire(fields.take("report"), worker=name),
-            stripped=fields.boolean("stripped") if fields.has("stripped") else False,
-        )
-        fields.done()
-        return tagged
+        return _read_tagged(values, "an unnamed worker", TelemetryError)
+
+    @staticmethod
+    def from_record(values: object, subject: str) -> "TaggedReport":
+        """Read what :meth:`to_record` made.
+
+        :raise RecordError: naming subject, worker and field.
+        """
+        return _read_tagged(values, subject, RecordError)
 
     def to_wire(self) -> dict[str, object]:
         """The worker frame's map."""
-        wire: dict[str, object] = {
+        return self._frame(self.report.to_wire())
+
+    def to_record(self) -> dict[str, object]:
+        """The map that goes into the sidecar."""
+        return self._frame(self.report.to_record())
+
+    def _frame(self, report: dict[str, object]) -> dict[str, object]:
+        frame: dict[str, object] = {
             "step": self.step_index,
             "cgroup": self.cgroup,
             "group_idx": self.group_idx,
             "work_idx": self.work_idx,
             "worker": self.worker,
             "work_type": self.work_type,
-            "report": self.report.to_wire(),
+            "report": report,
         }
         if self.stripped:
-            wire["stripped"] = True
-        return wire
+            frame["stripped"] = True
+        return frame
+
+
+def _read_tagged(values: object, subject: str, error: DecodeFailure) -> TaggedReport:
+    """The tag is read first, so that an error in the report can name the worker."""
+    fields = Fields(values, subject, error=error)
+    step = fields.integer("step", 0, 0xFFFF)
+    cgroup = fields.name("cgroup", 255)
+    worker = fields.integer("worker", 0, 0xFFFF)
+    work_type = fields.name("work_type", 64)
+    name = f"worker {worker} ({work_type}) of cgroup {cgroup!r} in step {step}"
+    fields.subject = name if error is TelemetryError else f"{subject}: {name}"
+    tagged = TaggedReport(
+        step_index=step,
+        cgroup=cgroup,
+        group_idx=fields.integer("group_idx", 0, 0xFFFF),
+        work_idx=fields.integer("work_idx", 0, 0xFFFF),
+        worker=worker,
+        work_type=work_type,
+        report=WorkerReport.read(Fields(fields.take("report"), fields.subject, error=error)),
+        stripped=fields.boolean("stripped") if fields.has("stripped") else False,
+    )
+    fields.done()
+    return tagged

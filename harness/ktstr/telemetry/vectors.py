@@ -3,11 +3,15 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 U64_MAX = (1 << 64) - 1
+
+MAX_WAKE_SAMPLES = 100_000
+"""Most samples one reservoir keeps; the true population travels beside it."""
 
 WIRE_U64 = np.dtype("<u8")
 
@@ -38,6 +42,25 @@ def require_samples(owner: str, name: str, value: object) -> None:
     """
     if not isinstance(value, np.ndarray) or value.dtype != np.uint64 or value.ndim != 1:
         raise TypeError(f"{owner}.{name} must be a one-dimensional numpy.uint64 array")
+
+
+def require_percents(owner: str, name: str, value: object) -> None:
+    """Refuse anything but a one-dimensional float64 array.
+
+    :raise TypeError: naming the field.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.ndim != 1:
+        raise TypeError(f"{owner}.{name} must be a one-dimensional numpy.float64 array")
+
+
+_V = TypeVar("_V", Samples, Percents)
+
+
+def joined(a: _V, b: _V) -> _V:
+    """``a`` and then ``b``; without a copy when one of them is empty."""
+    if len(a) == 0 or len(b) == 0:
+        return b if len(a) == 0 else a
+    return np.concatenate((a, b))
 
 
 def saturating_sum(values: Iterable[int]) -> int:

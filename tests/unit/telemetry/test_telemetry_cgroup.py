@@ -20,7 +20,7 @@ from ktstr.telemetry import (
     phase_slice_carriers,
     to_plain,
 )
-from ktstr.telemetry.reductions import coefficient_of_variation
+from ktstr.telemetry.moments import Moments
 
 U64_MAX = 2**64 - 1
 
@@ -57,8 +57,8 @@ def test_a_percentile_of_nothing_is_not_zero() -> None:
 
 
 def test_cv_survives_sums_beyond_64_bits() -> None:
-    assert coefficient_of_variation(u64(U64_MAX, U64_MAX)) == 0.0
-    assert coefficient_of_variation(u64(0, U64_MAX)) == pytest.approx(1.0)
+    assert Moments.of(u64(U64_MAX, U64_MAX)).coefficient_of_variation() == 0.0
+    assert Moments.of(u64(0, U64_MAX)).coefficient_of_variation() == pytest.approx(1.0)
 
 
 def test_reductions_of_two_workers() -> None:

@@ -10,6 +10,8 @@ from ktstr.errors import ExitCode
 from ktstr.telemetry import (
     MAX_WAKE_SAMPLES,
     Exited,
+    Panicked,
+    PhaseSlice,
     Signaled,
     TaggedReport,
     TelemetryError,
@@ -159,8 +161,12 @@ def test_a_frame_decodes_to_what_it_says() -> None:
         ({"migrations": [5]}, "migrations[0]"),
         ({"migration_count": 0}, "migration_count"),
         ({"affinity_error": "x" * 5000}, "affinity_error"),
-        ({"taobench_whole": {}}, "taobench_whole"),
-        ({"phase_slices": [{"phase_epoch": 1}]}, "phase_slices[0].wake_latencies_ns"),
+        ({"taobench_whole": {}}, "taobench_whole.get_cmds"),
+        ({"taobench_whole": 0}, "taobench_whole"),
+        ({"iteration_cost_sample_total": -1}, "iteration_cost_sample_total"),
+        ({"exit_info": {"kind": ["Exited"]}}, "exit_info.kind"),
+        ({"numa_pages": {"x": 1}}, "numa_pages"),
+        ({"phase_slices": [{"phase_epoch": 1}]}, "phase_slices[0].cpus_used"),
         ({"surprise": 1}, "surprise"),
     ],
 )
@@ -220,10 +226,40 @@ def test_lists_of_samples_are_refused() -> None:
         (Signaled(99), "was killed by signal 99"),
         (TimedOut(), "did not stop within 5 s and had to be killed"),
         (WaitFailed("ECHILD"), "could not be waited for: ECHILD"),
+        (Panicked("boom\x1b[2J"), "raised and left no report: boom\ufffd[2J"),
     ],
 )
 def test_exit_info_in_words(info: Exited, words: str) -> None:
     assert info.in_words() == words
+
+
+def sliced(**changes: object) -> dict[str, object]:
+    """A frame with one slice."""
+    part = PhaseSlice(3, wall_ns=10, off_cpu_ns=4, wake_sample_total=2).to_wire()
+    return frame(phase_slices=[part | changes])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"phase_epoch": 65_536}, "phase_epoch"),
+        ({"phase_epoch": 2**32}, "phase_epoch"),
+        ({"off_cpu_ns": 11}, "off_cpu_ns"),
+        ({"wake_latencies_ns": bytes(24)}, "wake_sample_total"),
+        ({"timer_latencies_ns": bytes(8)}, "timer_sample_total"),
+        ({"iterations": 1.0}, "iterations"),
+        ({"surprise": 0}, "surprise"),
+    ],
+)
+def test_a_hostile_slice_names_its_place(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(TelemetryError) as caught:
+        TaggedReport.from_wire(sliced(**changes))
+    assert caught.value.field == f"phase_slices[0].{field}"
+
+
+def test_the_time_between_steps_is_an_epoch() -> None:
+    read = TaggedReport.from_wire(sliced(phase_epoch=2**32 - 1))
+    assert read.report.phase_slices[0].phase_epoch == 2**32 - 1
 
 
 def test_equality_compares_vectors() -> None:

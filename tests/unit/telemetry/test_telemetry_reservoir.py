@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 
-from ktstr.telemetry import weighted_merge_reservoirs
-from ktstr.telemetry.reservoir import xorshift64_stream
+from ktstr.telemetry import MAX_WAKE_SAMPLES, weighted_merge_reservoirs
+from ktstr.telemetry.reservoir import merge_reservoirs
+from ktstr.telemetry.xorshift import xorshift64_stream
 
 MASK = 2**64 - 1
 
@@ -39,13 +40,26 @@ def u64(values: list[int]) -> np.ndarray:
     return np.array(values, dtype=np.uint64)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 64, 65, 1000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 63, 64, 65, 127, 128, 129, 1000, 8193])
 def test_the_stream_is_the_sequential_one(count: int) -> None:
     state, expected = 0x1234_5678_9ABC_DEF0, []
     for _ in range(count):
         state = slow_step(state)
         expected.append(state)
     assert xorshift64_stream(0x1234_5678_9ABC_DEF0, count).tolist() == expected
+
+
+def test_a_capped_merge_draw_by_draw() -> None:
+    a, b = list(range(MAX_WAKE_SAMPLES)), list(range(10**6, 10**6 + 70_000))
+    merged = merge_reservoirs(u64(a), 123_457, u64(b), 7_654_321)
+    assert merged.tolist() == slow_merge(a, 123_457, b, 7_654_321, MAX_WAKE_SAMPLES)
+
+
+def test_a_merge_below_the_cap_copies_nothing_it_need_not() -> None:
+    some = u64([3, 1])
+    assert merge_reservoirs(some, 2, u64([]), 0) is some
+    assert merge_reservoirs(u64([]), 0, some, 2) is some
+    assert merge_reservoirs(some, 2, u64([9]), 1).tolist() == [3, 1, 9]
 
 
 @pytest.mark.parametrize(
@@ -68,10 +82,12 @@ def test_draw_by_draw(a: list[int], w_a: int, b: list[int], w_b: int) -> None:
 
 
 def test_a_zero_seed_falls_back_to_the_constant() -> None:
-    # w_a chosen so that all terms cancel: 0 ^ 0 ^ rotl(1, 16) ^ 1 ^ w_a == 0
-    w_a = (1 << 16) ^ 1
-    merged = weighted_merge_reservoirs(u64([5]), w_a, u64([6]), 0, 50)
-    assert merged.tolist() == slow_merge([5], w_a, [6], 0, 50) == [5] * 50
+    # w_a chosen so that all terms cancel: w_a ^ 0 ^ (3 << 16) ^ 2 == 0; a stream of zeros would
+    # draw nothing but the first sample.
+    w_a = (3 << 16) ^ 2
+    merged = weighted_merge_reservoirs(u64([5, 6, 7]), w_a, u64([8, 9]), 0, 50)
+    assert merged.tolist() == slow_merge([5, 6, 7], w_a, [8, 9], 0, 50)
+    assert set(merged.tolist()) == {5, 6, 7}
 
 
 def test_two_empty_sources_give_nothing() -> None:
