@@ -3,6 +3,8 @@
 
 import json
 import math
+from fractions import Fraction
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,29 @@ from ktstr.metrics import (
     PhaseBucket,
     ScenarioStats,
     StimulusEvent,
+    derive_phase_metrics,
+    fold_guest_per_cgroup_into_host_buckets,
     fold_run,
     merge_matched_phase_buckets,
     populate_run_ext_all,
     weighted_percentile,
 )
+from ktstr.metrics.fold import group_reports, guest_carriers
+from ktstr.metrics.pool import SamplePool
 from ktstr.series.sample import Sample, SampleSeries
-from ktstr.telemetry import PhaseCgroupStats, TaggedReport, WorkerReport
+from ktstr.telemetry import (
+    PhaseCgroupStats,
+    PhaseSlice,
+    PlatStats,
+    SampleSource,
+    SchbenchPhaseStats,
+    TaggedReport,
+    TaobenchPhaseStats,
+    TaobenchStats,
+    WorkerReport,
+    percentile,
+)
+from ktstr.telemetry.moments import Moments
 
 # A busy machine is slow, which says nothing about the code.
 PURE = settings(
@@ -33,6 +51,25 @@ PURE = settings(
 
 COUNT = st.one_of(st.integers(0, 10**6), st.integers(2**63, 2**64 - 1))
 LATENCIES = st.lists(st.integers(0, 2**40), max_size=8)
+
+
+def vector(values: list[int]) -> np.ndarray:
+    return np.array(values, dtype=np.uint64)
+
+
+HISTOGRAM = st.lists(st.integers(0, 2**32 - 1), max_size=4).map(vector).map(PlatStats.from_values)
+SCHBENCH = st.builds(SchbenchPhaseStats, HISTOGRAM, HISTOGRAM, HISTOGRAM, *[COUNT] * 5)
+TAOBENCH = st.builds(TaobenchStats, *[COUNT] * 5)
+SLICES = st.lists(
+    st.builds(
+        PhaseSlice,
+        st.integers(1, 3),
+        iterations=COUNT,
+        schbench=st.none() | SCHBENCH,
+        taobench=st.none() | st.builds(TaobenchPhaseStats, TAOBENCH, HISTOGRAM),
+    ),
+    max_size=2,
+).map(tuple)
 
 
 @st.composite
@@ -51,6 +88,8 @@ def tagged_reports(draw: st.DrawFn, number: int) -> TaggedReport:
         wake_latencies_ns=np.array(wakes, dtype=np.uint64),
         wake_sample_total=len(wakes) + draw(st.integers(0, 1000)),
         numa_pages=draw(st.dictionaries(st.integers(0, 2), COUNT, max_size=2)),
+        phase_slices=draw(SLICES),
+        taobench_whole=draw(st.none() | TAOBENCH),
     )
     return TaggedReport(
         draw(st.integers(0, 3)), draw(st.sampled_from("abc")), 0, 0, number, "Mixed", report
@@ -152,6 +191,129 @@ def test_the_run_pool_below_the_cap_is_the_plain_pool(parts: list[list[int]]) ->
     assert ext["worst_wake_latency_cv"] == pytest.approx(spread / mean if mean else 0.0)
 
 
+STRATA = st.lists(
+    st.tuples(st.lists(st.integers(0, 60), min_size=1, max_size=5), st.integers(0, 12)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@PURE
+@given(STRATA, st.sampled_from([0.0, 0.01, 0.5, 0.75, 0.99, 0.999, 1.0]))
+def test_a_pool_is_the_written_out_population(
+    strata: list[tuple[list[int], int]], p: float
+) -> None:
+    # Every sample counts as many parts of a sample as make all weights whole.
+    parts = math.lcm(*(len(values) for values, _ in strata))
+    filled = [(sorted(values), max(total, len(values))) for values, total in strata]
+    population = sorted(
+        value
+        for values, total in filled
+        for value in values
+        for _ in range(total * parts // len(values))
+    )
+    pool = SamplePool((vector(values), total) for values, total in filled)
+    count = sum(total for _, total in filled)
+    assert len(population) == count * parts
+    rank = max(math.ceil(count * p), 1) * parts
+    assert pool.percentile(p) == population[rank - 1]
+    mean = Fraction(sum(population), len(population))
+    variance = sum((value - mean) ** 2 for value in population) / len(population)
+    moments = pool.moments()
+    assert moments.mean() == float(mean)
+    expected = math.sqrt(variance / mean**2) if mean else 0.0
+    assert moments.coefficient_of_variation() == expected
+
+
+@PURE
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=6), min_size=1, max_size=4))
+def test_samples_that_stand_for_themselves_give_every_bit_of_the_sorted_union(
+    parts: list[list[int]],
+) -> None:
+    pool = SamplePool((np.sort(vector(part)), len(part)) for part in parts)
+    union = np.sort(vector([value for part in parts for value in part]))
+    if len(union):
+        for p in (0.5, 0.99, 0.999):
+            assert pool.percentile(p) == percentile(union, p)
+        assert pool.moments() == Moments.of(union)
+
+
+def phases_of(reports: list[TaggedReport]) -> list[PhaseBucket]:
+    return fold_guest_per_cgroup_into_host_buckets([], guest_carriers(reports))
+
+
+@PURE
+@given(runs(), st.integers(0, 6))
+def test_folding_in_pieces_is_folding_at_once(reports: list[TaggedReport], cut: int) -> None:
+    ordered = [tagged for group in group_reports(reports).values() for tagged in group]
+    pieces = [*guest_carriers(ordered[:cut]), *guest_carriers(ordered[cut:])]
+    assert fold_guest_per_cgroup_into_host_buckets([], pieces) == phases_of(ordered)
+    merged: dict[int, PhaseBucket] = {}
+    for part in (phases_of(ordered[:cut]), phases_of(ordered[cut:])):
+        for bucket in part:
+            known = merged.get(bucket.step_index)
+            merged[bucket.step_index] = (
+                bucket if known is None else merge_matched_phase_buckets(known, bucket)
+            )
+    assert [merged[step] for step in sorted(merged)] == phases_of(ordered)
+
+
+@PURE
+@given(runs(), st.data())
+def test_the_order_of_cgroups_changes_no_bit(reports: list[TaggedReport], data: Any) -> None:
+    stats = fold_run(SAMPLES, EVENTS, reports)
+    before = ScenarioStats.from_cgroups(stats.cgroups, phases=phases_of(reports))
+    shuffled = ScenarioStats.from_cgroups(
+        data.draw(st.permutations(before.cgroups)),
+        phases=[
+            PhaseBucket.carrier(
+                bucket.step_index,
+                dict(data.draw(st.permutations(list(bucket.per_cgroup.items())))),
+            )
+            for bucket in data.draw(st.permutations(before.phases))
+        ],
+    )
+    first = populate_run_ext_all(before, SampleSeries.empty()).ext_metrics
+    second = populate_run_ext_all(shuffled, SampleSeries.empty()).ext_metrics
+    assert first == second
+    derived = {bucket.step_index: bucket.metrics for bucket in derive_phase_metrics(before.phases)}
+    assert derived == {
+        bucket.step_index: bucket.metrics for bucket in derive_phase_metrics(shuffled.phases)
+    }
+
+
+@PURE
+@given(runs())
+def test_derived_phases_give_the_same_run_and_derive_to_themselves(
+    reports: list[TaggedReport],
+) -> None:
+    stats = fold_run(SAMPLES, EVENTS, reports)
+    again = populate_run_ext_all(
+        ScenarioStats.from_cgroups(stats.cgroups, phases=stats.phases), SAMPLES
+    )
+    assert again.ext_metrics == stats.ext_metrics
+    assert derive_phase_metrics(stats.phases) == list(stats.phases)
+
+
+@PURE
+@given(runs())
+def test_records_lose_nothing(reports: list[TaggedReport]) -> None:
+    stats = fold_run(SAMPLES, EVENTS, reports, expected_nodes={(1, "a"): {0}})
+    assert ScenarioStats.from_record(stats.to_record(), "run") == stats
+
+
+@PURE
+@given(runs())
+def test_a_distribution_is_that_of_all_samples(reports: list[TaggedReport]) -> None:
+    stats = fold_run(SAMPLES, EVENTS, reports)
+    carriers = [c for bucket in stats.phases for c in bucket.per_cgroup.values()]
+    delays = sorted(int(d) for c in carriers for d in c.ordered(SampleSource.RUN_DELAY_NS))
+    in_carriers = {name for bucket in stats.phases for name in bucket.per_cgroup}
+    others = [c.worst_run_delay_us for c in stats.cgroups if c.cgroup_name not in in_carriers]
+    expected = max([d / 1000.0 for d in delays[-1:]] + others, default=None)
+    assert stats.ext_metrics.get("worst_run_delay_us") == expected
+
+
 METRIC_MAPS = st.dictionaries(
     st.sampled_from(
         ["total_phase_iterations", "total_phase_duration_sec", "max_dsq_depth", "total_fallback"]
@@ -169,3 +331,22 @@ def test_bucket_merging_is_associative_for_sums_and_peaks(
     left = merge_matched_phase_buckets(merge_matched_phase_buckets(x, y), z)
     right = merge_matched_phase_buckets(x, merge_matched_phase_buckets(y, z))
     assert left == right
+
+
+@PURE
+@given(st.lists(METRIC_MAPS, min_size=3, max_size=3), st.lists(COUNT, min_size=3, max_size=3))
+def test_merging_scenarios_is_associative_and_blind_to_their_order(
+    maps: list[dict[str, float]], counts: list[int]
+) -> None:
+    x, y, z = (
+        ScenarioStats(
+            total_iterations=count,
+            worst_spread=float(count % 7),
+            ext_metrics={**metrics, "iteration_rate": float(count % 5)},
+            phases=(PhaseBucket(1, str(Phase(1)), 5, 9, 2, metrics),),
+        )
+        for metrics, count in zip(maps, counts, strict=True)
+    )
+    assert x.merge(y).merge(z) == x.merge(y.merge(z))
+    found = [a.merge(b).merge(c) for a, b, c in permutations((x, y, z))]
+    assert all(merged == found[0] for merged in found)

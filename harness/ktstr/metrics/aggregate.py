@@ -24,7 +24,7 @@ from ktstr.metrics.kinds import (
     WorstLowest,
 )
 from ktstr.metrics.registry import METRICS, MetricDef
-from ktstr.telemetry.reductions import NS_PER_US, coefficient_of_variation, mean_of, percentile
+from ktstr.telemetry.reductions import mean_of
 from ktstr.telemetry.vectors import Samples
 
 
@@ -82,22 +82,26 @@ def aggregate_samples_for_phase(metric: MetricDef, samples: Sequence[float]) -> 
     return aggregate_samples(finite, metric.kind)
 
 
+RATES: tuple[tuple[str, Rate], ...] = tuple(
+    (metric.name, metric.kind) for metric in METRICS if isinstance(metric.kind, Rate)
+)
+"""Every registered rate."""
+
+
 def derive_rate_metrics(metrics: dict[str, float]) -> None:
     """Write every registered rate whose two components are in ``metrics``.
 
     No unit is converted here: components carry the unit they are meant to be divided in. A zero
     or missing denominator leaves the rate absent.
     """
-    for metric in METRICS:
-        if not isinstance(metric.kind, Rate):
-            continue
-        numerator = metrics.get(metric.kind.numerator)
-        denominator = metrics.get(metric.kind.denominator)
+    for name, kind in RATES:
+        numerator = metrics.get(kind.numerator)
+        denominator = metrics.get(kind.denominator)
         if numerator is None or denominator is None or denominator == 0.0:
             continue
         rate = numerator / denominator
         if math.isfinite(numerator) and math.isfinite(denominator) and math.isfinite(rate):
-            metrics[metric.name] = rate
+            metrics[name] = rate
 
 
 def weighted_percentile(ordered: Samples, weights: npt.NDArray[np.float64], p: float) -> int:
@@ -110,46 +114,6 @@ def weighted_percentile(ordered: Samples, weights: npt.NDArray[np.float64], p: f
     cumulative = np.cumsum(weights)
     target = max(1.0, math.ceil(float(cumulative[-1]) * p))
     return int(ordered[min(int(np.searchsorted(cumulative, target)), len(ordered) - 1)])
-
-
-_FRACTIONS = {
-    SampleReduction.P99: 0.99,
-    SampleReduction.P999: 0.999,
-    SampleReduction.MEDIAN: 0.5,
-}
-
-
-def reduce_sorted_distribution(ordered: Samples, reduction: SampleReduction) -> float:
-    """Reduce non-empty ascending nanoseconds to microseconds (CV has no unit)."""
-    if reduction in _FRACTIONS:
-        return percentile(ordered, _FRACTIONS[reduction]) / NS_PER_US
-    if reduction is SampleReduction.WORST:
-        return int(ordered[-1]) / NS_PER_US
-    if reduction is SampleReduction.CV:
-        return coefficient_of_variation(ordered)
-    return float(np.sum(ordered.astype(np.float64))) / len(ordered) / NS_PER_US
-
-
-def reduce_sorted_distribution_weighted(
-    ordered: Samples, weights: npt.NDArray[np.float64], reduction: SampleReduction
-) -> float:
-    """As :func:`reduce_sorted_distribution` with each sample standing for ``weights`` of its kind.
-
-    A pool in which every sample stands for itself takes the unweighted form, bit for bit.
-    """
-    if bool(np.all(weights == 1.0)):
-        return reduce_sorted_distribution(ordered, reduction)
-    if reduction in _FRACTIONS:
-        return weighted_percentile(ordered, weights, _FRACTIONS[reduction]) / NS_PER_US
-    if reduction is SampleReduction.WORST:
-        return int(ordered[-1]) / NS_PER_US
-    total = float(np.sum(weights))
-    values = ordered.astype(np.float64)
-    mean = float(np.sum(values * weights)) / total
-    if reduction is SampleReduction.MEAN:
-        return mean / NS_PER_US
-    variance = float(np.sum(weights * (values - mean) ** 2)) / total
-    return math.sqrt(variance) / mean if mean > 0.0 else 0.0
 
 
 def _finite_sum(values: Sequence[float]) -> float | None:

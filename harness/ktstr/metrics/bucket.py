@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One phase's metrics and carriers, and how buckets of the same step merge (seed 001)."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from ktstr.metrics.aggregate import derive_rate_metrics
+from ktstr.metrics.ids import MetricId, MetricLike
 from ktstr.metrics.kinds import (
     Counter,
     DeltaSum,
@@ -15,19 +18,36 @@ from ktstr.metrics.kinds import (
     PerPhaseDeltaSum,
     Timestamp,
 )
-from ktstr.metrics.phase import Phase
+from ktstr.metrics.phase import Phase, StepIndex
 from ktstr.metrics.registry import metric_def
 from ktstr.telemetry.carrier import PhaseCgroupStats
+from ktstr.telemetry.codec import U64, Coded, Kind, Numbers, text
 from ktstr.telemetry.vectors import U64_MAX, saturating_sum
 
 NEUTRAL_START_MS, NEUTRAL_END_MS = U64_MAX, 0
 """The window of a carrier: the identity of (min, max), so merging it moves no boundary."""
 
+MAX_CGROUPS = 1 << 16
+"""Most cgroups in one phase of a record."""
+
 _CARRIER_COUNTERS = ("total_migrations", "total_iterations", "total_cpu_time_ns")
 
 
+Carriers = Annotated[
+    Mapping[str, PhaseCgroupStats],
+    Kind(
+        lambda fields, name: {
+            cgroup: PhaseCgroupStats.read(carrier)
+            for cgroup, carrier in fields.named_maps(name, MAX_CGROUPS).items()
+        },
+        record=lambda carriers: {name: found.to_record() for name, found in carriers.items()},
+    ),
+]
+"""Carriers by cgroup name."""
+
+
 @dataclass(frozen=True, slots=True)
-class PhaseBucket:
+class PhaseBucket(Coded):
     """One phase.
 
     :param step_index: 0 for BASELINE, 1-based for steps.
@@ -38,13 +58,13 @@ class PhaseBucket:
     :param per_cgroup: raw components by cgroup name.
     """
 
-    step_index: int
-    label: str
-    start_ms: int = NEUTRAL_START_MS
-    end_ms: int = NEUTRAL_END_MS
-    sample_count: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    per_cgroup: Mapping[str, PhaseCgroupStats] = field(default_factory=dict)
+    step_index: StepIndex
+    label: Annotated[str, text(4096)]
+    start_ms: U64 = NEUTRAL_START_MS
+    end_ms: U64 = NEUTRAL_END_MS
+    sample_count: U64 = 0
+    metrics: Numbers = field(default_factory=dict)
+    per_cgroup: Carriers = field(default_factory=dict)
 
     @classmethod
     def carrier(cls, step_index: int, per_cgroup: Mapping[str, PhaseCgroupStats]) -> "PhaseBucket":
@@ -57,33 +77,43 @@ class PhaseBucket:
         unanchored = (self.start_ms, self.end_ms) == (0, 0) and not self.metrics
         return not (unanchored and self.per_cgroup)
 
-    def get(self, metric_name: str) -> float | None:
-        """The value of ``metric_name`` in this phase; ``None`` when it was not measured."""
-        return self.metrics.get(metric_name)
+    def get(self, metric: MetricLike) -> float | None:
+        """The value of ``metric`` in this phase; ``None`` when it was not measured."""
+        return self.metrics.get(MetricId.of(metric).as_str())
 
-    def expect_metric(self, metric_name: str) -> float:
-        """:raise LookupError: naming the phase, its captures and the metrics that are there."""
-        value = self.get(metric_name)
+    def expect_metric(self, metric: MetricLike) -> float:
+        """The value of a metric that has to be there.
+
+        :raise LookupError: naming the phase, its captures and the metrics that are there.
+        """
+        value = self.get(metric)
         if value is None:
+            name = MetricId.of(metric)
+            why = "no capture fell into the phase" if self.sample_count == 0 else "no finite value"
             raise LookupError(
-                f"metric {metric_name!r} was not measured in phase {self.step_index} "
-                f"({self.label}, {self.sample_count} captures); present: {sorted(self.metrics)}"
+                f"metric {name.as_str()!r} was not measured in phase {self.step_index} "
+                f"({self.label}, {self.sample_count} captures): "
+                f"{why if name.definition() else 'the registry has no metric of that name'}; "
+                f"present: {', '.join(sorted(self.metrics)) or 'none'}"
             )
         return value
 
-    def cgroup_counter_total(self, name: str) -> float | None:
+    def cgroup_counter_total(self, metric: MetricLike) -> float | None:
         """A counter that only carriers hold, summed over the cgroups.
 
         ``None`` without carriers, and for any name but ``total_migrations``,
         ``total_iterations`` and ``total_cpu_time_ns``.
         """
+        name = MetricId.of(metric).as_str()
         if name not in _CARRIER_COUNTERS or not self.per_cgroup:
             return None
         return float(saturating_sum(getattr(pc, name) for pc in self.per_cgroup.values()))
 
 
 def merge_matched_phase_buckets(a: PhaseBucket, b: PhaseBucket) -> PhaseBucket:
-    """Merge two buckets of the same step.
+    """Merge two buckets of the same step: windows join, captures add, metrics go by their kind.
+
+    What is derived is left out and computed again: rates here, the rest when all merging is done.
 
     :raise ValueError: when the steps differ.
     """
@@ -96,9 +126,11 @@ def merge_matched_phase_buckets(a: PhaseBucket, b: PhaseBucket) -> PhaseBucket:
         if kind is not None and kind.is_derived:
             continue
         if name in a.metrics and name in b.metrics:
-            metrics[name] = _merge_values(kind, name, a, b)
+            value = _merge_values(kind, name, a, b)
         else:
-            metrics[name] = a.metrics[name] if name in a.metrics else b.metrics[name]
+            value = a.metrics[name] if name in a.metrics else b.metrics[name]
+        if math.isfinite(value):
+            metrics[name] = value
     derive_rate_metrics(metrics)
     per_cgroup = dict(a.per_cgroup)
     for cgroup, theirs in b.per_cgroup.items():

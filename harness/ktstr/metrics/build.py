@@ -8,33 +8,49 @@ from itertools import pairwise
 
 from ktstr.metrics.aggregate import aggregate_samples_for_phase, derive_rate_metrics
 from ktstr.metrics.bucket import NEUTRAL_END_MS, NEUTRAL_START_MS, PhaseBucket
+from ktstr.metrics.inject import injected_metrics
 from ktstr.metrics.phase import Phase
 from ktstr.metrics.readers import READERS
 from ktstr.metrics.registry import METRICS
 from ktstr.metrics.stimulus import StimulusEvent, step_starts
+from ktstr.series.monitor import MonitorSample
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.telemetry.vectors import U64_MAX
 
 
-def build_phase_buckets(samples: SampleSeries) -> list[PhaseBucket]:
-    """One bucket per step index stamped on the captures."""
-    return _buckets_from_grouped(samples.by_phase())
+def build_phase_buckets(
+    samples: SampleSeries, *, monitor: Sequence[MonitorSample] = ()
+) -> list[PhaseBucket]:
+    """One bucket per step index stamped on the captures.
+
+    :param monitor: host readings on the clock of the captures; a phase takes those in its window.
+    """
+    return [
+        _captured_bucket(step, group, monitor) for step, group in sorted(samples.by_phase().items())
+    ]
 
 
 def build_phase_buckets_with_stimulus(
-    samples: SampleSeries, stimulus_events: Sequence[StimulusEvent]
+    samples: SampleSeries,
+    stimulus_events: Sequence[StimulusEvent],
+    *,
+    monitor: Sequence[MonitorSample] = (),
 ) -> list[PhaseBucket]:
     """One bucket per step, by the guest's own timeline.
 
     A capture belongs to the step that had started at its scheduled offset. A step without a
     capture gets a bucket too, so that its iteration rate is not lost.
+
+    :param monitor: host readings on the clock of ``stimulus_events``.
     """
     grouped = _group_by_stimulus(samples, stimulus_events)
-    buckets = {bucket.step_index: bucket for bucket in _buckets_from_grouped(grouped)}
+    buckets = {step: _captured_bucket(step, group, monitor) for step, group in grouped.items()}
     for _, step in step_starts(stimulus_events):
         if step not in buckets:
             start, end = _step_window(step, stimulus_events)
-            buckets[step] = PhaseBucket(step, str(Phase(step)), start, end)
+            metrics = injected_metrics((), start, end, monitor, captured=False)
+            derive_rate_metrics(metrics)
+            buckets[step] = PhaseBucket(step, str(Phase(step)), start, end, metrics=metrics)
     ordered = [buckets[step] for step in sorted(buckets)]
     return _with_iteration_rates(ordered, stimulus_events)
 
@@ -55,24 +71,16 @@ def _group_by_stimulus(
     return grouped
 
 
-def _buckets_from_grouped(grouped: Mapping[int, Sequence[Sample]]) -> list[PhaseBucket]:
-    buckets = []
-    for step in sorted(grouped):
-        group = grouped[step]
-        anchors = [sample.anchor_ms for sample in group if sample.anchor_ms is not None]
-        metrics = reduce_readings(group)
-        derive_rate_metrics(metrics)
-        buckets.append(
-            PhaseBucket(
-                step_index=step,
-                label=str(Phase(step)),
-                start_ms=min(anchors, default=NEUTRAL_START_MS),
-                end_ms=max(anchors, default=NEUTRAL_END_MS),
-                sample_count=sum(sample.error is None for sample in group),
-                metrics=metrics,
-            )
-        )
-    return buckets
+def _captured_bucket(
+    step: int, group: Sequence[Sample], monitor: Sequence[MonitorSample]
+) -> PhaseBucket:
+    anchors = [sample.anchor_ms for sample in group if sample.anchor_ms is not None]
+    start, end = min(anchors, default=NEUTRAL_START_MS), max(anchors, default=NEUTRAL_END_MS)
+    injected = injected_metrics(group, start, end, monitor, captured=True)
+    metrics = injected | reduce_readings(group)
+    derive_rate_metrics(metrics)
+    captures = sum(sample.error is None for sample in group)
+    return PhaseBucket(step, str(Phase(step)), start, end, captures, metrics)
 
 
 def reduce_readings(samples: Iterable[Sample]) -> dict[str, float]:

@@ -2,10 +2,11 @@
 """Per-phase scalars from the merged carriers (reference-06 section 2.3)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ktstr.metrics.bucket import PhaseBucket
+from ktstr.metrics.pool_engines import merged, schbench_scalars, taobench_scalars
 from ktstr.telemetry.carrier import PhaseCgroupStats
 from ktstr.telemetry.reductions import (
     iterations_per_cpu_sec_of,
@@ -16,17 +17,29 @@ from ktstr.telemetry.reductions import (
 
 
 def derive_phase_metrics(phases: Iterable[PhaseBucket]) -> list[PhaseBucket]:
-    """The phases with every cgroup's scalars filled in; applying it twice changes nothing."""
-    return [
-        replace(
-            phase,
-            per_cgroup={
-                name: replace(carrier, metrics=write_carrier_scalars(carrier))
-                for name, carrier in phase.per_cgroup.items()
-            },
-        )
-        for phase in phases
-    ]
+    """The phases with every cgroup's scalars filled in; applying it twice changes nothing.
+
+    The engines' scalars are also taken over all cgroups of a phase, into the phase's own metrics.
+    """
+    return [_derived(phase) for phase in phases]
+
+
+def _derived(phase: PhaseBucket) -> PhaseBucket:
+    carriers = phase.per_cgroup.values()
+    pooled = PhaseCgroupStats(
+        schbench=merged(carrier.schbench for carrier in carriers),
+        taobench=merged(carrier.taobench for carrier in carriers),
+    )
+    return replace(
+        phase,
+        metrics={**phase.metrics, **write_engine_scalars(pooled)},
+        per_cgroup={
+            name: carrier.with_metrics(
+                {**write_carrier_scalars(carrier), **write_engine_scalars(carrier)}
+            )
+            for name, carrier in phase.per_cgroup.items()
+        },
+    )
 
 
 def write_carrier_scalars(carrier: PhaseCgroupStats) -> dict[str, float]:
@@ -60,6 +73,20 @@ def write_carrier_scalars(carrier: PhaseCgroupStats) -> dict[str, float]:
     if carrier.numa_pages_local is not None:
         values["page_locality"] = page_ratio_of(carrier.numa_pages_local, pages)
     values["cross_node_migration_ratio"] = page_ratio_of(carrier.cross_node_migrated, pages)
+    return _measured(values)
+
+
+def write_engine_scalars(carrier: PhaseCgroupStats) -> dict[str, float]:
+    """What the benchmark engines of one carrier, or of a phase's carriers merged, measured."""
+    return _measured(
+        {
+            **(schbench_scalars(carrier.schbench) if carrier.schbench is not None else {}),
+            **(taobench_scalars(carrier.taobench) if carrier.taobench is not None else {}),
+        }
+    )
+
+
+def _measured(values: Mapping[str, float | None]) -> dict[str, float]:
     return {
         name: value for name, value in values.items() if value is not None and math.isfinite(value)
     }

@@ -7,9 +7,11 @@ from dataclasses import replace
 from ktstr.metrics.bucket import PhaseBucket, fold_guest_per_cgroup_into_host_buckets
 from ktstr.metrics.build import build_phase_buckets_with_stimulus
 from ktstr.metrics.derive import derive_phase_metrics
+from ktstr.metrics.inject import monitor_run_metrics
 from ktstr.metrics.populate import populate_run_ext_all
 from ktstr.metrics.scenario import ScenarioStats
 from ktstr.metrics.stimulus import StimulusEvent
+from ktstr.series.monitor import MonitorSample
 from ktstr.series.sample import SampleSeries
 from ktstr.telemetry.carrier import PhaseCgroupStats, phase_cgroup_stats, phase_slice_carriers
 from ktstr.telemetry.cgroup import cgroup_stats
@@ -38,26 +40,31 @@ def guest_carriers(
     """
     nodes = expected_nodes or {}
     steps: dict[int, dict[str, PhaseCgroupStats]] = {}
-
-    def add(step: int, cgroup: str, carrier: PhaseCgroupStats) -> None:
-        known = steps.setdefault(step, {}).get(cgroup)
-        steps[step][cgroup] = carrier if known is None else known.merge(carrier)
-
-    for (step, cgroup), group in group_reports(reports).items():
-        expected = nodes.get((step, cgroup))
-        if step == 0:
-            for tagged in group:
-                slices = phase_slice_carriers([tagged.report], expected)
-                for slice_step, carrier in sorted(slices.items()):
-                    add(slice_step, cgroup, replace(carrier, stripped=tagged.stripped))
-        else:
-            for tagged in group:
-                add(
-                    step,
-                    cgroup,
-                    phase_cgroup_stats([tagged.report], expected, stripped=tagged.stripped),
-                )
+    for (reported_step, cgroup), group in group_reports(reports).items():
+        expected = nodes.get((reported_step, cgroup))
+        for tagged in group:
+            for step, carrier in _carriers_of(tagged, expected).items():
+                cgroups = steps.setdefault(step, {})
+                known = cgroups.get(cgroup)
+                cgroups[cgroup] = carrier if known is None else known.merge(carrier)
     return [PhaseBucket.carrier(step, steps[step]) for step in sorted(steps)]
+
+
+def _carriers_of(
+    tagged: TaggedReport, expected: Collection[int] | None
+) -> dict[int, PhaseCgroupStats]:
+    """One worker's carriers by step."""
+    report, step = [tagged.report], tagged.step_index
+    if step > 0:
+        return {step: phase_cgroup_stats(report, expected, stripped=tagged.stripped)}
+    return {
+        part: replace(carrier, stripped=tagged.stripped and _had_samples(carrier))
+        for part, carrier in phase_slice_carriers(report, expected).items()
+    }
+
+
+def _had_samples(carrier: PhaseCgroupStats) -> bool:
+    return carrier.wake_sample_total + carrier.timer_sample_total > 0
 
 
 def fold_run(
@@ -66,11 +73,13 @@ def fold_run(
     tagged_reports: Sequence[TaggedReport],
     *,
     expected_nodes: ExpectedNodes | None = None,
+    monitor: Sequence[MonitorSample] = (),
     notes: list[str] | None = None,
 ) -> ScenarioStats:
     """The statistics of one run.
 
     :param samples: all captures; only periodic ones are folded.
+    :param monitor: host readings on the clock of ``stimulus_events``.
     :param notes: takes a sentence for everything that had to be merged against expectation.
     """
     periodic = samples.periodic_only()
@@ -83,11 +92,13 @@ def fold_run(
         for (step, cgroup), group in group_reports(tagged_reports).items()
     ]
     pre_derive = fold_guest_per_cgroup_into_host_buckets(
-        build_phase_buckets_with_stimulus(periodic, stimulus_events),
+        build_phase_buckets_with_stimulus(periodic, stimulus_events, monitor=monitor),
         guest_carriers(tagged_reports, expected_nodes),
         notes,
     )
     stats = populate_run_ext_all(ScenarioStats.from_cgroups(cgroups, phases=pre_derive), periodic)
-    return ScenarioStats.from_cgroups(
-        cgroups, phases=derive_phase_metrics(pre_derive), ext_metrics=stats.ext_metrics
+    return replace(
+        stats,
+        phases=tuple(derive_phase_metrics(pre_derive)),
+        ext_metrics={**stats.ext_metrics, **monitor_run_metrics(monitor)},
     )

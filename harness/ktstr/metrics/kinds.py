@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a metric is: how its samples reduce, how two values merge, which way is worse."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 
 from ktstr.telemetry.cgroup import SampleSource
@@ -59,9 +59,16 @@ class Polarity:
     name: str
     target: float | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.target is None else f"{self.name}({self.target:g})"
+
     def higher_is_worse(self) -> bool:
         """Direction of a worst-case fold: true folds by maximum."""
-        return self.name in ("LowerBetter", "TargetValue", "Unknown")
+        return self.name not in ("HigherBetter", "Informational")
+
+    def classify_direction(self) -> bool | None:
+        """Whether an increase is a regression; ``None`` where no change is one."""
+        return None if self.name == "Informational" else self.higher_is_worse()
 
 
 HIGHER_BETTER = Polarity("HigherBetter")
@@ -79,6 +86,9 @@ def target_value(target: float) -> Polarity:
 class MetricKind:
     """How a metric's samples and values fold; see the subclasses."""
 
+    def __str__(self) -> str:
+        return type(self).__name__
+
     @property
     def is_derived(self) -> bool:
         """Whether it is computed from other metrics or carriers, never from its own samples."""
@@ -93,10 +103,18 @@ class MetricKind:
             return MergeKind.NON_COMMUTATIVE
         return MergeKind.COMMUTATIVE
 
+    def parameters(self) -> dict[str, str]:
+        """What the kind is parametrised by, as text: a rate's two components, say."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: v.value if isinstance(v, Enum) else str(v) for k, v in values.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Counter(MetricKind):
-    """A cumulative counter: last minus first within a phase, summed above."""
+    """A cumulative counter: last minus first of a phase's readings, at least two; then summed.
+
+    A reading below the first one is a reset and counts as zero.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +124,22 @@ class DeltaSum(MetricKind):
 
 @dataclass(frozen=True, slots=True)
 class PerPhaseDeltaSum(MetricKind):
-    """A difference injected once per phase: summed over phases, averaged over runs."""
+    """A difference taken once per phase: summed over phases, averaged over runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge(MetricKind):
-    """An instantaneous reading."""
+    """A reading of the moment: its mean weighted by captures, its last or its largest value."""
 
     agg: GaugeAgg
+
+    def __str__(self) -> str:
+        return f"Gauge({self.agg.value.capitalize()})"
 
 
 @dataclass(frozen=True, slots=True)
 class Peak(MetricKind):
-    """A maximum."""
+    """The largest reading, at every level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +154,7 @@ class _Derived(MetricKind):
 
 @dataclass(frozen=True, slots=True)
 class Rate(_Derived):
-    """Sum of one metric over the sum of another."""
+    """The sum of one metric divided by the sum of another, at every level."""
 
     numerator: str
     denominator: str
@@ -172,4 +193,4 @@ class PerPhase(_Derived):
 
 @dataclass(frozen=True, slots=True)
 class PerRunDistribution(_Derived):
-    """A percentile of the union of all phases' histograms."""
+    """A figure of the union of all phases' histograms; has no value per phase."""

@@ -2,9 +2,14 @@
 """The identity of a phase (seed 001)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from ktstr.telemetry.codec import integer
 
 MAX_STEP_INDEX = 0xFFFF
+
+StepIndex = Annotated[int, integer(0, MAX_STEP_INDEX)]
+"""The encoding of a phase on the wire and in records."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,19 +2,24 @@
 """Statistics of a whole scenario (reference-06 section 2.4)."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Annotated
 
 from ktstr.metrics.bucket import PhaseBucket, merge_matched_phase_buckets
-from ktstr.metrics.phase import Phase
+from ktstr.metrics.direction import infer_higher_is_worse
+from ktstr.metrics.ids import MetricId, MetricLike
+from ktstr.metrics.phase import MAX_STEP_INDEX, Phase
 from ktstr.metrics.registry import metric_def
+from ktstr.telemetry.carrier import PhaseCgroupStats
 from ktstr.telemetry.cgroup import CgroupStats
+from ktstr.telemetry.codec import MAX_WORKERS, U64, Coded, Number, Numbers, many
 from ktstr.telemetry.plain import to_plain
 from ktstr.telemetry.vectors import saturating_sum
 
 
 @dataclass(frozen=True, slots=True)
-class ScenarioStats:
+class ScenarioStats(Coded):
     """The run's cgroups, phases and run-level metrics.
 
     :param cgroups: one entry per cgroup and step, in step order.
@@ -23,17 +28,17 @@ class ScenarioStats:
     :param ext_metrics: run-level metrics by name; an absent key was not measured.
     """
 
-    cgroups: tuple[CgroupStats, ...] = ()
-    total_workers: int = 0
-    total_cpus: int = 0
-    total_migrations: int = 0
-    worst_spread: float = 0.0
-    worst_gap_ms: int = 0
-    worst_gap_cpu: int = 0
-    worst_migration_ratio: float = 0.0
-    total_iterations: int = 0
-    ext_metrics: Mapping[str, float] = field(default_factory=dict)
-    phases: tuple[PhaseBucket, ...] = ()
+    cgroups: Annotated[tuple[CgroupStats, ...], many(CgroupStats, MAX_WORKERS)] = ()
+    total_workers: U64 = 0
+    total_cpus: U64 = 0
+    total_migrations: U64 = 0
+    worst_spread: Number = 0.0
+    worst_gap_ms: U64 = 0
+    worst_gap_cpu: U64 = 0
+    worst_migration_ratio: Number = 0.0
+    total_iterations: U64 = 0
+    ext_metrics: Numbers = field(default_factory=dict)
+    phases: Annotated[tuple[PhaseBucket, ...], many(PhaseBucket, MAX_STEP_INDEX + 1)] = ()
 
     @classmethod
     def from_cgroups(
@@ -63,7 +68,7 @@ class ScenarioStats:
         """The bucket of ``phase``."""
         return next((b for b in self.phases if b.step_index == phase.as_u16()), None)
 
-    def phase_metric(self, phase: Phase, metric: str) -> float | None:
+    def phase_metric(self, phase: Phase, metric: MetricLike) -> float | None:
         """A metric of one phase, or the sum of a counter that only its carriers hold."""
         bucket = self.phase(phase)
         if bucket is None:
@@ -71,14 +76,19 @@ class ScenarioStats:
         value = bucket.get(metric)
         return bucket.cgroup_counter_total(metric) if value is None else value
 
-    def phase_cgroup_metric(self, phase: Phase, cgroup: str, metric: str) -> float | None:
-        """A metric or counter of one cgroup in one phase."""
+    def phase_cgroup(self, phase: Phase, cgroup: str) -> PhaseCgroupStats | None:
+        """What the workers of ``cgroup`` did in one phase."""
         bucket = self.phase(phase)
-        carrier = None if bucket is None else bucket.per_cgroup.get(cgroup)
+        return None if bucket is None else bucket.per_cgroup.get(cgroup)
+
+    def phase_cgroup_metric(self, phase: Phase, cgroup: str, metric: MetricLike) -> float | None:
+        """A metric or counter of one cgroup in one phase."""
+        carrier = self.phase_cgroup(phase, cgroup)
         if carrier is None:
             return None
-        value = carrier.get(metric)
-        return carrier.cgroup_counter(metric) if value is None else value
+        name = MetricId.of(metric).as_str()
+        value = carrier.get(name)
+        return carrier.cgroup_counter(name) if value is None else value
 
     def has_steps(self) -> bool:
         """Whether any phase is a step."""
@@ -94,26 +104,33 @@ class ScenarioStats:
             return None
         return max(rates) / min(rates) if min(rates) > 0.0 else math.inf
 
-    def run_metric(self, metric: str) -> float | None:
-        """A run-level metric; ``None`` when it was not measured or has no run-level value."""
-        match metric:
+    def run_metric(self, metric: MetricLike) -> float | None:
+        """A run-level metric; ``None`` when it was not measured or has no run-level value.
+
+        The totals above hold 0 where nothing was measured, so what has one of them is looked up in
+        the cgroups. Residency comes from the phases' carriers and, for workers that have none,
+        from the cgroups.
+        """
+        name = MetricId.of(metric).as_str()
+        match name:
             case "worst_spread":
-                spreads = [cg.spread for cg in self.cgroups if cg.spread is not None]
-                return max(spreads, default=None)
+                return _worst(max, (cg.spread for cg in self.cgroups))
             case "worst_migration_ratio":
-                return max(
-                    (cg.migration_ratio for cg in self.cgroups if cg.total_iterations > 0),
-                    default=None,
+                return _worst(
+                    max, (cg.migration_ratio for cg in self.cgroups if cg.total_iterations > 0)
                 )
             case "worst_gap_ms":
-                gaps = [cg.max_gap_ms for cg in self.cgroups if cg.num_workers > 0]
-                return float(max(gaps)) if gaps else None
+                return _worst(max, (float(c.max_gap_ms) for c in self.cgroups if c.num_workers > 0))
             case "total_migrations" | "total_iterations":
                 if not self.cgroups:
                     return None
-                return float(saturating_sum(getattr(cg, metric) for cg in self.cgroups))
+                return float(saturating_sum(getattr(cg, name) for cg in self.cgroups))
+            case "worst_page_locality" if name not in self.ext_metrics:
+                return _worst(min, (cg.page_locality for cg in self.cgroups))
+            case "worst_cross_node_migration_ratio" if name not in self.ext_metrics:
+                return _worst(max, (cg.cross_node_migration_ratio for cg in self.cgroups))
             case _:
-                return self.ext_metrics.get(metric)
+                return self.ext_metrics.get(name)
 
     def merge(self, other: "ScenarioStats") -> "ScenarioStats":
         """Both scenarios' cgroups in order, phases matched by step, metrics by the worse side."""
@@ -125,19 +142,36 @@ class ScenarioStats:
             )
         ext = dict(self.ext_metrics)
         for name, value in other.ext_metrics.items():
-            mine = ext.get(name)
-            if mine is None:
-                ext[name] = value
-            else:
-                definition = metric_def(name)
-                worse = max if definition is None or definition.polarity.higher_is_worse() else min
-                ext[name] = worse(mine, value)
-        return ScenarioStats.from_cgroups(
-            self.cgroups + other.cgroups,
-            phases=[phases[step] for step in sorted(phases)],
+            worse = max if _higher_is_worse(name) else min
+            ext[name] = worse(ext.get(name, value), value)
+        gap = self if self.worst_gap_ms >= other.worst_gap_ms else other
+        return ScenarioStats(
+            cgroups=self.cgroups + other.cgroups,
+            total_workers=self.total_workers + other.total_workers,
+            total_cpus=self.total_cpus + other.total_cpus,
+            total_migrations=saturating_sum((self.total_migrations, other.total_migrations)),
+            worst_spread=max(self.worst_spread, other.worst_spread),
+            worst_gap_ms=gap.worst_gap_ms,
+            worst_gap_cpu=gap.worst_gap_cpu,
+            worst_migration_ratio=max(self.worst_migration_ratio, other.worst_migration_ratio),
+            total_iterations=saturating_sum((self.total_iterations, other.total_iterations)),
             ext_metrics=ext,
+            phases=tuple(phases[step] for step in sorted(phases)),
         )
 
     def to_plain(self) -> dict[str, object]:
         """JSON-ready; sample vectors are replaced by their lengths."""
         return {item.name: to_plain(getattr(self, item.name)) for item in fields(self)}
+
+
+def _worst(side: Callable[[Iterable[float]], float], found: Iterable[float | None]) -> float | None:
+    """The worst of what was measured; a measured zero counts, nothing measured is ``None``."""
+    measured = [value for value in found if value is not None]
+    return side(measured) if measured else None
+
+
+def _higher_is_worse(name: str) -> bool:
+    definition = metric_def(name)
+    return (
+        infer_higher_is_worse(name) if definition is None else definition.polarity.higher_is_worse()
+    )

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The scenario's own timeline: step starts, step ends and the end (seed 002)."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from ktstr.metrics.phase import Phase
+from ktstr.metrics.phase import MAX_STEP_INDEX, Phase
+from ktstr.telemetry.codec import U64, Coded, CountOrNone, Flag, Kind, text, text_or_nil
 
 
 class StimulusRecord(Protocol):
@@ -20,8 +22,19 @@ class StimulusRecord(Protocol):
     total_iterations: int
 
 
+StepOrNone = Annotated[
+    int | None,
+    Kind(
+        lambda fields, name: fields.optional(
+            name, lambda step: fields.integer(step, 0, MAX_STEP_INDEX)
+        )
+    ),
+]
+"""The encoding of a phase, or none."""
+
+
 @dataclass(frozen=True, slots=True)
-class StimulusEvent:
+class StimulusEvent(Coded):
     """A moment at which the scenario changed something.
 
     :param elapsed_ms: milliseconds since ScenarioStart on the guest's clock.
@@ -31,14 +44,14 @@ class StimulusEvent:
     :param is_step_end: the end of a step's hold.
     """
 
-    elapsed_ms: int
-    label: str
-    op_kind: str | None = None
-    detail: str | None = None
-    total_iterations: int | None = None
-    step_index: int | None = None
-    is_terminal: bool = False
-    is_step_end: bool = False
+    elapsed_ms: U64
+    label: Annotated[str, text(4096)]
+    op_kind: Annotated[str | None, text_or_nil(4096)] = None
+    detail: Annotated[str | None, text_or_nil(4096)] = None
+    total_iterations: CountOrNone = None
+    step_index: StepOrNone = None
+    is_terminal: Flag = False
+    is_step_end: Flag = False
 
     @classmethod
     def from_wire(cls, record: StimulusRecord) -> "StimulusEvent":
@@ -108,3 +121,39 @@ def step_starts(events: Iterable[StimulusEvent]) -> list[tuple[int, int]]:
         for event in events
         if event.is_step_start and event.step_index is not None
     )
+
+
+def step_throughput(events: Sequence[StimulusEvent], phase: Phase) -> float | None:
+    """Iterations per second of a step, from its start to its end.
+
+    Without a step end the earliest later start bounds it, and without one the end of the scenario.
+    0.0 is measured standstill; ``None`` is no measurement.
+    """
+    step = phase.as_u16()
+    starts = [event for event in events if event.is_step_start and event.step_index == step]
+    if not starts:
+        return None
+    start = min(starts, key=_time)
+    ends = [event for event in events if event.is_step_end and event.step_index == step]
+    later = [
+        event for event in events if event.is_step_start and event.elapsed_ms > start.elapsed_ms
+    ]
+    bounds = ends or later or [event for event in events if event.is_terminal]
+    return start.rate_to(min(bounds, key=_time)) if bounds else None
+
+
+def throughput_ratio(
+    events: Sequence[StimulusEvent], phase: Phase, baseline: Phase
+) -> float | None:
+    """Throughput of ``phase`` over that of ``baseline``; infinite over a standstill.
+
+    ``None`` when either was not measured.
+    """
+    a, b = step_throughput(events, phase), step_throughput(events, baseline)
+    if a is None or b is None:
+        return None
+    return a / b if b > 0.0 else math.inf
+
+
+def _time(event: StimulusEvent) -> int:
+    return event.elapsed_ms

@@ -7,6 +7,7 @@ asked for. ``None`` means not measured; why is in :attr:`Snapshot.unavailable`.
 
 from dataclasses import dataclass, field, fields
 
+from ktstr.series.host import HostReading
 from ktstr.series.maps import IndexOutOfRange, MapSnapshot
 from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
 
@@ -98,6 +99,7 @@ class Snapshot:
     :param unavailable: what could not be measured (``sched_ext.events``) and why.
     :param stale: why the plan no longer fitted the guest; ``None`` when it did.
     :param copy_ns: host time spent copying, in ns.
+    :param host: the kernel's accounting of CPU time, interrupts and pressure.
     """
 
     release: str
@@ -107,6 +109,7 @@ class Snapshot:
     unavailable: dict[str, str] = field(default_factory=dict)
     stale: str | None = None
     copy_ns: int = 0
+    host: HostReading = field(default_factory=HostReading)
 
     def map(self, name: str) -> MapSnapshot:
         """The map called ``name``; the one with the highest id when several are.
@@ -163,4 +166,5 @@ class Snapshot:
             "unavailable": dict(self.unavailable),
             "stale": self.stale,
             "copy_ns": self.copy_ns,
+            "host": self.host.to_json(),
         }

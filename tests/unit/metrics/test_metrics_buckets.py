@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Phase buckets: building, merging, and folding the guest's carriers in."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,23 @@ from ktstr.metrics import (
     fold_guest_per_cgroup_into_host_buckets,
     merge_matched_phase_buckets,
 )
+from ktstr.metrics import bucket as bucket_module
+from ktstr.metrics import build as build_module
 from ktstr.metrics import registry as registry_module
-from ktstr.metrics.kinds import LOWER_BETTER, Timestamp
+from ktstr.metrics.kinds import (
+    LOWER_BETTER,
+    Counter,
+    DeltaSum,
+    Gauge,
+    GaugeAgg,
+    MetricKind,
+    Peak,
+    PerPhase,
+    PerPhaseDeltaSum,
+    PerRunDistribution,
+    Timestamp,
+    WakeLatencyTailRatio,
+)
 from ktstr.metrics.registry import MetricDef
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
@@ -48,8 +65,8 @@ def end(step: int, ms: int, total: int | None = 0) -> StimulusEvent:
 def test_samples_reduce_by_kind_within_their_stamped_phase() -> None:
     series = SampleSeries.from_drained_typed(
         [
-            sample(0, 50, 1, snapshot=capture([1, 3], {"SCX_EV_SELECT_CPU_FALLBACK": 10})),
-            sample(1, 90, 1, snapshot=capture([0, 8], {"SCX_EV_SELECT_CPU_FALLBACK": 25})),
+            sample(0, 50, 1, snapshot=capture([1, 3], {"select_cpu_fallback": 10})),
+            sample(1, 90, 1, snapshot=capture([0, 8], {"select_cpu_fallback": 25})),
             sample(2, 20, None, snapshot=capture([None, None])),
             sample(3, 95, 1, snapshot=None, error="frozen too late"),
         ]
@@ -272,3 +289,93 @@ def test_series_projections() -> None:
     ]
     assert {step: len(group) for step, group in series.by_phase().items()} == {0: 1, 1: 1, 2: 1}
     assert SampleSeries.empty().is_empty
+
+
+def test_every_bucket_is_offered_the_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], int, int, object, bool]] = []
+
+    def injected(
+        samples: Sequence[Sample], start_ms: int, end_ms: int, monitor: object, *, captured: bool
+    ) -> dict[str, float]:
+        seen.append(([s.tag for s in samples], start_ms, end_ms, monitor, captured))
+        # A reading of the captures themselves goes before what the monitor saw of the same thing.
+        return {"total_pcount": 8.0, "total_ttwu_count": 4.0, "max_dsq_depth": 99.0}
+
+    monkeypatch.setattr(build_module, "injected_metrics", injected)
+    monitor = ["a reading"]
+    series = SampleSeries([sample(0, 120, 1, snapshot=capture([3])), sample(1, 150, 1)])
+    events = [start(1, 100), end(1, 180), start(2, 200), end(2, 260)]
+    one, two = build_phase_buckets_with_stimulus(series, events, monitor=monitor)  # type: ignore[arg-type]
+    assert seen == [
+        (["periodic_000", "periodic_001"], 120, 150, monitor, True),
+        ([], 200, 260, monitor, False),
+    ]
+    assert (one.get("max_dsq_depth"), two.get("max_dsq_depth")) == (3.0, 99.0)
+    assert one.get("total_pcount") == two.get("total_pcount") == 8.0
+    seen.clear()
+    (stamped,) = build_phase_buckets(series)
+    assert seen == [(["periodic_000", "periodic_001"], 120, 150, (), True)]
+    assert stamped.get("total_pcount") == 8.0
+
+
+def test_injected_components_become_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        build_module,
+        "injected_metrics",
+        lambda *_, captured: {"total_run_delay": 6.0, "total_pcount": 4.0},
+    )
+    (stamped,) = build_phase_buckets(SampleSeries([sample(0, 5, 1)]))
+    (empty,) = build_phase_buckets_with_stimulus(SampleSeries.empty(), [start(1, 5)])
+    assert stamped.get("total_run_delay_ns_per_sched") == 1.5
+    assert empty.get("total_run_delay_ns_per_sched") == 1.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Counter(), 5.0),
+        (DeltaSum(), 5.0),
+        (PerPhaseDeltaSum(), 5.0),
+        (Peak(), 4.0),
+        (Gauge(GaugeAgg.MAX), 4.0),
+        (Gauge(GaugeAgg.AVG), 1.75),  # (1 * 3 + 4 * 1) / 4
+        (Gauge(GaugeAgg.LAST), 4.0),
+        (Timestamp(), 4.0),
+        (PerPhase(), None),
+        (PerRunDistribution(), None),
+        (WakeLatencyTailRatio(), None),
+        (None, 2.5),
+    ],
+)
+def test_each_kind_merges_by_its_rule(
+    monkeypatch: pytest.MonkeyPatch, kind: MetricKind | None, expected: float | None
+) -> None:
+    row = None if kind is None else MetricDef("x", LOWER_BETTER, kind, 1, 0.1)
+    monkeypatch.setattr(bucket_module, "metric_def", {"x": row}.get)
+    a = bucket(sample_count=3, end_ms=10, metrics={"x": 1.0})
+    b = bucket(sample_count=0, end_ms=11, metrics={"x": 4.0})
+    assert merge_matched_phase_buckets(a, b).get("x") == expected
+    # What orders by time does not care about the side; everything else does not either.
+    assert merge_matched_phase_buckets(b, a).get("x") == expected
+    # A value only one side has is taken as it is, unless it is derived.
+    alone = merge_matched_phase_buckets(a, bucket()).get("x")
+    assert alone == (None if expected is None else 1.0)
+
+
+def test_a_sum_that_no_float_can_hold_is_left_out() -> None:
+    huge = bucket(metrics={"total_pcount": 1.7e308})
+    assert merge_matched_phase_buckets(huge, huge).metrics == {}
+
+
+def test_one_bad_carrier_is_refused_whether_its_step_is_known_or_not() -> None:
+    bad = bucket(1, start_ms=0, end_ms=0)
+    for hosts in ([], [bucket(1, start_ms=1, end_ms=2)]):
+        with pytest.raises(ValueError, match="carriers have none"):
+            fold_guest_per_cgroup_into_host_buckets(hosts, [bad])
+
+
+def test_two_carriers_of_one_orphaned_step_keep_its_mark() -> None:
+    (orphan,) = fold_guest_per_cgroup_into_host_buckets([], [carrier(4, a=1), carrier(4, a=2)])
+    assert (orphan.start_ms, orphan.end_ms) == (0, 0)
+    assert orphan.per_cgroup["a"].total_iterations == 3
+    assert not orphan.window_measured

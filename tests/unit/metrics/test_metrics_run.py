@@ -18,11 +18,13 @@ from ktstr.metrics import (
     fold_run,
     populate_run_ext_all,
 )
+from ktstr.metrics.fold import guest_carriers
 from ktstr.metrics.populate import (
     populate_run_ext_metrics,
     populate_run_ext_metrics_from_phases,
     populate_run_pooled_iterations_per_cpu_sec,
 )
+from ktstr.series.monitor import CpuReading, MonitorSample
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.telemetry import CgroupStats, PhaseCgroupStats, PhaseSlice, TaggedReport, WorkerReport
@@ -81,6 +83,7 @@ def test_phases_fold_by_kind_and_rates_are_pooled() -> None:
                     "avg_dsq_depth": 2.0,
                     "max_dsq_depth": 3.0,
                     "unregistered": 1.0,
+                    "worst_run_delay_us": 5.0,  # derived: only ever pooled from samples
                 },
                 count=3,
             ),
@@ -292,6 +295,33 @@ def test_the_order_of_the_first_two_steps_matters() -> None:
     populate_run_ext_metrics(series, swapped)
     assert right != swapped
     assert populate_run_ext_all(stats_of(*phases), series).ext_metrics == right
+
+
+def test_the_monitors_whole_run_beats_its_phases() -> None:
+    def seen(ms: int, running: int) -> MonitorSample:
+        return MonitorSample(ms, (CpuReading(0, nr_running=running),))
+
+    samples, events, reports = run_inputs()
+    monitor = [seen(0, 1), seen(1, 1), seen(2200, 4), seen(4150, 6)]
+    folded = fold_run(samples, events, reports, monitor=monitor)
+    # The first phase has captures at 0 and 1 ms, so its window is [0, 1).
+    assert folded.phase_metric(Phase.step(0), "avg_nr_running") == 1.0
+    assert folded.phase_metric(Phase.step(1), "avg_nr_running") == 4.0
+    assert folded.run_metric("avg_nr_running") == 3.0
+    assert fold_run(samples, events, reports).run_metric("avg_nr_running") is None
+
+
+def test_slices_of_a_stripped_report_are_marked_only_where_samples_are_missing() -> None:
+    slices = (
+        PhaseSlice(1, wake_sample_total=4),
+        PhaseSlice(2, timer_sample_total=1),
+        PhaseSlice(3),
+    )
+    report = replace(tagged(0, "bg", 0, phase_slices=slices), stripped=True)
+    found = [bucket.per_cgroup["bg"].stripped for bucket in guest_carriers([report])]
+    assert found == [True, True, False]
+    report = replace(report, stripped=False)
+    assert not any(b.per_cgroup["bg"].stripped for b in guest_carriers([report]))
 
 
 def test_an_empty_run_measures_nothing() -> None:
