@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The scenario file's tables as typed, frozen objects.
-
-A new check is one field of ``Checks``; ``ktstr.verdict`` evaluates it under the same name.
-"""
+"""The scenario file's tables as typed, frozen objects."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,12 +10,12 @@ from pydantic import (
     PlainValidator,
     PrivateAttr,
     StrictBool,
-    StrictFloat,
     StrictInt,
     StrictStr,
     WithJsonSchema,
 )
 
+from ktstr.model.checks import Checks
 from ktstr.model.fields import (
     Argument,
     DurationMs,
@@ -82,6 +79,7 @@ class Scheduler(Table):
     args: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
     globals: dict[Identifier, GlobalValue] = Field(default_factory=dict)
     timeout: PositiveMs | None = Field(default=None, json_schema_extra={"default": "20s"})
+    checks: Checks = Field(default_factory=Checks)
 
     @property
     def kind(self) -> SchedulerKind:
@@ -186,24 +184,6 @@ class Step(Table):
     cgroups: Annotated[tuple[CgroupDef, ...], Field(max_length=64)] = ()
 
 
-_Bound = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
-
-
-class Checks(Table):
-    """What the verdict judges; nothing is judged that is not named here."""
-
-    not_starved: StrictBool | None = None
-    max_gap_ms: Annotated[StrictInt, Field(ge=1, le=3_600_000)] | None = None
-    max_spread_pct: Annotated[StrictFloat, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
-    isolation: StrictBool | None = None
-    min_iteration_rate: _Bound | None = None
-    strict: StrictBool = False
-
-    def plain(self) -> dict[str, bool | int | float]:
-        """The checks that are set, by name, with ``strict`` (which thresholds are the default)."""
-        return {name: value for name, value in self if value is not None}
-
-
 class Scenario(Table):
     """A whole scenario file."""
 
@@ -231,6 +211,10 @@ class Scenario(Table):
     def step_name(self, index: int) -> str:
         """Name of a step, counted from 0; ``step1`` and so on where none is given."""
         return self.steps[index].name or f"step{index + 1}"
+
+    def check_levels(self) -> tuple[dict[str, bool | int | float], ...]:
+        """The checks of the scheduler, then those of the scenario, which go before them."""
+        return self.scheduler.checks.plain(), self.checks.plain()
 
     def scheduler_file(self) -> Path | None:
         """The scheduler's file on the host; ``None`` when it is built in or the kernel's own."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ktstr.model.cgroups import CgroupTable, Label
+from ktstr.model.checks import Checks
 from ktstr.model.definition import (
     BUILT_IN_BPF,
     MAX_WATCHDOG_MS,
@@ -32,11 +33,11 @@ MAX_CPUS = 255
 
 def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     """Every mistake that can be told without looking at the topology."""
-    rules = [_vm, _scheduler, _works, _crowd, _steps, _ops]
+    rules = [_vm, _scheduler, _works, _crowd, _steps, _ops, _checks]
     if not unknown.times:
         rules.append(_timing)
     if not unknown.cpusets:
-        rules.append(_checks)
+        rules.append(_cpuset_checks)
     return [mistake for rule in rules for mistake in rule(scenario)]
 
 
@@ -272,16 +273,42 @@ def _fault(op: InjectFault, at: KeyPath, scenario: Scenario, step: int) -> Itera
         yield Mistake((*at, "fault"), "kill-scheduler only with a scheduler that ktstr started")
 
 
-def _checks(scenario: Scenario) -> Iterator[Mistake]:
-    if not scenario.checks.isolation:
-        return
+CHECKS_OF_CPUSETS = {
+    "isolation": "isolation only in a scenario that gives a cgroup a cpuset",
+    "min_page_locality": "only in a scenario that gives a cgroup a cpuset: its nodes are meant",
+}
+"""Checks that have nothing to judge without a cpuset."""
+
+
+def _cpuset_checks(scenario: Scenario) -> Iterator[Mistake]:
     groups: list[Backdrop | Step] = [scenario.backdrop, *scenario.steps]
-    if not any(cgroup.cpuset for group in groups for cgroup in group.cgroups) and not any(
+    if any(cgroup.cpuset for group in groups for cgroup in group.cgroups) or any(
         isinstance(op, SetCpuset) for group in groups for op in group.ops
     ):
-        yield Mistake(
-            ("checks", "isolation"), "isolation only in a scenario that gives a cgroup a cpuset"
-        )
+        return
+    for at, checks in _check_tables(scenario):
+        for name, allowed in CHECKS_OF_CPUSETS.items():
+            if checks.plain().get(name):
+                yield Mistake((*at, name), allowed)
+
+
+def _checks(scenario: Scenario) -> Iterator[Mistake]:
+    for at, checks in _check_tables(scenario):
+        if checks.not_stuck is not None and checks.not_starved is not None:
+            yield Mistake((*at, "not_stuck"), "one of not_starved and not_stuck: they are the same")
+        if checks.enforce_monitor_thresholds and scenario.scheduler.kernel_default:
+            yield Mistake(
+                (*at, "enforce_monitor_thresholds"), "only with a scheduler that ktstr started"
+            )
+        elif checks.enforce_monitor_thresholds and not scenario.run.num_snapshots:
+            yield Mistake(
+                ("run", "num_snapshots"),
+                "snapshots, for the enforced monitor thresholds to be judged by",
+            )
+
+
+def _check_tables(scenario: Scenario) -> tuple[tuple[KeyPath, Checks], ...]:
+    return (("scheduler", "checks"), scenario.scheduler.checks), (("checks",), scenario.checks)
 
 
 def _all_works(scenario: Scenario) -> Iterator[tuple[KeyPath, Work]]:

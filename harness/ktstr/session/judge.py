@@ -2,17 +2,21 @@
 """From what was recorded to the verdict: statistics, checks, and how the scheduler fared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ktstr.metrics.fold import fold_run
+from ktstr.model.topology import Topology
+from ktstr.series.monitor import monitor_samples
 from ktstr.series.sample import SampleSeries
+from ktstr.session.prepare import Definition
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.verdict import (
     Assert,
     AssertDetail,
     AssertResult,
     DetailKind,
+    Surroundings,
     evaluate,
     require_evaluated,
 )
@@ -26,16 +30,41 @@ FIRST_ERROR_KIND = 1024
 class Expectations:
     """What the definition lets the judge expect.
 
+    :param checks: the thresholds in force.
     :param cpusets: CPUs of each (step, cgroup) that is confined.
     :param snapshots: how many periodic samples were asked for.
     :param silenced: (step, cgroup) pairs of which an op ended workers, so that reports may lack.
+    :param scheduler_active: whether anything but the kernel's own scheduler was asked for.
     """
 
-    checks: Mapping[str, bool | int | float]
+    checks: Assert
     cpusets: Mapping[tuple[int, str], frozenset[int]]
     steps: int
     snapshots: int
     silenced: frozenset[tuple[int, str]] = frozenset()
+    topology: Topology = field(default_factory=Topology)
+    scheduler_active: bool = True
+
+    @classmethod
+    def of(cls, definition: Definition) -> "Expectations":
+        """What follows from a definition; its checks lie on top of its scheduler's."""
+        scenario = definition.scenario
+        return cls(
+            checks=Assert.levels(*map(Assert.from_checks, scenario.check_levels())),
+            cpusets=definition.cpusets,
+            steps=len(definition.holds_ms),
+            snapshots=len(definition.boundaries_ms),
+            silenced=definition.silenced,
+            topology=definition.topology,
+            scheduler_active=scenario.scheduler.kind != "none",
+        )
+
+    def expected_nodes(self) -> dict[tuple[int, str], frozenset[int]]:
+        """The NUMA nodes of each confined cgroup's CPUs, where its memory should be."""
+        return {
+            label: frozenset(self.topology.node_of(cpu) for cpu in cpus)
+            for label, cpus in self.cpusets.items()
+        }
 
 
 def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> AssertResult:
@@ -45,7 +74,12 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
     """
     notes: list[str] = []
     reports = recorder.reports
-    stats = fold_run(samples, recorder.events, reports, notes=notes)
+    nodes = expected.expected_nodes()
+    # Frozen captures begin when the workload does: none of them is of a warm-up.
+    readings = monitor_samples(samples.periodic_only())
+    stats = fold_run(
+        samples, recorder.events, reports, expected_nodes=nodes, monitor=readings, notes=notes
+    )
     exit_record = recorder.scheduler_exit
     result = AssertResult(stats=stats)
     if exit_record is not None and recorder.attached_at is None:
@@ -58,8 +92,14 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
         if len(judged) < len(reports):
             notes.append("checks speak of completed steps only: one was cut short")
         if judged or exit_record is None:
-            checks = Assert.from_checks(expected.checks)
-            result = result.merge(evaluate(checks, judged, expected.cpusets))
+            around = Surroundings(
+                cpusets=expected.cpusets,
+                expected_nodes=nodes,
+                memory_only_nodes=range(expected.topology.numa_nodes, expected.topology.nodes),
+                monitor=readings,
+                scheduler_active=expected.scheduler_active,
+            )
+            result.extend(evaluate(expected.checks, judged, around))
     for error in recorder.agent_errors:
         result.record_fail(AssertDetail(DetailKind.OTHER, f"the scenario could not go on: {error}"))
     for (step, cgroup), count in sorted(recorder.missing_reports().items()):

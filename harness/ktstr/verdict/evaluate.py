@@ -1,119 +1,171 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Judging worker reports, one step's cgroup at a time (reference-04, 2.2; reference-06, 14)."""
+"""Judging a run: worker reports by step and cgroup, and the monitor's readings over all of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from ktstr.metrics.fold import group_reports
 from ktstr.metrics.phase import Phase
 from ktstr.metrics.scenario import ScenarioStats
 from ktstr.telemetry.decode import printable
-from ktstr.telemetry.reductions import off_cpu_pct
-from ktstr.telemetry.report import TaggedReport, WorkerReport
-from ktstr.verdict.checks import Assert, CheckRefused
+from ktstr.telemetry.report import TaggedReport
+from ktstr.verdict import latency, numa, progress, throughput
+from ktstr.verdict.checks import Assert
 from ktstr.verdict.detail import AssertDetail, DetailKind, PassDetail
-from ktstr.verdict.outcome import Fail, Inconclusive, Outcome
+from ktstr.verdict.monitor import judge_monitor
+from ktstr.verdict.outcome import Fail
 from ktstr.verdict.result import AssertResult
+from ktstr.verdict.subject import Found, Group, Surroundings
 
-CpuSets = Mapping[tuple[int, str], frozenset[int] | None]
-"""CPUs a cgroup is confined to, by step index and name. No entry: it is not confined. ``None``:
-it was, but not to one set that could be judged."""
+
+def several_live(group: Group) -> bool:
+    """Whether there are workers to compare with each other."""
+    return len(group.live) > 1
+
+
+def confined(group: Group) -> bool:
+    """Whether the cgroup has a cpuset."""
+    return group.key in group.around.cpusets
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """The living workers of one cgroup in one step."""
+class WorkerCheck:
+    """A check of one cgroup's living workers in one step.
 
-    phase: str
-    cgroup: str
-    live: list[TaggedReport]
+    :param name: the threshold's name in :class:`Assert`.
+    :param judge: takes a group and the threshold in force.
+    :param applies: which groups it can be asked of; by default all.
+    :param otherwise: why there is a doubt when it was asked for by name and applies to no group.
+    :param threshold: gives the threshold in force, where that is not just the one set.
+    """
 
-    @property
-    def where(self) -> str:
-        return f"{self.phase} {self.cgroup}"
+    name: str
+    kind: DetailKind
+    judge: Callable[[Group, Any], Found]
+    applies: Callable[[Group], bool] | None = None
+    otherwise: str = ""
+    threshold: Callable[[Assert], Any] | None = None
 
-    def fail(self, kind: DetailKind, message: str) -> Fail:
-        return Fail(AssertDetail(kind, f"{self.where}: {message}", self.phase))
+    def in_force(self, checks: Assert) -> Any:
+        """The threshold; ``None`` when the check is not asked for, or a switch is off."""
+        value = getattr(checks, self.name) if self.threshold is None else self.threshold(checks)
+        return None if value is False else value
 
-    def inconclusive(self, kind: DetailKind, message: str) -> Inconclusive:
-        return Inconclusive(AssertDetail(kind, f"{self.where}: {message}", self.phase))
 
+_TWO = "no cgroup has two living workers"
+_CPUSET = "no cgroup with workers has a cpuset"
+_WAKES = "no cgroup has workers that record wake latencies"
 
-_Found = Iterator[Fail | Inconclusive | PassDetail]
+WORKER_CHECKS: Final = (
+    WorkerCheck("not_starved", DetailKind.NO_PROGRESS, progress.progress),
+    WorkerCheck("max_gap_ms", DetailKind.STUCK, progress.gap, threshold=Assert.gap_limit_ms),
+    WorkerCheck(
+        "max_spread_pct",
+        DetailKind.UNFAIR,
+        progress.spread,
+        several_live,
+        _TWO,
+        threshold=Assert.spread_limit_pct,
+    ),
+    WorkerCheck("isolation", DetailKind.ISOLATION, progress.isolation, confined, _CPUSET),
+    WorkerCheck(
+        "max_throughput_cv", DetailKind.BENCHMARK, throughput.throughput_cv, several_live, _TWO
+    ),
+    WorkerCheck("min_work_rate", DetailKind.BENCHMARK, throughput.work_rate),
+    WorkerCheck("min_iteration_rate", DetailKind.BENCHMARK, throughput.iteration_rate),
+    WorkerCheck("max_migration_ratio", DetailKind.MIGRATION, throughput.migration_ratio),
+    WorkerCheck(
+        "max_p99_wake_latency_ns",
+        DetailKind.BENCHMARK,
+        latency.p99_wake_latency,
+        latency.records_wakes,
+        _WAKES,
+    ),
+    WorkerCheck(
+        "max_wake_latency_cv",
+        DetailKind.BENCHMARK,
+        latency.wake_latency_cv,
+        latency.records_wakes,
+        _WAKES,
+    ),
+    WorkerCheck(
+        "min_page_locality",
+        DetailKind.PAGE_LOCALITY,
+        numa.page_locality,
+        numa.knows_its_nodes,
+        _CPUSET,
+    ),
+    WorkerCheck(
+        "max_cross_node_migration_ratio",
+        DetailKind.CROSS_NODE_MIGRATION,
+        numa.cross_node_migration,
+    ),
+    WorkerCheck("max_slow_tier_ratio", DetailKind.SLOW_TIER, numa.slow_tier),
+)
+"""Every check of worker reports, in the order they are judged in."""
 
 
 def evaluate(
     checks: Assert,
     reports: Sequence[TaggedReport],
-    cpusets: CpuSets,
+    around: Surroundings | None = None,
     stats: ScenarioStats | None = None,
 ) -> AssertResult:
-    """Judge ``reports`` by ``checks``.
+    """Judge a run by ``checks``.
 
     A worker that died is a failure whatever is asked for. What is asked for and cannot be judged
     is inconclusive, with the reason.
 
     :param stats: the run's statistics, to travel with the verdict.
-    :raise CheckRefused: when a threshold is set that this version does not evaluate.
     """
-    if problems := checks.unsupported():
-        raise CheckRefused(problems)
+    around = Surroundings() if around is None else around
     result = AssertResult(stats=stats or ScenarioStats())
-    if not reports and checks.asks_for_anything():
+    asked = [(c, limit) for c in WORKER_CHECKS if (limit := c.in_force(checks)) is not None]
+    if asked and not reports:
         result.record_inconclusive(
-            AssertDetail(DetailKind.OTHER, "no worker report arrived: nothing can be judged")
+            AssertDetail(DetailKind.OTHER, "no worker report arrived: nothing can be judged", None)
         )
-    confined = spread_judged = False
+    judged: set[str] = set()
+    living = False
     for (step, cgroup), tagged in group_reports(reports).items():
-        group = _Group(str(Phase(step)), cgroup, [t for t in tagged if not t.report.is_sentinel])
-        for dead in tagged:
-            if dead.report.is_sentinel:
-                result.record_outcome(_dead_worker(group, dead))
+        live = [one for one in tagged if not one.report.is_sentinel]
+        group = Group(step, str(Phase(step)), cgroup, live, around)
+        _record(result, (_death(group, one) for one in tagged if one.report.is_sentinel))
         for note in _setup_errors(group):
             result.note(note, group.phase)
-        if not group.live:
+        if not live:
             continue
-        spread_judged |= len(group.live) > 1
-        confined |= (step, cgroup) in cpusets
-        for found in _judge(checks, group, (step, cgroup), cpusets):
-            if isinstance(found, PassDetail):
-                result.record_pass(found)
-            else:
-                result.record_outcome(found)
-    if reports and checks.isolation and not confined:
-        result.record_inconclusive(
-            AssertDetail(DetailKind.ISOLATION, "isolation: no cgroup with workers has a cpuset")
-        )
-    if reports and checks.max_spread_pct is not None and not spread_judged:
-        result.record_inconclusive(
-            AssertDetail(DetailKind.UNFAIR, "max_spread_pct: no cgroup has two living workers")
-        )
+        living = True
+        for check, limit in asked:
+            if check.applies is None or check.applies(group):
+                judged.add(check.name)
+                _record(result, check.judge(group, limit))
+    for check, _ in asked:
+        if living and check.name not in judged and getattr(checks, check.name) is not None:
+            message = f"{check.name}: {check.otherwise}"
+            result.record_inconclusive(AssertDetail(check.kind, message, None))
+    _monitor(result, checks, around)
     return result
 
 
-def _judge(checks: Assert, group: _Group, key: tuple[int, str], cpusets: CpuSets) -> _Found:
-    if checks.not_starved:
-        yield from _progress(group)
-    if (gap := checks.gap_limit_ms()) is not None:
-        yield from _gap(group, gap)
-    if (spread := checks.spread_limit_pct()) is not None and len(group.live) > 1:
-        yield from _spread(group, spread)
-    if checks.isolation and key in cpusets:
-        yield from _isolation(group, cpusets[key])
-    if checks.min_iteration_rate is not None:
-        yield from _iteration_rate(group, checks.min_iteration_rate)
+def _record(result: AssertResult, found: Iterable[Any]) -> None:
+    for one in found:
+        if isinstance(one, PassDetail):
+            result.record_pass(one)
+        else:
+            result.record_outcome(one)
 
 
-def _dead_worker(group: _Group, dead: TaggedReport) -> Outcome:
+def _death(group: Group, dead: TaggedReport) -> Fail:
     info = dead.report.exit_info
     ended = info.in_words() if info else "ended without a report, and nobody saw how"
     name = f"worker {dead.worker} ({dead.work_type}, tid {dead.report.tid})"
     return group.fail(DetailKind.WORKER_STUCK, f"{name} {ended}")
 
 
-def _setup_errors(group: _Group) -> Iterator[str]:
-    for tagged in group.live:
-        report = tagged.report
+def _setup_errors(group: Group) -> Iterator[str]:
+    for report in group.reports:
         for what, error in (
             ("affinity", report.affinity_error),
             ("scheduling policy", report.sched_policy_error),
@@ -122,118 +174,19 @@ def _setup_errors(group: _Group) -> Iterator[str]:
                 yield f"{group.where}: tid {report.tid} ran without its {what}: {printable(error)}"
 
 
-def _confirm(group: _Group, name: str, comparator: str, value: str, limit: str) -> PassDetail:
-    return PassDetail(f"{group.cgroup}.{name}", comparator, value, limit, group.phase)
-
-
-def _progress(group: _Group) -> _Found:
-    stuck = [t.report for t in group.live if t.report.work_units == 0]
-    for report in stuck:
-        yield group.fail(
-            DetailKind.NO_PROGRESS, f"tid {report.tid} made no progress (0 work units)"
-        )
-    if not stuck:
-        least = min(t.report.work_units for t in group.live)
-        yield _confirm(group, "work_units", "gt", str(least), "0")
-
-
-def _gap(group: _Group, limit_ms: int) -> _Found:
-    over = [t.report for t in group.live if t.report.max_gap_ms > limit_ms]
-    for report in over:
-        yield group.fail(
-            DetailKind.STUCK,
-            f"tid {report.tid} stuck {report.max_gap_ms}ms on cpu{report.max_gap_cpu} "
-            f"at +{report.max_gap_at_ms}ms (threshold {limit_ms}ms)",
-        )
-    if not over:
-        worst = max(t.report.max_gap_ms for t in group.live)
-        yield _confirm(group, "max_gap_ms", "le", str(worst), str(limit_ms))
-
-
-def _spread(group: _Group, limit_pct: float) -> _Found:
-    shares = [
-        share
-        for t in group.live
-        if (share := off_cpu_pct(t.report.off_cpu_ns, t.report.wall_time_ns)) is not None
-    ]
-    if len(shares) < 2:
-        yield group.inconclusive(
-            DetailKind.UNFAIR,
-            f"spread not measured: {len(shares)} of {len(group.live)} workers have wall time",
-        )
+def _monitor(result: AssertResult, checks: Assert, around: Surroundings) -> None:
+    """Enforced, the limits are judged; otherwise what lies beyond them is worth a note."""
+    if not checks.watches_monitor():
         return
-    low, high = min(shares), max(shares)
-    if high - low > limit_pct:
-        cpus = frozenset[int]().union(*(t.report.cpus_used for t in group.live))
-        yield group.fail(
-            DetailKind.UNFAIR,
-            f"unfair cgroup: spread={high - low:.1f}% ({low:.1f}-{high:.1f}%) "
-            f"{len(shares)} workers on {len(cpus)} cpus (threshold {limit_pct:g}%)",
-        )
-    else:
-        yield _confirm(group, "spread", "le", f"{high - low:.1f}", f"{limit_pct:g}")
-
-
-def _isolation(group: _Group, allowed: frozenset[int] | None) -> _Found:
-    if allowed is None:
-        yield group.inconclusive(
-            DetailKind.ISOLATION, "isolation not judged: the cpuset changed during the step"
-        )
+    if not around.scheduler_active:
+        if checks.enforce_monitor_thresholds:
+            reason = "monitor: the kernel's own scheduler runs, its limits are for sched_ext"
+            result.record_skip(AssertDetail(DetailKind.SKIP, reason, None))
         return
-    violated = False
-    for report in (t.report for t in group.live):
-        if not report.cpus_used:
-            violated = True
-            yield group.inconclusive(
-                DetailKind.ISOLATION, f"tid {report.tid} did not report the CPUs it ran on"
-            )
-        elif stray := report.cpus_used - allowed:
-            violated = True
-            yield group.fail(
-                DetailKind.ISOLATION,
-                f"tid {report.tid} ran on cpus {cpu_list(stray)} outside its cpuset "
-                f"{cpu_list(allowed)}",
-            )
-    if not violated:
-        used = frozenset[int]().union(*(t.report.cpus_used for t in group.live))
-        yield _confirm(group, "cpus_used", "subset_of", cpu_list(used), cpu_list(allowed))
-
-
-def _iteration_rate(group: _Group, floor: float) -> _Found:
-    slowest: float | None = None
-    complete = True
-    for tagged in group.live:
-        rate = _rate(tagged.report)
-        if rate is None:
-            complete = False
-            yield group.inconclusive(
-                DetailKind.BENCHMARK,
-                f"worker {tagged.worker} iteration rate not measured: no wall time",
-            )
-        elif rate < floor:
-            complete = False
-            yield group.fail(
-                DetailKind.BENCHMARK,
-                f"worker {tagged.worker} iteration rate {rate:.1f}/s below floor {floor:.1f}/s",
-            )
-        else:
-            slowest = rate if slowest is None else min(slowest, rate)
-    if complete and slowest is not None:
-        yield _confirm(group, "iteration_rate", "ge", f"{slowest:.1f}", f"{floor:.1f}")
-
-
-def _rate(report: WorkerReport) -> float | None:
-    if report.wall_time_ns == 0:
-        return None
-    return report.iterations / (report.wall_time_ns / 1e9)
-
-
-def cpu_list(cpus: frozenset[int]) -> str:
-    """CPUs in the kernel's list form, ``0-3,6``; ``none`` for no CPU."""
-    spans: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if spans and cpu == spans[-1][1] + 1:
-            spans[-1][1] = cpu
-        else:
-            spans.append([cpu, cpu])
-    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans) or "none"
+    found = judge_monitor(checks, around.monitor)
+    if checks.enforce_monitor_thresholds:
+        _record(result, found)
+        return
+    for one in found:
+        if isinstance(one, Fail):
+            result.note(f"{one.detail.message}; not enforced")

@@ -4,6 +4,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ktstr.telemetry.decode import Fields
 from ktstr.verdict.detail import AssertDetail
 
 
@@ -33,15 +34,50 @@ class Outcome:
         """Whether it is a Fail."""
         return isinstance(self, Fail)
 
+    def merge(self, other: "Outcome") -> "Outcome":
+        """The stronger of two; this one when they are equally strong."""
+        return Outcome.strongest((self, other))
+
     @staticmethod
     def strongest(outcomes: Iterable["Outcome"]) -> "Outcome":
         """The first of the strongest kind; a Pass when there is none at all."""
         found = list(outcomes)
-        for kind in (Fail, Inconclusive, Pass, Skip):
+        for kind in PRECEDENCE:
             for outcome in found:
                 if isinstance(outcome, kind):
                     return outcome
         return Pass()
+
+    def to_record(self) -> dict[str, object]:
+        """Plain form: the lower-case name, and the detail of those that have one."""
+        detail = getattr(self, "detail", None)
+        return {
+            "outcome": self.name.lower(),
+            "detail": detail.to_record() if isinstance(detail, AssertDetail) else None,
+        }
+
+    @staticmethod
+    def from_record(values: object, subject: str) -> "Outcome":
+        """Read :meth:`to_record`'s form.
+
+        :raise RecordError: naming ``subject`` and the field that is wrong.
+        """
+        return Outcome.read(Fields(values, subject))
+
+    @staticmethod
+    def read(fields: Fields) -> "Outcome":
+        """As :meth:`from_record`, from a part of a larger record."""
+        name, detail = fields.text("outcome", 32), fields.map_or_none("detail")
+        fields.done()
+        if name == "pass":
+            if detail is not None:
+                fields.refuse("detail", "a map", "nil beside a pass")
+            return Pass()
+        if name not in _WITH_DETAIL:
+            fields.refuse("outcome", name, f"pass, {', '.join(_WITH_DETAIL)}")
+        if detail is None:
+            fields.refuse("detail", None, f"a map beside {name!r}")
+        return _WITH_DETAIL[name](AssertDetail.read(detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +104,9 @@ class Fail(Outcome):
     """A check did not hold."""
 
     detail: AssertDetail
+
+
+PRECEDENCE: tuple[type[Outcome], ...] = (Fail, Inconclusive, Pass, Skip)
+"""Strongest first."""
+
+_WITH_DETAIL = {"fail": Fail, "inconclusive": Inconclusive, "skip": Skip}

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The verdict of one scenario (seed 001, ``AssertResult``)."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
 
-from ktstr.errors import ExitCode
 from ktstr.metrics.scenario import ScenarioStats
-from ktstr.telemetry.plain import to_plain
-from ktstr.verdict.detail import AssertDetail, DetailKind, InfoNote, NoteValue, PassDetail
+from ktstr.telemetry.codec import Coded, Kind, one
+from ktstr.telemetry.decode import Fields
+from ktstr.verdict.detail import (
+    AssertDetail,
+    DetailKind,
+    InfoNote,
+    NoteValue,
+    PassDetail,
+    is_note_value,
+)
 from ktstr.verdict.outcome import Fail, Inconclusive, Outcome, Pass, Skip
 
 MAX_RECORDED_PASSES = 10_000
@@ -16,20 +24,44 @@ MAX_RECORDED_PASSES = 10_000
 PASSES_TRUNCATION_SENTINEL_NAME = "__ktstr_passes_truncated__"
 """Name of the last confirmation when some were dropped; test by it, never by the length."""
 
+_MAX_RECORDS: Final = 1 << 20
+"""Entries of one kind that are read back from a record."""
+
+
+def _list_of(read: Callable[[Fields], Any], most: int = _MAX_RECORDS) -> Kind:
+    return Kind(
+        lambda fields, name: [read(part) for part in fields.maps(name, most)],
+        record=lambda values: [value.to_record() for value in values],
+    )
+
+
+def _read_measurements(fields: Fields, name: str) -> dict[str, NoteValue]:
+    values = fields.take(name)
+    if type(values) is not dict:
+        fields.refuse(name, values, "a map")
+    for key, value in values.items():
+        if type(key) is not str or not is_note_value(value):
+            fields.refuse(f"{name}.{key!s:.60}", value, "a number, a boolean or a text")
+    return dict(values)
+
 
 @dataclass(slots=True)
-class AssertResult:
+class AssertResult(Coded):
     """An accumulator of outcomes; without any it is a pass that nothing stands for.
 
     :param passes: confirmations, bounded by :data:`MAX_RECORDED_PASSES`.
     :param measurements: named values for programs; ``info_notes`` is context for people.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    passes: list[PassDetail] = field(default_factory=list)
-    stats: ScenarioStats = field(default_factory=ScenarioStats)
-    measurements: dict[str, NoteValue] = field(default_factory=dict)
-    info_notes: list[InfoNote] = field(default_factory=list)
+    outcomes: Annotated[list[Outcome], _list_of(Outcome.read)] = field(default_factory=list)
+    passes: Annotated[list[PassDetail], _list_of(PassDetail.read, MAX_RECORDED_PASSES + 1)] = field(
+        default_factory=list
+    )
+    stats: Annotated[ScenarioStats, one(ScenarioStats)] = field(default_factory=ScenarioStats)
+    measurements: Annotated[dict[str, NoteValue], Kind(_read_measurements, record=dict)] = field(
+        default_factory=dict
+    )
+    info_notes: Annotated[list[InfoNote], _list_of(InfoNote.read)] = field(default_factory=list)
 
     @classmethod
     def pass_(cls) -> "AssertResult":
@@ -58,7 +90,7 @@ class AssertResult:
         """Add a pass, and what it confirmed."""
         self.outcomes.append(Pass())
         if confirmation is not None:
-            self._confirm(confirmation)
+            self.confirm(confirmation)
 
     def record_skip(self, detail: AssertDetail) -> None:
         """Add a check that did not apply."""
@@ -72,17 +104,40 @@ class AssertResult:
         """Add a failure."""
         self.outcomes.append(Fail(detail))
 
+    def confirm(self, confirmation: PassDetail) -> None:
+        """Add what a claim confirmed, without an outcome of its own.
+
+        Beyond :data:`MAX_RECORDED_PASSES` one sentinel is added and the rest dropped.
+        """
+        if len(self.passes) < MAX_RECORDED_PASSES and (
+            confirmation.name != PASSES_TRUNCATION_SENTINEL_NAME
+        ):
+            self.passes.append(confirmation)
+        elif not self.passes_truncated():
+            self.passes.append(
+                PassDetail(
+                    PASSES_TRUNCATION_SENTINEL_NAME,
+                    "truncated",
+                    f"cap={MAX_RECORDED_PASSES}",
+                    phase=None,
+                )
+            )
+
     def note(self, message: str, phase: str | None = None) -> None:
-        """Add context."""
-        self.info_notes.append(InfoNote(message, phase))
+        """Add context, of the current phase unless one is given."""
+        self.info_notes.append(InfoNote(message) if phase is None else InfoNote(message, phase))
 
     def note_value(self, name: str, value: NoteValue) -> None:
         """Set a measurement.
 
-        :raise ValueError: for a float that is not finite: no record could carry it.
+        :raise ValueError: for what no record can carry: a float that is not finite, an integer
+            beyond 64 bits.
         """
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"measurement {name!r} is {value}; only finite numbers are recorded")
+        if not is_note_value(value):
+            raise ValueError(
+                f"measurement {name!r} is {value!r:.60}; allowed: a boolean, a text, "
+                "a finite float, an integer of 64 bits"
+            )
         self.measurements[name] = value
 
     def outcome(self) -> Outcome:
@@ -106,8 +161,8 @@ class AssertResult:
         return self.outcome().is_skip()
 
     def nothing_evaluated(self) -> bool:
-        """Whether no outcome was recorded at all, so that the pass means nothing."""
-        return not self.outcomes
+        """Whether nothing was recorded that a pass could stand for."""
+        return not self.outcomes and not self.passes
 
     def failure_details(self) -> list[AssertDetail]:
         """Details of all failures, in the order recorded."""
@@ -125,44 +180,26 @@ class AssertResult:
         """Whether confirmations were dropped."""
         return bool(self.passes) and self.passes[-1].name == PASSES_TRUNCATION_SENTINEL_NAME
 
-    def merge(self, other: "AssertResult") -> "AssertResult":
-        """Both verdicts' records in order; a measurement of the same name comes from ``other``."""
-        merged = AssertResult(
-            outcomes=self.outcomes + other.outcomes,
-            passes=list(self.passes),
-            stats=self.stats.merge(other.stats),
-            measurements=self.measurements | other.measurements,
-            info_notes=self.info_notes + other.info_notes,
-        )
+    def extend(self, other: "AssertResult") -> None:
+        """Add another's records after this one's; of equal measurements the other's stays."""
+        self.outcomes += other.outcomes
         for confirmation in other.passes:
-            merged._confirm(confirmation)
+            self.confirm(confirmation)
+        self.stats = self.stats.merge(other.stats)
+        self.measurements |= other.measurements
+        self.info_notes += other.info_notes
+
+    def merge(self, other: "AssertResult") -> "AssertResult":
+        """Both verdicts' records as :meth:`extend` joins them; neither is changed."""
+        merged = AssertResult(
+            list(self.outcomes),
+            list(self.passes),
+            self.stats,
+            dict(self.measurements),
+            list(self.info_notes),
+        )
+        merged.extend(other)
         return merged
-
-    def _confirm(self, confirmation: PassDetail) -> None:
-        if len(self.passes) < MAX_RECORDED_PASSES and (
-            confirmation.name != PASSES_TRUNCATION_SENTINEL_NAME
-        ):
-            self.passes.append(confirmation)
-        elif not self.passes_truncated():
-            self.passes.append(
-                PassDetail(
-                    PASSES_TRUNCATION_SENTINEL_NAME, "truncated", f"cap={MAX_RECORDED_PASSES}"
-                )
-            )
-
-    def to_plain(self) -> dict[str, object]:
-        """JSON-ready."""
-        return {
-            "outcome": self.outcome().name,
-            "outcomes": [
-                {"outcome": outcome.name, "detail": to_plain(getattr(outcome, "detail", None))}
-                for outcome in self.outcomes
-            ],
-            "passes": to_plain(self.passes),
-            "stats": self.stats.to_plain(),
-            "measurements": to_plain(self.measurements),
-            "info_notes": to_plain(self.info_notes),
-        }
 
 
 def require_evaluated(result: AssertResult) -> AssertResult:
@@ -174,16 +211,3 @@ def require_evaluated(result: AssertResult) -> AssertResult:
         AssertDetail(DetailKind.OTHER, "no check was evaluated: the scenario asks for none")
     )
     return result.merge(silent)
-
-
-_EXIT_CODES = {
-    "Pass": ExitCode.PASS,
-    "Skip": ExitCode.PASS,
-    "Fail": ExitCode.FAIL,
-    "Inconclusive": ExitCode.INCONCLUSIVE,
-}
-
-
-def exit_code(result: AssertResult) -> ExitCode:
-    """Exit status of the verdict; one in which nothing was evaluated is inconclusive."""
-    return _EXIT_CODES[require_evaluated(result).outcome().name]

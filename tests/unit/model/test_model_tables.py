@@ -9,12 +9,12 @@ from typing import get_args
 
 import pytest
 
-from ktstr.model.definition import Checks
+from ktstr.model.checks import Checks
 from ktstr.model.op_models import AnyOp
 from ktstr.model.ops import OP_INDEX
 from ktstr.model.scenario import json_schema
 from ktstr.model.works import WORK_TYPES
-from ktstr.verdict import SUPPORTED_CHECKS
+from ktstr.verdict import CHECK_NAMES, NO_OVERRIDES, Assert
 
 ROOT = Path(__file__).parents[3]
 FIELDS = {
@@ -60,7 +60,16 @@ def test_every_op_a_scenario_may_name_has_a_bit_and_a_description() -> None:
 
 
 def test_the_verdict_evaluates_every_check() -> None:
-    assert set(Checks.model_fields) - {"strict"} <= SUPPORTED_CHECKS
+    assert set(Checks.model_fields) - {"not_stuck"} == CHECK_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(Checks.model_fields))
+def test_the_verdict_takes_every_value_a_scenario_may_give(name: str) -> None:
+    schema = json_schema()["$defs"]["Checks"]["properties"][name]["anyOf"][0]
+    values = [schema.get("minimum", True), schema.get("maximum", schema.get("minimum", True))]
+    for value in values:
+        written = Checks.model_validate({name: value}).plain()
+        assert Assert.from_checks(written) not in (NO_OVERRIDES, None)
 
 
 def test_the_schema_speaks_json_and_knows_every_table() -> None:

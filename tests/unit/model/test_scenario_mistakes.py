@@ -29,6 +29,23 @@ isolation = true
 """
 
 
+PER_SCHEDULER = BASE.replace("[checks]", "[scheduler.checks]").replace(
+    "isolation = true", "isolation = true\nmin_page_locality = 0.5"
+)
+
+
+def test_a_schedulers_checks_need_cpusets_too() -> None:
+    found = problems(PER_SCHEDULER.replace("cpuset = { llc = 0 }\n", ""))
+    assert [problem.key for problem in found] == [
+        "scheduler.checks.isolation",
+        "scheduler.checks.min_page_locality",
+    ]
+    assert scenario_from_toml(PER_SCHEDULER).check_levels()[0] == {
+        "isolation": True,
+        "min_page_locality": 0.5,
+    }
+
+
 def problems(text: str) -> list[Problem]:
     with pytest.raises(DefinitionInvalid) as raised:
         scenario_from_toml(text, file="s.toml")
@@ -206,6 +223,41 @@ ONE_MISTAKE = [
     ("isolation = true", "max_gap = 9", 17, "checks.max_gap", None, 'did you mean "max_gap_ms"?'),
     ("isolation = true", "max_spread_pct = nan", 17, "checks.max_spread_pct", "nan", "a number"),
     ("cpuset = { llc = 0 }\n", "", 16, "checks.isolation", "true", "gives a cgroup a cpuset"),
+    ("isolation = true", "min_page_locality = 1.5", 17, "checks.min_page_locality", "1.5", "to 1"),
+    ("isolation = true", "sustained_samples = 0", 17, "checks.sustained_samples", "0", "from 1"),
+    ("isolation = true", "max_imbalance_ratio = 0.5", 17, "checks.max_imbalance_ratio", "0.5", "1"),
+    (
+        "isolation = true",
+        "not_starved = true\nnot_stuck = true",
+        18,
+        "checks.not_stuck",
+        "true",
+        "one of not_starved and not_stuck",
+    ),
+    (
+        'bpf = "scx_ktstr"',
+        'bpf = "scx_ktstr"\nchecks = { max_gap = 3 }',
+        5,
+        "scheduler.checks.max_gap",
+        None,
+        'did you mean "max_gap_ms"?',
+    ),
+    (
+        'bpf = "scx_ktstr"',
+        "kernel_default = true\nchecks = { enforce_monitor_thresholds = true }",
+        5,
+        "scheduler.checks.enforce_monitor_thresholds",
+        "true",
+        "only with a scheduler that ktstr started",
+    ),
+    (
+        'num_snapshots = 2\n[[backdrop.cgroups]]\nname = "base"\n',
+        "num_snapshots = 0\n[scheduler.checks]\nenforce_monitor_thresholds = true\n",
+        6,
+        "run.num_snapshots",
+        "0",
+        "snapshots, for the enforced",
+    ),
 ]
 
 

@@ -28,6 +28,7 @@ memory = "1G"
 bpf = "scx_ktstr"
 globals = { slow_every = 4, direct_idle = true, slow_cpu = -1 }
 timeout = "5s"
+checks = { max_gap_ms = 200, not_stuck = true }
 [run]
 duration = "4s"
 num_snapshots = 3
@@ -69,7 +70,7 @@ def test_the_smallest_file_takes_every_default() -> None:
     assert scenario.run.seed == 1
     assert scenario.holds_ms() == (2000,)
     assert scenario.step_name(0) == "step1"
-    assert scenario.checks.plain() == {"strict": False}
+    assert scenario.check_levels() == ({}, {})
 
 
 def test_every_table_is_read() -> None:
@@ -84,11 +85,10 @@ def test_every_table_is_read() -> None:
     work = scenario.steps[1].cgroups[0].works[0]
     assert (work.type, work.worker_count, work.nice) == ("PipeIo", 2, -5)
     assert work.affinity == frozenset({1})
-    assert scenario.checks.plain() == {
-        "max_gap_ms": 100,
-        "min_iteration_rate": 2.0,
-        "strict": True,
-    }
+    assert scenario.check_levels() == (
+        {"max_gap_ms": 200, "not_starved": True},
+        {"max_gap_ms": 100, "min_iteration_rate": 2.0, "strict": True},
+    )
 
 
 def test_a_built_in_object_is_the_callers_to_find() -> None:

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Outcomes, their precedence, the accumulator and its exit status."""
 
+import itertools
 import json
 import math
+import re
+from functools import reduce
+from typing import Any
 
 import pytest
 
 from ktstr.errors import ExitCode
 from ktstr.metrics import ScenarioStats
 from ktstr.telemetry import CgroupStats
+from ktstr.telemetry.decode import RecordError
 from ktstr.verdict import (
     MAX_RECORDED_PASSES,
     PASSES_TRUNCATION_SENTINEL_NAME,
@@ -24,6 +29,7 @@ from ktstr.verdict import (
     SchedulerDeath,
     Skip,
     exit_code,
+    phase_label,
     require_evaluated,
 )
 
@@ -126,16 +132,112 @@ def test_measurements_are_finite(value: float) -> None:
         AssertResult().note_value("x", value)
 
 
-def test_plain_form_is_json() -> None:
-    result = AssertResult([FAIL, PASS])
-    result.note_value("rate", 2.5)
-    plain = json.loads(json.dumps(result.to_plain(), allow_nan=False))
-    assert plain["outcome"] == "Fail"
-    assert plain["outcomes"] == [
-        {"outcome": "Fail", "detail": {"kind": "Other", "message": "why", "phase": None}},
-        {"outcome": "Pass", "detail": None},
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, None, b"x"])
+def test_measurements_are_what_a_record_can_carry(value: Any) -> None:
+    with pytest.raises(ValueError, match="allowed: a boolean, a text"):
+        AssertResult().note_value("x", value)
+
+
+def recorded() -> AssertResult:
+    result = AssertResult([FAIL, PASS, INCONCLUSIVE, SKIP])
+    result.stats = ScenarioStats.from_cgroups([CgroupStats("a", 1, spread=0.0)])
+    with phase_label("Step[1]"):
+        result.record_fail(AssertDetail(DetailKind.SLOW_TIER, "μ\n"))
+        result.record_pass(PassDetail("x", "le", "1", "2"))
+        result.record_pass(PassDetail("y", "is_finite", "1.0"))
+        result.note("n")
+    for name, value in MEASUREMENTS.items():
+        result.note_value(name, value)
+    return result
+
+
+MEASUREMENTS = {
+    "int": 1,
+    "float": 1.0,
+    "flag": True,
+    "text": "1",
+    "largest": 2**64 - 1,
+    "smallest": -(2**63),
+    "tiny": 5e-324,
+}
+
+
+def test_the_record_is_json_and_reads_back_the_same() -> None:
+    result = recorded()
+    record = json.loads(json.dumps(result.to_record(), allow_nan=False))
+    assert record["outcomes"][:2] == [
+        {"outcome": "fail", "detail": {"kind": "Other", "message": "why", "phase": None}},
+        {"outcome": "pass", "detail": None},
     ]
-    assert plain["measurements"] == {"rate": 2.5}
+    with phase_label("reading happens elsewhere"):
+        again = AssertResult.from_record(record, "the sidecar")
+    assert again == result
+    assert {k: type(v) for k, v in again.measurements.items()} == {
+        k: type(v) for k, v in MEASUREMENTS.items()
+    }
+    assert AssertResult.from_record(AssertResult().to_record(), "x") == AssertResult()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "expected"),
+    [
+        (("outcomes", 0, "outcome"), "Fail", "outcomes[0].outcome", "pass, fail, inconclusive"),
+        (("outcomes", 0, "detail"), None, "outcomes[0].detail", "a map beside 'fail'"),
+        (("outcomes", 1, "detail"), {}, "outcomes[1].detail", "nil beside a pass"),
+        (("outcomes", 0, "detail", "kind"), "Odd", "outcomes[0].detail.kind", "one of NoProgress"),
+        (("passes", 0, "value"), 1, "passes[0].value", "text"),
+        (("info_notes", 0, "phase"), 1, "info_notes[0].phase", "text"),
+        (("measurements", "float"), math.inf, "measurements.float", "a number"),
+        (("measurements", "text"), None, "measurements.text", "a number"),
+        (("stats", "cgroups", 0, "num_workers"), -1, "stats.cgroups[0].num_workers", "from 0"),
+        (("outcome",), "Pass", "outcome", "no field of that name"),
+    ],
+)
+def test_a_damaged_record_is_refused(
+    path: tuple[Any, ...], value: object, field: str, expected: str
+) -> None:
+    record: Any = recorded().to_record()
+    record = json.loads(json.dumps(record))
+    holder = record
+    for part in path[:-1]:
+        holder = holder[part]
+    holder[path[-1]] = value
+    with pytest.raises(RecordError, match=re.escape(expected)) as caught:
+        AssertResult.from_record(record, "run.ktstr.json")
+    assert caught.value.subject == "run.ktstr.json"
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "options", "code"),
+    [
+        ([PASS], {"expect_err": True}, ExitCode.FAIL),
+        ([FAIL], {"expect_err": True}, ExitCode.PASS),
+        ([SKIP], {"expect_err": True}, ExitCode.PASS),
+        ([INCONCLUSIVE], {"expect_err": True}, ExitCode.INCONCLUSIVE),
+        ([INCONCLUSIVE], {"allow_inconclusive": True}, ExitCode.PASS),
+        ([], {"allow_inconclusive": True}, ExitCode.PASS),
+        ([FAIL, INCONCLUSIVE], {"allow_inconclusive": True}, ExitCode.FAIL),
+        ([SKIP], {"no_skip": True}, ExitCode.FAIL),
+        ([SKIP, PASS], {"no_skip": True}, ExitCode.PASS),
+    ],
+)
+def test_what_changes_the_exit_status(
+    outcomes: list[Outcome], options: dict[str, bool], code: ExitCode
+) -> None:
+    assert exit_code(AssertResult(outcomes), **options) is code
+
+
+def test_precedence_over_every_order() -> None:
+    for order in itertools.permutations([FAIL, INCONCLUSIVE, PASS, SKIP]):
+        for count in range(1, 5):
+            some = list(order[:count])
+            best = min(some, key=[FAIL, INCONCLUSIVE, PASS, SKIP].index)
+            assert AssertResult(some).outcome() == best
+            assert reduce(Outcome.merge, some) == best
+    first, second = (Fail(AssertDetail(DetailKind.OTHER, text)) for text in "ab")
+    assert AssertResult([PASS, first, second]).outcome() is first
+    assert first.merge(second) is first
 
 
 @pytest.mark.parametrize(
