@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Six commands: setup, run, test, check, bench, clean. Everything they need they install.
+# setup, run, test, check, bench, clean and a few more; everything they need they install.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= configs/scenarios/two_cgroups.toml
 C_SOURCES := $(wildcard guest/*/*.c guest/*/*.h)
 
-.PHONY: setup run test check guest kernel bench clean help
+.PHONY: setup run test check guest kernel bench mutate clean help
 
 help: ## What the targets do
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -34,6 +34,9 @@ kernel: setup ## Fetch the default kernel
 
 bench: setup ## Measure, and print a table of figures against their bars
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+mutate: setup ## Break the statistics line by line and see that a test fails
+	@$(BIN)/python -m tests.mutation
 
 clean: ## Remove the environment, results and build output (not the user's cache)
 	rm -rf $(VENV) build dist ktstr-runs .mypy_cache .ruff_cache .hypothesis .pytest_cache
