@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``make bench``: figures against their bars, as one table.
 
-Everything is measured on real VMs in this one run; ratios compare two things measured side by
-side, so they hold when the machine's speed does not.
+What has to do with a guest is measured on real VMs, in this one run; ratios compare two things
+measured side by side, so they hold when the machine's speed does not.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from pathlib import Path
 import anyio
 from rich.console import Console
 from rich.table import Table
-from tests.bench import boot, command, freeze
+from tests.bench import boot, carriers, command, freeze, record
+from tests.bench import statistics as run_statistics
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +74,34 @@ def command_rows(runs: int) -> Iterator[Row]:
     yield median_row("image rebuild when nothing changed", found.image_s, "s", 0.1)
 
 
+def statistics_rows(runs: int) -> Iterator[Row]:
+    """Metrics of a large run, without a VM."""
+    found = run_statistics.measure(runs)
+    what = "populate + derive / one sort, 16 cgroups x 4 phases x 100 000 samples"
+    yield median_row(what, found.ratios, "x", 2.5)
+    yield median_row("  populate", [s * 1e3 for s in found.populate_s], "ms", None)
+    yield median_row("  derive", [s * 1e3 for s in found.derive_s], "ms", None)
+    yield median_row("  one sort of all samples", [s * 1e3 for s in found.sort_s], "ms", None)
+
+
+def carrier_rows(repetitions: int) -> Iterator[Row]:
+    """Folding the samples of many workers."""
+    found = carriers.measure(repetitions)
+    what = f"merge of {carriers.CARRIERS} full carriers, against a plain draw of the same size"
+    yield median_row(what, found.ratios, "x", 3.0)
+    yield median_row("  the merge itself", [s * 1e3 for s in found.merge_s], "ms", None)
+
+
+def record_rows(runs: int) -> Iterator[Row]:
+    """The sidecar of a large run."""
+    found = record.measure(runs)
+    what = "sidecar written and read, 16 cgroups x 4 phases x 100 000 samples"
+    yield median_row(what, found.both_s, "s", 1.0)
+    yield median_row("  of which written", found.write_s, "s", None)
+    yield median_row("  of which read", found.read_s, "s", None)
+    yield Row("  size of the file", found.size_mb, "MB", 60.0)
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench")
@@ -80,9 +109,12 @@ def main() -> int:
     quick = parser.parse_args().quick
     console = Console(width=120)
     parts: list[Callable[[], Iterator[Row]]] = [
+        lambda: statistics_rows(5 if quick else 9),
         lambda: command_rows(2 if quick else 3),
         lambda: boot_rows(2 if quick else 5),
         lambda: freeze_rows(60 if quick else 300),
+        lambda: carrier_rows(3 if quick else 9),
+        lambda: record_rows(3 if quick else 5),
     ]
     table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)
     for part in parts:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A guest that sends anything at all: it is recorded within bounds, judged, and written down."""
 
-import json
-from typing import Any
+import tempfile
+from pathlib import Path
 
 import msgpack
 from hypothesis import given, settings
@@ -13,7 +13,10 @@ from ktstr.series.sample import SampleSeries
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.record import RunRecord
 from ktstr.session.recorder import NOTE_CHARS, NOTES_CAP, STATUS_CAP, Recorder
+from ktstr.session.sidecar import sidecar_text, write_sidecar
+from ktstr.session.sidecar_read import read_sidecar
 from ktstr.telemetry import WorkerReport
+from ktstr.verdict import Assert
 from ktstr.wire import Frame, MsgType
 from ktstr.wire.messages import STIMULUS_LIMITS
 
@@ -63,13 +66,15 @@ PAYLOADS = st.binary(max_size=64) | (
 ).map(msgpack.packb)
 TYPES = sorted(value for name, value in vars(MsgType).items() if name.isupper())
 FRAMES = st.lists(st.tuples(st.sampled_from([*TYPES, 0x41414141]), PAYLOADS), max_size=40)
-CHECKS: dict[str, Any] = {
-    "not_starved": True,
-    "isolation": True,
-    "max_gap_ms": 100,
-    "max_spread_pct": 10.0,
-    "min_iteration_rate": 1.0,
-}
+CHECKS = Assert.from_checks(
+    {
+        "not_starved": True,
+        "isolation": True,
+        "max_gap_ms": 100,
+        "max_spread_pct": 10.0,
+        "min_iteration_rate": 1.0,
+    }
+)
 
 
 @settings(max_examples=200)
@@ -88,8 +93,12 @@ def test_whatever_a_guest_sends_there_is_a_record(
     assert result.outcomes, "silence is no verdict"
     facts = {"statuses": recorder.statuses, "notes": recorder.notes}
     record = RunRecord("id", "any", ExitCode.FAIL, result, reports=recorder.reports, facts=facts)
-    text = json.dumps(record.to_plain(), allow_nan=False)
-    assert json.loads(text)["verdict"] == result.outcome().name
+    record.events, record.expected_nodes = recorder.events, expected.expected_nodes()
+    with tempfile.TemporaryDirectory() as folder:
+        back = read_sidecar(write_sidecar(Path(folder), record))
+    assert (back.result, back.reports, back.events) == (result, record.reports, record.events)
+    assert back.fold_again() == result.stats
+    assert sidecar_text(back) == sidecar_text(record)
 
 
 def test_a_flood_of_bad_frames_leaves_room_for_the_notes_of_the_harness() -> None:

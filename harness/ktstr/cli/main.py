@@ -12,6 +12,8 @@ COMMANDS = {
     "image": ("ktstr.cli.image", "image", "Build the guest image ahead of time."),
     "console": ("ktstr.cli.attach", "console", "Connect the terminal to a kept VM's console."),
     "resume": ("ktstr.cli.attach", "resume", "Let a kept VM run on."),
+    "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
+    "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "schema": ("ktstr.cli.schema", "schema", "Print the JSON Schema of the scenario file."),
 }
 

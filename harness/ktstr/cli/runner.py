@@ -2,7 +2,6 @@
 """Runs one scenario for a terminal, a pipe or a program, and answers to signals."""
 
 import errno
-import json
 import signal
 import sys
 import traceback
@@ -19,12 +18,13 @@ from ktstr.cli.screen import Screen, open_standard_streams
 from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.live import LiveProgress
 from ktstr.report.plain import PlainProgress
-from ktstr.report.verdict import print_record
+from ktstr.report.verdict import Sections, in_short, print_record
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
 from ktstr.session.run import run_scenario
 from ktstr.session.scopes import task_scope
+from ktstr.session.sidecar import sidecar_text
 
 TICK_S = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -107,7 +107,7 @@ class Runner:
         self._show(record)
         if self._as_json:
             out = Screen(sys.stdout)
-            out.text.write(json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n")
+            out.text.write(sidecar_text(record))
             out.text.flush()
             if out.failure is not None and out.failure.errno != errno.EPIPE:
                 self._say_error(f"the record cannot be printed: {out.failure.strerror}")
@@ -119,8 +119,11 @@ class Runner:
             return
         self._shown = True
         if not self._as_json:
-            print_record(self._console, record)
-        elif record.output_error is not None:
+            sections = Sections(metrics=self._options.verbose)
+            print_record(self._console, record, sections)
+            return
+        self._console.print(in_short(record), markup=False, highlight=False)
+        if record.output_error is not None:
             self._say_error(record.output_error)
 
     def _say_error(self, error: object) -> None:

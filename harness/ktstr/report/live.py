@@ -19,6 +19,7 @@ from ktstr.session.events import (
     StepEnded,
     StepStarted,
 )
+from ktstr.session.record import phase_title
 
 
 class LiveProgress:
@@ -53,7 +54,7 @@ class LiveProgress:
                 self._print(f"[green]✓[/] {escape(describe(event))}")
             case StepStarted(index, of, name, hold_s):
                 self._end_step()
-                self._step_name = f"step {index}/{of} {name}"
+                self._step_name = f"{phase_title(index, name)}, {index} of {of}"
                 task = self._progress.add_task(_label(self._step_name), total=hold_s)
                 self._step = (task, time.monotonic(), hold_s)
             case StepEnded():

@@ -14,6 +14,7 @@ from ktstr.session.events import (
     StepEnded,
     StepStarted,
 )
+from ktstr.session.record import phase_title
 
 
 class PlainProgress:
@@ -61,9 +62,9 @@ def _describe(event: RunEvent) -> str:
         case StageDone(_, text, seconds):
             return f"{text} ({seconds:.1f} s)"
         case StepStarted(index, of, name, hold_s):
-            return f"step {index}/{of} {name} ({hold_s:.1f} s)"
+            return f"{phase_title(index, name)}, {index} of {of} ({hold_s:.1f} s)"
         case StepEnded(index):
-            return f"step {index} done"
+            return f"{phase_title(index)} done"
         case Froze(tag, offset_ms, paused_ms, maps, error):
             if error is not None:
                 return f"  {tag} at {offset_ms / 1000:.1f} s failed: {error}"

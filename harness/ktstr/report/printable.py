@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Text from a guest made safe for a terminal: it cannot move the cursor or clear the screen."""
+"""Numbers and texts for people; text from a guest cannot move the cursor or clear the screen."""
 
 import unicodedata
 
 LINE_CHARS = 500
+NOT_MEASURED = "–"
 _HARMLESS = "\t"
 # Control, format (bidirectional overrides) and lone-surrogate characters.
 _REFUSED = ("Cc", "Cf", "Cs")
@@ -25,3 +26,19 @@ def one_line(text: str, limit: int = LINE_CHARS) -> str:
 def lines(text: str, limit: int = LINE_CHARS) -> str:
     """``text`` with its line breaks, each line by itself as in :func:`one_line`."""
     return "\n".join(one_line(line.rstrip("\r"), limit) for line in text.split("\n"))
+
+
+def number(value: float | None) -> str:
+    """One decimal below 1000, whole numbers above: the columns stay narrow."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def figure(value: float | None) -> str:
+    """A metric of any size: three digits that count, all of a whole number."""
+    if value is None:
+        return NOT_MEASURED
+    if abs(value) >= 100 or value % 1 == 0:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

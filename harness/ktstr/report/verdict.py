@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The end of a run for people: the verdict, its reasons, and a table by phase and cgroup."""
+"""The end of a run for people: figures, the ends of the logs, the verdict and its reasons."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.markup import escape
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ktstr.metrics.bucket import PhaseBucket
+from ktstr.metrics.timeline import Timeline, TimelineContext
+from ktstr.report.cgroups import cgroup_table
+from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
 from ktstr.report.printable import lines, one_line
 from ktstr.session.record import RunRecord
-from ktstr.telemetry import PhaseCgroupStats
-from ktstr.telemetry.cgroup import CgroupStats
-from ktstr.verdict import AssertResult
-from ktstr.verdict.evaluate import cpu_list
+from ktstr.verdict import AssertDetail, AssertResult
 
 STYLES = {
     "pass": "bold green",
@@ -25,37 +24,66 @@ STYLES = {
 }
 MAX_DETAILS = 40
 MAX_WIDTH = 1000
-NOT_MEASURED = "–"
 
 
-def render(record: RunRecord) -> RenderableType:
-    """Everything the console shows once a run is over."""
-    return Group(*_parts(record))
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """What is shown beside the default.
+
+    :param metrics: every metric of the run and its phases, not just the main ones.
+    :param phases: every metric of each cgroup in each phase.
+    :param timeline: the phases in time, and where they got worse.
+    """
+
+    metrics: bool = False
+    phases: bool = False
+    timeline: bool = False
 
 
-def _parts(record: RunRecord) -> Iterator[RenderableType]:
-    result = record.result
-    table = _table(record)
-    if table is not None:
+IN_BRIEF = Sections()
+
+
+def print_record(console: Console, record: RunRecord, sections: Sections = IN_BRIEF) -> None:
+    """Print the end of a run; nothing is cut off to fit a pipe or a narrow terminal."""
+    for part in _parts(record, sections):
+        if isinstance(part, Table):
+            # Wider than the terminal it wraps there, which is ugly, but no figure is lost.
+            wide = console.options.update(width=MAX_WIDTH)
+            console.width = max(console.width, console.measure(part, options=wide).maximum)
+        console.print(part, highlight=False)
+
+
+def in_short(record: RunRecord) -> str:
+    """The verdict and its first reason, for where the record itself is the output."""
+    if record.error is not None:
+        reasons = [record.error.partition("\n")[0]]
+    else:
+        result = record.result or AssertResult()
+        details = [*result.failure_details(), *result.inconclusive_details()]
+        reasons = [_in_words(detail, record) for detail in details]
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return "\n".join([_headline(record).plain, *(f"  {one_line(r)}{more}" for r in reasons[:1])])
+
+
+def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
+    for table in _tables(record, sections):
         yield Text()
         yield table
-    if record.exit_code and record.scheduler_tail:
+    if sections.timeline and (text := timeline_text(record)):
+        yield Text()
+        yield Text(lines(text))
+    if record.scheduler_ended and record.scheduler_tail:
         yield Text("--- scheduler log (end) ---", style="dim")
-        yield Text(lines("\n".join(record.scheduler_tail[-20:])))
+        yield Text(lines("\n".join(record.scheduler_tail)))
     if record.error is not None and record.console_tail:
         yield Text("--- kernel log (end) ---", style="dim")
         yield Text(lines("\n".join(record.console_tail)))
-    verdict = record.verdict.lower()
-    label = "guest lost" if verdict == "lost" else verdict
-    line = Text(f"{label.upper()}", style=STYLES[verdict])
-    line.append(f"  {record.name}", style="bold")
-    line.append(f"  exit {int(record.exit_code)}", style="dim")
     yield Text()
-    yield line
+    yield _headline(record)
     if record.error is not None:
         yield Text("  " + lines(record.error))
-    if result is not None:
-        yield from _reasons(result)
+    if record.result is not None:
+        yield from _judged(record.result, record)
     if record.output_error is not None:
         yield Text(f"  error: {record.output_error}", style="bold red")
     if record.evidence is not None and record.output_error is None:
@@ -64,24 +92,28 @@ def _parts(record: RunRecord) -> Iterator[RenderableType]:
         yield Text(f"  record: {record.sidecar}")
 
 
-def _table(record: RunRecord) -> Table | None:
-    result = record.result
-    if result is None or not (result.stats.phases or result.stats.cgroups):
-        return None
-    steps = record.facts.get("steps", [])
-    # A step without a name of its own is called "step1": the phase says as much.
-    names = {s["index"]: s["name"] for s in steps if s["name"] != f"step{s['index']}"}
-    return phase_table(result, names)
+def _tables(record: RunRecord, sections: Sections) -> Iterator[Table]:
+    table = cgroup_table(record)
+    if table is not None:
+        yield table
+    if sections.phases:
+        yield from cgroup_metrics(record)
+    yield from all_metrics(record) if sections.metrics else main_metrics(record)
 
 
-def _reasons(result: AssertResult) -> Iterator[Text]:
+def _headline(record: RunRecord) -> Text:
+    label = "guest lost" if record.verdict == "lost" else record.verdict
+    line = Text(label.upper(), style=STYLES[record.verdict])
+    line.append(f"  {record.name}", style="bold")
+    line.append(f"  exit {int(record.exit_code)}", style="dim")
+    return line
+
+
+def _judged(result: AssertResult, record: RunRecord) -> Iterator[Text]:
     failures = result.failure_details()
     doubts = result.inconclusive_details()
-    for details, style in ((failures, "red"), (doubts, "yellow")):
-        for detail in details[:MAX_DETAILS]:
-            yield Text(f"  {one_line(detail.display_with_kind())}", style=style)
-        if len(details) > MAX_DETAILS:
-            yield Text(f"  ... and {len(details) - MAX_DETAILS} more", style=style)
+    yield from _listed(failures, "red", record)
+    yield from _listed(doubts, "yellow", record)
     for note in result.info_notes[:MAX_DETAILS]:
         yield Text(f"  note: {one_line(note.message)}", style="dim")
     if len(result.info_notes) > MAX_DETAILS:
@@ -91,136 +123,40 @@ def _reasons(result: AssertResult) -> Iterator[Text]:
         yield Text(f"  {len(result.passes)} checks held", style="dim")
 
 
-COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
-    ("phase", "left"),
-    ("cgroup", "left"),
-    ("workers", "right"),
-    ("cpus", "left"),
-    ("iter", "right"),
-    ("iter/s", "right"),
-    ("off-cpu%", "right"),
-    ("spread", "right"),
-    ("gap ms", "right"),
-    ("migr", "right"),
-    ("latency", "left"),
-    ("p50 µs", "right"),
-    ("p99 µs", "right"),
-    ("cv", "right"),
-    ("delay µs", "right"),
-)
-LATENCY = next(index for index, (name, _) in enumerate(COLUMNS) if name == "latency")
+def _listed(details: list[AssertDetail], style: str, record: RunRecord) -> Iterator[Text]:
+    for detail in details[:MAX_DETAILS]:
+        yield Text(f"  {one_line(_in_words(detail, record))}", style=style)
+    if len(details) > MAX_DETAILS:
+        yield Text(f"  ... and {len(details) - MAX_DETAILS} more", style=style)
 
 
-def phase_table(result: AssertResult, names: Mapping[int, str] | None = None) -> Table:
-    """One row per phase and cgroup; a dash is "not measured", 0 is a measured zero.
-
-    Latencies are of wake-ups or of timers; a cgroup with both gets a second row for its timers.
-
-    :param names: names of the steps by step index, shown with their phases.
-    """
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name, justify in COLUMNS:
-        table.add_column(name, justify=justify, no_wrap=True)
-    rows: list[list[str]] = []
-    for bucket in result.stats.phases:
-        rows += _bucket_rows(bucket, names or {})
-    in_phases = {name for bucket in result.stats.phases for name in bucket.per_cgroup}
-    for cgroup in result.stats.cgroups:
-        if cgroup.cgroup_name not in in_phases:
-            rows += _whole_run_rows(cgroup)
-    for row in rows:
-        table.add_row(*(escape(one_line(cell)) for cell in row))
-    return table
+def _in_words(detail: AssertDetail, record: RunRecord) -> str:
+    """The detail; where it begins with its phase, the step's own name follows that."""
+    message, phase = detail.message, detail.phase
+    if phase is not None and message.startswith(f"{phase} "):
+        title = next(
+            (record.phase_title(b.step_index) for b in record.phases if b.label == phase), phase
+        )
+        message = title + message.removeprefix(phase)
+    return f"[{detail.kind.value}] {message}"
 
 
-def _bucket_rows(bucket: PhaseBucket, names: Mapping[int, str]) -> Iterator[list[str]]:
-    name = names.get(bucket.step_index, "")
-    label = f"{bucket.label} {name}" if name else bucket.label
-    # From StepStart to StepEnd; the bucket's own window spans its snapshots only.
-    seconds = bucket.get("total_phase_duration_sec") or 0.0
-    for cgroup, carrier in sorted(bucket.per_cgroup.items()):
-        yield from _carrier_rows(label, cgroup, carrier, seconds)
-        label = ""
-
-
-def _carrier_rows(
-    label: str, name: str, carrier: PhaseCgroupStats, seconds: float
-) -> Iterator[list[str]]:
-    off_cpu = carrier.off_cpu_summary()
-    wake, timer = carrier.wake_summary(), carrier.timer_summary()
-    delay = carrier.run_delay_summary()
-    yield from _with_latencies(
-        [
-            label,
-            name,
-            str(carrier.num_workers),
-            cpu_list(carrier.cpus_used) if carrier.cpus_used else NOT_MEASURED,
-            f"{carrier.total_iterations:,}",
-            f"{carrier.total_iterations / seconds:,.0f}" if seconds > 0 else NOT_MEASURED,
-            _number(None if off_cpu is None else off_cpu[0]),
-            _number(None if off_cpu is None or carrier.num_workers < 2 else off_cpu[3]),
-            f"{carrier.max_gap_ms}@{carrier.max_gap_cpu}" if carrier.max_gap_ms else "0",
-            str(carrier.total_migrations),
-        ],
-        wake=None if wake is None else (wake[1], wake[0], carrier.wake_cv() or 0.0),
-        timer=None if timer is None else (timer[0], timer[1]),
-        delay=_number(None if delay is None else delay[0]),
+def timeline_text(record: RunRecord) -> str:
+    """The phases in time; empty without phases."""
+    facts = record.facts
+    ended = record.events[-1].elapsed_ms / 1000 if record.events else None
+    context = TimelineContext(
+        kernel=_fact(facts, "kernel", "release"),
+        topology=_fact(facts, "topology"),
+        scheduler=_fact(facts, "scheduler", "path") or _fact(facts, "scheduler", "kind"),
+        scenario=record.name,
+        duration_s=ended,
     )
+    timeline = Timeline.from_phase_buckets(record.phases, record.events)
+    return timeline.format_with_context(context)
 
 
-def _whole_run_rows(cgroup: CgroupStats) -> Iterator[list[str]]:
-    wake = (cgroup.median_wake_latency_us, cgroup.p99_wake_latency_us, cgroup.wake_latency_cv)
-    timer = (cgroup.median_timer_latency_us, cgroup.p99_timer_latency_us)
-    yield from _with_latencies(
-        [
-            "whole run",
-            cgroup.cgroup_name,
-            str(cgroup.num_workers),
-            cpu_list(frozenset(cgroup.cpus_used)) if cgroup.cpus_used else NOT_MEASURED,
-            f"{cgroup.total_iterations:,}",
-            NOT_MEASURED,
-            _number(cgroup.avg_off_cpu_pct),
-            _number(cgroup.spread if cgroup.num_workers > 1 else None),
-            f"{cgroup.max_gap_ms}@{cgroup.max_gap_cpu}" if cgroup.max_gap_ms else "0",
-            str(cgroup.total_migrations),
-        ],
-        wake=wake if cgroup.wake_measured else None,
-        timer=timer if cgroup.timer_measured else None,
-        delay=_number(cgroup.mean_run_delay_us if cgroup.run_delay_measured else None),
-    )
-
-
-def _with_latencies(
-    cells: list[str],
-    *,
-    wake: tuple[float, float, float] | None,
-    timer: tuple[float, float] | None,
-    delay: str,
-) -> Iterator[list[str]]:
-    """The row with its latency columns; :param wake: p50, p99 (µs) and cv; timer: p50, p99."""
-    of_timers = ["timer", *(_number(value) for value in timer or ()), NOT_MEASURED]
-    if wake is not None:
-        yield [*cells, "wake", _number(wake[0]), _number(wake[1]), f"{wake[2]:.2f}", delay]
-        if timer is not None:
-            yield [*[""] * LATENCY, *of_timers, ""]
-    elif timer is not None:
-        yield [*cells, *of_timers, delay]
-    else:
-        yield [*cells, *[NOT_MEASURED] * 4, delay]
-
-
-def _number(value: float | None) -> str:
-    """One decimal below 1000, whole numbers above: the columns stay narrow."""
-    if value is None:
-        return NOT_MEASURED
-    return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def print_record(console: Console, record: RunRecord) -> None:
-    """Print the end of a run; nothing is cut off to fit a pipe or a narrow terminal."""
-    table = _table(record)
-    if table is not None:
-        # Wider than the terminal it wraps there, which is ugly, but no figure is lost.
-        wide = console.options.update(width=MAX_WIDTH)
-        console.width = max(console.width, console.measure(table, options=wide).maximum)
-    console.print(render(record), highlight=False)
+def _fact(facts: object, *keys: str) -> str:
+    for key in keys:
+        facts = facts.get(key) if isinstance(facts, dict) else None
+    return facts if isinstance(facts, str) else ""

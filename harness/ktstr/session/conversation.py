@@ -15,6 +15,7 @@ import anyio
 from ktstr.errors import BootTimeout, ChannelLost, GuestHung, GuestLost
 from ktstr.session.link import Link
 from ktstr.session.options import Deadlines
+from ktstr.session.record import phase_title
 from ktstr.session.recorder import Recorder
 from ktstr.vm.console import tail
 from ktstr.vm.events import MachineEnd
@@ -134,13 +135,13 @@ class Conversation:
         if last is None or last.is_step_end or last.step_index is None:
             following = 1 if last is None or last.step_index is None else last.step_index + 1
             seconds = due.set_up + self._pauses_s + (due.reports if last is not None else 0.0)
-            return seconds, f"step {following} did not begin within {seconds:.0f} s"
+            return seconds, f"{phase_title(following)} did not begin within {seconds:.0f} s"
         step = last.step_index
         hold = self._holds_ms[step - 1] / 1000 if step <= len(self._holds_ms) else 0.0
         seconds = hold + self._pauses_s + due.step_grace
         return seconds, (
-            f"step {step} should have ended after {hold:.1f} s; {due.step_grace:.0f} s later "
-            "no StepEnd had come"
+            f"{phase_title(step)} should have ended after {hold:.1f} s; "
+            f"{due.step_grace:.0f} s later no StepEnd had come"
         )
 
     async def _until(self, predicate: Callable[[], object], deadline: float) -> bool:

@@ -33,7 +33,7 @@ class StageDone:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A scenario step holds from now for ``hold_s`` seconds."""
+    """A scenario step holds from now for ``hold_s`` seconds; ``name`` is empty if it has none."""
 
     index: int
     of: int

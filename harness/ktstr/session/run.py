@@ -27,9 +27,10 @@ from ktstr.session.live import Live
 from ktstr.session.mailbox import ring
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
-from ktstr.session.record import RunRecord, check_writable
+from ktstr.session.record import RunRecord
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
+from ktstr.session.sidecar import check_writable
 from ktstr.session.snapshots import LastLook, capture_periodically, last_look
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import exit_code
@@ -224,15 +225,8 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
             "the guest's agent failed: " + "; ".join(recorder.agent_errors or ["it said not why"]),
             hint="this is a defect of ktstr or of the guest kernel, not of the scheduler",
         )
-    expected = Expectations(
-        checks=definition.scenario.checks.plain(),
-        cpusets=definition.cpusets,
-        steps=len(definition.holds_ms),
-        snapshots=len(definition.boundaries_ms),
-        silenced=definition.silenced,
-    )
     _note_damage(live)
-    result = judge(recorder, SampleSeries(live.samples), expected)
+    result = judge(recorder, SampleSeries(live.samples), Expectations.of(definition))
     record.result = result
     record.exit_code = exit_code(result)
 
@@ -278,7 +272,7 @@ def _step_reporter(definition: Definition, emit: Emit) -> Callable[[int, bool], 
             return
         if begins:
             hold_s = definition.holds_ms[index - 1] / 1000
-            name = definition.scenario.step_name(index - 1)
+            name = definition.scenario.steps[index - 1].name or ""
             emit(StepStarted(index, len(definition.holds_ms), name, hold_s))
         else:
             emit(StepEnded(index))

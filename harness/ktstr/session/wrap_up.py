@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """After the last frame: facts into the record, evidence and sidecar onto the disk."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ktstr.metrics.phase import Phase
 from ktstr.series.sample import SampleSeries
 from ktstr.session.evidence import as_json, write_evidence
+from ktstr.session.judge import Expectations
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
-from ktstr.session.record import RunRecord, write_sidecar
+from ktstr.session.record import RunRecord
+from ktstr.session.sidecar import write_sidecar
 from ktstr.session.snapshots import LastLook
 from ktstr.vm.console import tail, tail_lines
 
 JOURNAL = "harness.log"
-TAIL_LINES = 12
+KERNEL_TAIL, SCHEDULER_TAIL = 12, 20
+"""Lines of the two logs that are shown, and therefore recorded."""
+
+TAIL_CHARS = 1000
 CONSOLE_CAP = 4 * 1024 * 1024
 
 
@@ -25,6 +32,8 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     recorder = live.recorder
     record.samples = SampleSeries(live.samples)
     record.reports = recorder.reports
+    record.events = recorder.events
+    record.expected_nodes = Expectations.of(live.definition).expected_nodes()
     record.facts = _facts(live)
     record.host |= {
         "qemu_command": live.machine.command,
@@ -32,12 +41,16 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
         "agent_start_s": None if recorder.hello is None else recorder.hello.agent_start_s,
         "harness_peak_mib": peak_memory_mib(),
     }
-    record.console_tail = tuple(tail_lines(live.machine.console_log, TAIL_LINES))
-    record.scheduler_tail = tuple(recorder.scheduler_log.text().splitlines()[-40:])
+    record.console_tail = _bounded(tail_lines(live.machine.console_log, KERNEL_TAIL))
+    record.scheduler_tail = _bounded(recorder.scheduler_log.text().splitlines()[-SCHEDULER_TAIL:])
     if record.exit_code:
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
         record.evidence = write_evidence(folder, *_evidence(live, look))
     record.sidecar = write_sidecar(options.out_dir, record)
+
+
+def _bounded(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(line[:TAIL_CHARS] for line in lines)
 
 
 def peak_memory_mib() -> int | None:
@@ -69,19 +82,12 @@ def _facts(live: Live) -> dict[str, Any]:
             "exit": _exit(recorder.scheduler_exit),
         },
         "steps": [
-            {"index": i + 1, "name": scenario.step_name(i), "hold_ms": hold}
-            for i, hold in enumerate(live.definition.holds_ms)
+            {"index": i + 1, "phase": str(Phase(i + 1)), "name": step.name, "hold_ms": hold}
+            for i, (step, hold) in enumerate(
+                zip(scenario.steps, live.definition.holds_ms, strict=True)
+            )
         ],
         "checks": scenario.checks.plain(),
-        "stimulus": [
-            {
-                "label": event.label,
-                "elapsed_ms": event.elapsed_ms,
-                "step_index": event.step_index,
-                "total_iterations": event.total_iterations,
-            }
-            for event in recorder.events
-        ],
         "link": live.link.decoder.stats.as_dict(),
         "notes": recorder.notes,
     }

@@ -23,7 +23,7 @@ from ktstr.errors import ExitCode, GuestBuildFailed, HostUnfit
 from ktstr.session.events import Note
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
-from ktstr.verdict import AssertResult
+from ktstr.verdict import AssertDetail, AssertResult, DetailKind
 from ktstr.vm.events import MachineEnd
 
 
@@ -110,8 +110,29 @@ def test_a_pass_exits_zero(monkeypatch: Any, capfd: Any) -> None:
 def test_json_is_alone_on_stdout(monkeypatch: Any, capfd: Any) -> None:
     assert run(monkeypatch, passes, as_json=True) == ExitCode.PASS
     out, err = capfd.readouterr()
-    assert json.loads(out)["verdict"] == "Pass"
-    assert err == "hello\n"
+    assert json.loads(out)["verdict"] == "pass"
+    assert err == "hello\nPASS  demo  exit 0\n"
+
+
+def test_json_tells_people_the_verdict_and_why(monkeypatch: Any, capfd: Any) -> None:
+    async def fails(path: Path, options: RunOptions, emit: Any, keep: Any) -> RunRecord:
+        result = AssertResult()
+        result.record_inconclusive(AssertDetail(DetailKind.OTHER, "no report"))
+        result.record_fail(AssertDetail(DetailKind.STUCK, "gap\x1b[2J"))
+        return RunRecord("id", "demo", ExitCode.FAIL, result)
+
+    assert run(monkeypatch, fails, as_json=True) == ExitCode.FAIL
+    out, err = capfd.readouterr()
+    assert json.loads(out)["verdict"] == "fail"
+    assert err == "FAIL  demo  exit 1\n  [Stuck] gap?[2J (and 1 more)\n"
+
+
+def test_json_tells_people_of_a_lost_guest(monkeypatch: Any, capfd: Any) -> None:
+    async def lost(path: Path, options: RunOptions, emit: Any, keep: Any) -> RunRecord:
+        return RunRecord("id", "demo", ExitCode.GUEST_LOST, error="it panicked\n  hint: read")
+
+    assert run(monkeypatch, lost, as_json=True) == ExitCode.GUEST_LOST
+    assert capfd.readouterr().err == "GUEST LOST  demo  exit 3\n  it panicked\n"
 
 
 def test_json_shows_what_could_not_be_written_to_people(monkeypatch: Any, capfd: Any) -> None:

@@ -48,11 +48,11 @@ kernel debian:7 ...
   ... of a stage that is not there
 kernel 7.0 (1.2 s)
 never begun (0.0 s)
-step 1/2 steady [red] (2.0 s)
+Step[0] steady [red], 1 of 2 (2.0 s)
   periodic_000 at 1.3 s: 1.2 ms frozen, 13 maps
   periodic_001 at 1.4 s failed: RuntimeError: no
-step 2/2 zero (0.0 s)
-step 2/2 again (1.0 s)
+Step[1] zero, 2 of 2 (0.0 s)
+Step[1] again, 2 of 2 (1.0 s)
 a word
 warning: a ?[31mword
 """
@@ -91,14 +91,14 @@ def test_live_progress_leaves_the_finished_lines(clock: list[float]) -> None:
         "✓ never begun (0.0 s)",
         "❄ periodic_000 at 1.3 s: 1.2 ms frozen, 13 maps",
         "✗ periodic_001 at 1.4 s failed: RuntimeError: no",
-        "✓ step 1/2 steady [red] (1.5 s)",
-        "✓ step 2/2 again (0.5 s)",
+        "✓ Step[0] steady [red], 1 of 2 (1.5 s)",
+        "✓ Step[1] again, 2 of 2 (0.5 s)",
         "a word",
         "warning: a ?[31mword",
     ):
         assert f"{line}\n" in text, line
     assert out.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in out.getvalue()[-40:]
-    assert "step 9" not in text
+    assert "Step[8]" not in text
 
 
 def test_the_bar_of_a_step_moves_with_time(clock: list[float]) -> None:

@@ -11,10 +11,11 @@ from rich.console import Console
 from ktstr.errors import ExitCode
 from ktstr.metrics.bucket import PhaseBucket
 from ktstr.metrics.scenario import ScenarioStats
+from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.report.printable import lines, one_line
-from ktstr.report.verdict import MAX_DETAILS, print_record
+from ktstr.report.verdict import IN_BRIEF, MAX_DETAILS, Sections, print_record
 from ktstr.session.record import RunRecord
-from ktstr.telemetry import PhaseCgroupStats
+from ktstr.telemetry import PhaseCgroupStats, TaggedReport, WorkerReport
 from ktstr.telemetry.cgroup import CgroupStats
 from ktstr.verdict import AssertDetail, AssertResult, DetailKind
 from ktstr.verdict.detail import PassDetail
@@ -56,14 +57,15 @@ def buckets() -> list[PhaseBucket]:
     ]
 
 
-def printed(record: RunRecord, width: int = 120) -> str:
+def printed(record: RunRecord, width: int = 120, sections: Sections = IN_BRIEF) -> str:
     out = io.StringIO()
-    print_record(Console(file=out, width=width, soft_wrap=True, force_terminal=False), record)
+    console = Console(file=out, width=width, soft_wrap=True, force_terminal=False)
+    print_record(console, record, sections)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def record(result: AssertResult | None, code: ExitCode = ExitCode.PASS) -> RunRecord:
-    steps = [{"index": 1, "name": "steady"}, {"index": 2, "name": "step2"}]
+    steps = [{"index": 1, "name": "steady"}, {"index": 2, "name": None}]
     return RunRecord("id", "demo", code, result, facts={"steps": steps})
 
 
@@ -84,7 +86,10 @@ def test_a_pass_with_its_table() -> None:
     made.sidecar = Path("ktstr-runs/demo-id.ktstr.json")
     text = printed(made)
     assert text == TABLE.rstrip("\n") + (
-        "\n\nPASS  demo  exit 0\n  1 checks held\n  record: ktstr-runs/demo-id.ktstr.json"
+        "\n\n"
+        "metric           unit run Step[0] steady Step[1]\n"
+        "total_migrations        –              3       3\n"
+        "\nPASS  demo  exit 0\n  1 checks held\n  record: ktstr-runs/demo-id.ktstr.json"
     )
     assert max(map(len, text.splitlines())) <= 120
 
@@ -101,6 +106,30 @@ def test_a_cgroup_of_the_whole_run_has_a_row() -> None:
     assert " ".join(cells) == "whole run calm 1 – 0 – – – 0 0 timer 0.0 0.0 – –"
 
 
+def worker(iterations: int, wall_s: float, cgroup: str = "calm") -> TaggedReport:
+    report = WorkerReport(iterations=iterations, wall_time_ns=int(wall_s * 1e9))
+    return TaggedReport(0, cgroup, 0, 0, 0, "SpinWait", report)
+
+
+def test_a_row_of_the_whole_run_has_the_rate_of_its_workers() -> None:
+    cgroup = CgroupStats(cgroup_name="calm", num_workers=3, total_iterations=1_300)
+    made = record(AssertResult(stats=ScenarioStats(cgroups=(cgroup,))))
+    # 1000 in 2 s, 300 in 1 s, and one whose time was not measured; another cgroup's are not hers.
+    made.reports = [worker(1000, 2), worker(300, 1), worker(5, 0), worker(9, 1, "other")]
+    cells = printed(made).splitlines()[2].split()
+    assert cells[:7] == ["whole", "run", "calm", "3", "–", "1,300", "800"]
+
+
+def test_a_scheduler_that_did_its_part_has_its_log_in_the_evidence_only() -> None:
+    made = record(AssertResult(), ExitCode.INCONCLUSIVE)
+    made.scheduler_tail = ("attached",)
+    assert "attached" not in printed(made)
+    made.facts["scheduler"] = {"exit": None}
+    assert "attached" not in printed(made)
+    made.facts["scheduler"] = {"exit": {"kind": 1026}}
+    assert "--- scheduler log (end) ---\nattached\n" in printed(made)
+
+
 def test_a_fail_names_every_reason_first_failures_then_doubts() -> None:
     result = AssertResult()
     result.record_inconclusive(AssertDetail(DetailKind.OTHER, "a report never arrived"))
@@ -109,6 +138,7 @@ def test_a_fail_names_every_reason_first_failures_then_doubts() -> None:
     result.note("one of 2 snapshots were taken")
     made = record(result, ExitCode.FAIL)
     made.scheduler_tail = ("first", "second")
+    made.facts["scheduler"] = {"exit": {"process": "exited"}}
     made.evidence = Path("out/demo.evidence")
     assert printed(made) == (
         "--- scheduler log (end) ---\n"
@@ -121,6 +151,45 @@ def test_a_fail_names_every_reason_first_failures_then_doubts() -> None:
         "  note: one of 2 snapshots were taken\n"
         "  evidence: out/demo.evidence"
     )
+
+
+def test_a_reason_names_the_step_as_the_table_does() -> None:
+    result = AssertResult(stats=ScenarioStats(phases=buckets()))
+    for phase, message in (
+        ("Step[0]", "Step[0] a: gap"),
+        ("Step[1]", "Step[1] a: gap"),
+        ("Step[0]", "Step[0]x: gap"),
+        (None, "Step[0] a: of no phase"),
+        ("Step[7]", "Step[7] a: gap"),
+    ):
+        result.record_fail(AssertDetail(DetailKind.STUCK, message, phase))
+    reasons = printed(record(result, ExitCode.FAIL)).split("exit 1\n")[1]
+    assert reasons.splitlines() == [
+        "  [Stuck] Step[0] steady a: gap",
+        "  [Stuck] Step[1] a: gap",
+        "  [Stuck] Step[0]x: gap",
+        "  [Stuck] Step[0] a: of no phase",
+        "  [Stuck] Step[7] a: gap",
+    ]
+
+
+def test_the_timeline_is_shown_on_request() -> None:
+    made = record(AssertResult(stats=ScenarioStats(phases=tuple(buckets()))))
+    made.facts |= {
+        "kernel": {"release": "7.0"},
+        "topology": "1n1l2c1t",
+        "scheduler": {"kind": "bpf", "path": "fifo.bpf.o", "exit": None},
+    }
+    made.events = [StimulusEvent(0, "StepStart[0]", step_index=1), StimulusEvent.terminal(4200, 1)]
+    assert "timeline" not in printed(made)
+    text = printed(made, sections=Sections(timeline=True))
+    assert (
+        "--- timeline ---\n"
+        "kernel: 7.0  topology: 1n1l2c1t  scheduler: fifo.bpf.o  scenario: demo  duration: 4.2s\n"
+    ) in text
+    # In the order of time, between the tables and the verdict.
+    places = [text.index(words) for words in ("cgroup workers", "timeline", "1: StepStart", "PASS")]
+    assert places == sorted(places)
 
 
 def test_an_inconclusive_run_says_so() -> None:
@@ -178,6 +247,7 @@ def test_a_guest_cannot_steer_the_terminal() -> None:
     result.note(evil)
     made = record(result, ExitCode.FAIL)
     made.error, made.scheduler_tail, made.console_tail = evil, (evil,), (evil,)
+    made.facts["scheduler"] = {"exit": {"process": evil}}
     out = io.StringIO()
     console = Console(file=out, width=120, soft_wrap=True, force_terminal=True, color_system=None)
     print_record(console, made)

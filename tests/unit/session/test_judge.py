@@ -2,17 +2,22 @@
 """Verdicts from hand-made recorders: what fails, what is in doubt, what is silent."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ktstr.errors import ExitCode
 from ktstr.metrics.stimulus import StimulusEvent
+from ktstr.model.topology import Topology
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
+from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.session.judge import Expectations, judge
+from ktstr.session.options import RunOptions
+from ktstr.session.prepare import define
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.telemetry import TaggedReport, WorkerReport
-from ktstr.verdict import AssertResult, DetailKind, exit_code
+from ktstr.verdict import Assert, AssertResult, DetailKind, exit_code
 
 HEALTHY = WorkerReport(
     tid=7,
@@ -69,7 +74,7 @@ def recorder(*, steps_ended: int = 1, ended: bool = True, reports: int = 1) -> R
 
 
 def verdict(made: Recorder, samples: SampleSeries | None = None, **changes: Any) -> AssertResult:
-    expected = Expectations(checks={"not_starved": True}, cpusets={}, steps=1, snapshots=0)
+    expected = Expectations(Assert(not_starved=True), cpusets={}, steps=1, snapshots=0)
     return judge(made, samples or SampleSeries.empty(), replace(expected, **changes))
 
 
@@ -146,7 +151,7 @@ def test_a_missing_report_is_a_doubt_that_names_its_cgroup() -> None:
 
 
 def test_nothing_evaluated_is_no_pass() -> None:
-    result = verdict(recorder(), checks={})
+    result = verdict(recorder(), checks=Assert())
     assert exit_code(result) == ExitCode.INCONCLUSIVE
     assert "no check was evaluated" in doubts(result)[0]
 
@@ -190,3 +195,79 @@ def test_no_snapshot_at_all_is_a_doubt_unless_the_scheduler_died() -> None:
     assert doubts(result) == []
     assert result.measurements["snapshots_taken"] == 0
     assert result.measurements["snapshots_asked"] == 2
+
+
+def test_memory_is_expected_on_the_nodes_of_the_cpuset() -> None:
+    made = recorder(reports=0)
+    made.reports, made._left = [tagged(numa_pages={0: 30, 1: 10})], {}
+    result = verdict(
+        made,
+        checks=Assert(min_page_locality=0.8),
+        cpusets={(1, "left"): frozenset({0, 1})},
+        topology=Topology.parse("2n2l2c1t"),
+    )
+    assert failures(result) == [
+        (
+            DetailKind.PAGE_LOCALITY,
+            "Step[0] left: page locality 0.7500 below floor 0.8 (30 of 40 pages on nodes 0)",
+        )
+    ]
+    assert [cgroup.page_locality for cgroup in result.stats.cgroups] == [0.75]
+
+
+def test_memory_only_nodes_are_those_of_the_topology() -> None:
+    made = recorder(reports=0)
+    made.reports, made._left = [tagged(numa_pages={0: 30, 1: 10})], {}
+    result = verdict(
+        made,
+        checks=Assert(max_slow_tier_ratio=0.2),
+        topology=Topology.parse("1n1l2c1t+1m"),
+    )
+    assert failures(result) == [
+        (
+            DetailKind.SLOW_TIER,
+            (
+                "Step[0] left: slow-tier ratio 0.2500 above limit 0.2 "
+                "(10 of 40 pages on memory-only nodes 1)"
+            ),
+        )
+    ]
+
+
+def frozen(ordinal: int) -> Sample:
+    cpus = tuple(CpuSnapshot(cpu, nr_running=1 + 8 * cpu, clock=ordinal) for cpu in (0, 1))
+    snapshot = Snapshot("7.0", (), cpus, SchedExtState())
+    taken = sample(ordinal, snapshot)
+    return replace(taken, elapsed_ms=100 * ordinal, boundary_offset_ms=100 * ordinal, error=None)
+
+
+def test_snapshots_are_what_the_monitors_limits_are_judged_by() -> None:
+    series = SampleSeries([frozen(1), frozen(2)])
+    checks = Assert(max_imbalance_ratio=4.0, sustained_samples=2, enforce_monitor_thresholds=True)
+    assert failures(verdict(recorder(), series, checks=checks, snapshots=2)) == [
+        (
+            DetailKind.MONITOR,
+            "monitor: imbalance ratio up to 9.0 above limit 4 for 2 samples in a row (threshold 2)",
+        )
+    ]
+    unowned = verdict(recorder(), series, checks=checks, snapshots=2, scheduler_active=False)
+    assert unowned.is_skip()
+
+
+def test_expectations_follow_from_a_definition(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        """
+vm.topology = "2n2l2c1t"
+scheduler = { kernel_default = true, checks = { max_gap_ms = 7, strict = true } }
+steps = [{ hold = 1, cgroups = [{ name = "a", cpuset = "2-3" }, { name = "b" }] }]
+checks = { max_gap_ms = 9, not_starved = true }
+"""
+    )
+    expected = Expectations.of(define(path, RunOptions()))
+    assert expected.checks == Assert.levels(Assert(max_gap_ms=9, strict=True, not_starved=True))
+    assert (expected.steps, expected.snapshots, expected.scheduler_active) == (1, 0, False)
+    assert expected.expected_nodes() == {}
+    with_workers = path.read_text().replace('"2-3"', '"2-3", works = [{ type = "SpinWait" }]')
+    path.write_text(with_workers)
+    assert Expectations.of(define(path, RunOptions())).expected_nodes() == {(1, "a"): {1}}

@@ -13,9 +13,11 @@ import pytest
 
 from ktstr.errors import ExitCode, OutputUnwritable
 from ktstr.session import evidence as evidence_module
-from ktstr.session import record as record_module
+from ktstr.session import sidecar as sidecar_module
 from ktstr.session.evidence import as_json, write_evidence
-from ktstr.session.record import MAX_DEPTH, RunRecord, check_writable, json_safe, write_sidecar
+from ktstr.session.record import RunRecord
+from ktstr.session.sidecar import check_writable, sidecar_text, write_sidecar
+from ktstr.session.sidecar_json import MAX_DEPTH, json_safe
 
 
 def record(**facts: Any) -> RunRecord:
@@ -63,7 +65,7 @@ def test_a_sidecar_is_json_with_whatever_the_guest_put_in(tmp_path: Path) -> Non
 
     plain = json.loads(path.read_text(), parse_constant=refuse)
     assert plain["statuses"] == [{"event": "x", "load": "nan", "raw": "ff", "n": {"7": 1}}]
-    assert plain == made.to_plain()
+    assert path.read_text() == sidecar_text(made)
     assert (plain["verdict"], plain["exit_code"], plain["error"]) == ("lost", 0, None)
     assert os.listdir(path.parent) == [path.name]
     assert path.stat().st_mode & 0o777 == 0o644
@@ -75,7 +77,7 @@ def test_a_disk_that_fills_up_leaves_no_half_record(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(record_module.os, "fsync", full)
+    monkeypatch.setattr(sidecar_module.os, "fsync", full)
     with pytest.raises(OutputUnwritable, match="No space left on device") as caught:
         write_sidecar(tmp_path, record())
     assert "--out" in str(caught.value)
@@ -99,7 +101,7 @@ def test_an_output_folder_that_is_a_file_is_told_before_the_run(tmp_path: Path) 
 def test_an_output_folder_without_permission_is_told_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_module.os, "access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr(sidecar_module.os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(OutputUnwritable, match="cannot be written"):
         check_writable(tmp_path / "new")
 

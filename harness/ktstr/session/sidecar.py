@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The sidecar of a run, ``NAME-RUN_ID.ktstr.json``: written whole or not at all.
+
+What people ask for stands first: verdict, metrics by name, phases by label. Those two are views
+for jq; ``workers`` and ``result`` hold what they were computed from, and the sample vectors fill
+the end of the file.
+"""
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from ktstr.errors import OutputUnwritable
+from ktstr.session.record import RunRecord, in_order
+from ktstr.session.sidecar_json import MAX_DEPTH, json_safe
+from ktstr.session.sidecar_samples import sample_record
+from ktstr.session.sidecar_vectors import VectorTable
+from ktstr.telemetry import PhaseCgroupStats
+
+SCHEMA: Final = 2
+SUFFIX: Final = ".ktstr.json"
+
+
+def sidecar_text(record: RunRecord) -> str:
+    """The content of the sidecar: JSON that any reader takes."""
+    vectors = VectorTable()
+    safe = partial(json_safe, depth=MAX_DEPTH, place=vectors.place)
+    plain: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": record.name,
+        "verdict": record.verdict,
+        "exit_code": int(record.exit_code),
+        "error": record.error,
+        "metrics": safe(record.run_metrics()),
+        "phases": safe(_phases(record)),
+        **safe(record.facts),
+        "host": safe(_host(record)),
+        "log_tails": {
+            "kernel": list(record.console_tail),
+            "scheduler": list(record.scheduler_tail),
+        },
+        "expected_nodes": [
+            {"step": step, "cgroup": cgroup, "nodes": sorted(nodes)}
+            for (step, cgroup), nodes in record.expected_nodes.items()
+        ],
+        "stimulus": safe([event.to_record() for event in record.events]),
+        "samples": safe([sample_record(sample) for sample in record.samples.iter_samples()]),
+        # Before the result, whose vectors are pooled from those of the workers.
+        "workers": safe([report.to_record() for report in record.reports]),
+        "result": safe(None if record.result is None else record.result.to_record()),
+        "vectors": vectors.entries(),
+    }
+    return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+
+
+def _host(record: RunRecord) -> dict[str, Any]:
+    evidence = None if record.evidence is None else str(record.evidence)
+    return {"run_id": record.run_id, "evidence": evidence, **record.host}
+
+
+def _phases(record: RunRecord) -> dict[str, Any]:
+    return {
+        bucket.label: {
+            "step": record.step_name(bucket.step_index),
+            "metrics": in_order(bucket.metrics),
+            "cgroups": {name: _cgroup(found) for name, found in bucket.per_cgroup.items()},
+        }
+        for bucket in record.phases
+    }
+
+
+def _cgroup(carrier: PhaseCgroupStats) -> dict[str, Any]:
+    return {
+        "workers": carrier.num_workers,
+        "cpus": sorted(carrier.cpus_used),
+        "iterations": carrier.total_iterations,
+        "migrations": carrier.total_migrations,
+        "max_gap_ms": carrier.max_gap_ms,
+        "metrics": in_order(carrier.metrics),
+    }
+
+
+def write_sidecar(folder: Path, record: RunRecord) -> Path:
+    """Write the record atomically as ``<name>-<run id>.ktstr.json``.
+
+    :raise OutputUnwritable: when the folder refuses; nothing half-written stays.
+    """
+    target = folder / f"{record.name}-{record.run_id}{SUFFIX}"
+    content = sidecar_text(record).encode("ascii")
+    scratch: str | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(dir=folder, prefix=f".{target.name}.")
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, target)
+    except OSError as error:
+        if scratch is not None:
+            with suppress(OSError):
+                os.unlink(scratch)
+        raise OutputUnwritable(
+            f"the record cannot be written to {folder}: {error.strerror}",
+            hint="free space there, or choose another folder with --out",
+        ) from error
+    return target
+
+
+def check_writable(folder: Path) -> None:
+    """See before the run, without making anything, whether its results can be kept.
+
+    :raise OutputUnwritable: when the folder cannot be made or written.
+    """
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            reason = f"{nearest} is not a folder"
+        elif not os.access(nearest, os.W_OK | os.X_OK):
+            reason = f"{nearest} cannot be written"
+        else:
+            return
+    except OSError as error:
+        reason = str(error.strerror)
+    raise OutputUnwritable(
+        f"the output folder {folder} cannot be used: {reason}",
+        hint="choose another folder with --out",
+    )
