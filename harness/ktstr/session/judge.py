@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ktstr.metrics.fold import fold_run
+from ktstr.metrics.phase import Phase
 from ktstr.model.topology import Topology
 from ktstr.series.monitor import monitor_samples
 from ktstr.series.sample import SampleSeries
@@ -105,7 +106,7 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
     for (step, cgroup), count in sorted(recorder.missing_reports().items()):
         if (step, cgroup) in expected.silenced:
             continue
-        message = f"{count} worker reports of step {step}, cgroup {cgroup!r} never arrived"
+        message = f"{count} worker reports of {Phase(step)}, cgroup {cgroup!r} never arrived"
         result.record_inconclusive(AssertDetail(DetailKind.OTHER, message))
     _judge_samples(result, samples, expected.snapshots, exit_record is not None)
     for note in [*notes, *recorder.notes]:

@@ -160,8 +160,7 @@ def _record(result: AssertResult, found: Iterable[Any]) -> None:
 def _death(group: Group, dead: TaggedReport) -> Fail:
     info = dead.report.exit_info
     ended = info.in_words() if info else "ended without a report, and nobody saw how"
-    name = f"worker {dead.worker} ({dead.work_type}, tid {dead.report.tid})"
-    return group.fail(DetailKind.WORKER_STUCK, f"{name} {ended}")
+    return group.fail(DetailKind.WORKER_STUCK, f"{group.name_of(dead)} {ended}")
 
 
 def _setup_errors(group: Group) -> Iterator[str]:

@@ -65,6 +65,11 @@ class Group:
         """Step index and cgroup name."""
         return self.step, self.cgroup
 
+    @staticmethod
+    def name_of(tagged: TaggedReport) -> str:
+        """A worker in words: its number counts within one work item, so type and tid go along."""
+        return f"worker {tagged.worker} ({tagged.work_type}, tid {tagged.report.tid})"
+
     def fail(self, kind: DetailKind, message: str) -> Fail:
         """The check does not hold here."""
         return Fail(AssertDetail(kind, f"{self.where}: {message}", self.phase))

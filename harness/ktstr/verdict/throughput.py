@@ -101,7 +101,7 @@ def _floor(
     slowest = math.inf
     for tagged in group.live:
         rate = rate_of(tagged.report)
-        who = f"worker {tagged.worker}"
+        who = group.name_of(tagged)
         if rate is None:
             slowest = -math.inf
             yield group.inconclusive(DetailKind.BENCHMARK, f"{who} {words} not measured: no {time}")

@@ -147,7 +147,7 @@ def test_how_the_scheduler_ended_is_the_kind(changes: dict[str, Any], kind: Deta
 def test_a_missing_report_is_a_doubt_that_names_its_cgroup() -> None:
     result = verdict(recorder(reports=0))
     assert exit_code(result) == ExitCode.INCONCLUSIVE
-    assert any("1 worker reports of step 1, cgroup 'left'" in text for text in doubts(result))
+    assert any("1 worker reports of Step[0], cgroup 'left'" in text for text in doubts(result))
 
 
 def test_nothing_evaluated_is_no_pass() -> None:

@@ -237,7 +237,7 @@ def test_iteration_rate() -> None:
     assert failures(result) == [
         (
             DetailKind.BENCHMARK,
-            "Step[0] cg: worker 3 iteration rate 500.0/s below floor 500.5/s",
+            "Step[0] cg: worker 3 (SpinWait, tid 103) iteration rate 500.0/s below floor 500.5/s",
         )
     ]
     assert judge(checks, worker(iterations=1001)).is_pass()

@@ -78,7 +78,7 @@ def test_a_worker_that_got_no_cpu_has_the_rate_zero() -> None:
     assert failures(evaluate(Assert(min_work_rate=0.5), starved)) == [
         (
             DetailKind.BENCHMARK,
-            "Step[0] cg: worker 0 work rate 0.0/cpu-s below floor 0.5/cpu-s",
+            "Step[0] cg: worker 0 (PipeIo, tid 100) work rate 0.0/cpu-s below floor 0.5/cpu-s",
         )
     ]
 
@@ -91,12 +91,12 @@ def test_work_rate() -> None:
     assert failures(evaluate(Assert(min_work_rate=15.1), reports)) == [
         (
             DetailKind.BENCHMARK,
-            "Step[0] cg: worker 0 work rate 15.0/cpu-s below floor 15.1/cpu-s",
+            "Step[0] cg: worker 0 (PipeIo, tid 100) work rate 15.0/cpu-s below floor 15.1/cpu-s",
         )
     ]
     for blind in (rates((30, 0)), [worker(wall_time_ns=0)]):
         assert doubts(evaluate(Assert(min_work_rate=1.0), blind)) == [
-            (DetailKind.BENCHMARK, "Step[0] cg: worker 0 work rate not measured: no CPU time")
+            (DetailKind.BENCHMARK, "Step[0] cg: worker 0 (PipeIo, tid 100) work rate not measured: no CPU time")
         ]
 
 
