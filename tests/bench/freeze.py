@@ -4,12 +4,13 @@
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from platformdirs import user_cache_path
-from tests.bench.boot import booted, ready
+from tests.bench.boot import booted, ready, unspoiled
 
 from ktstr.capture.freezer import Freezer
 from ktstr.introspect import attach, copy, decode, make_plan
@@ -32,6 +33,10 @@ class Figures:
 
 async def measure(count: int) -> Figures:
     """Take ``count`` snapshots of a 4-vCPU guest whose workers keep every CPU busy."""
+    return await unspoiled(partial(_measure, count))
+
+
+async def _measure(count: int) -> Figures:
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="ktstr-bench-") as scratch:
         folder = Path(scratch)
