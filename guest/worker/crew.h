@@ -32,9 +32,10 @@ struct child {
 struct crew {
 	const struct spec *spec;
 	struct control *control;
-	uint32_t (*words)[GROUP_WORDS]; /* per group */
-	struct telemetry *telemetry;	/* per worker */
-	uint64_t *live;			/* the page of fd 3, or NULL */
+	char *shared; /* per group: futex words, then the type's own */
+	size_t shared_stride;
+	struct telemetry *telemetry; /* per worker */
+	uint64_t *live;		     /* the page of fd 3, or NULL */
 	struct child *children;
 	unsigned int created;
 	pid_t leader;

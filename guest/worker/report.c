@@ -196,7 +196,7 @@ static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigne
 	put_uint(o, "vmstat_numa_pages_migrated", t->numa_pages_migrated);
 	put_exit_info(o, child, completed);
 	mp_str(o, "is_messenger");
-	mp_bool(o, false);
+	mp_bool(o, t->is_messenger);
 	put_uint(o, "group_idx", crew->spec->group_idx);
 	put_text_or_nil(o, "affinity_error", t->affinity_error);
 	put_text_or_nil(o, "sched_policy_error", t->policy_error);

@@ -16,6 +16,8 @@
 
 /* A worker in an uninterruptible sleep cannot be reaped; do not wait for it for ever. */
 #define REAP_TIMEOUT_MS 2000
+#define CACHE_LINE	64
+#define WORDS_BYTES	(GROUP_WORDS * sizeof(uint32_t))
 
 /* The workers' SIGUSR1 only makes a system call return; so it must have a handler. */
 static void interrupted(int sig)
@@ -78,17 +80,19 @@ static void set_signals(void)
 
 bool crew_init(struct crew *crew, const struct spec *spec, char *error)
 {
-	size_t workers = spec->workers, groups = workers / spec->type->group_size;
+	size_t workers = spec->workers, groups = workers / work_group_size(spec);
+	size_t own = spec->type->shared_bytes ? spec->type->shared_bytes(spec) : 0;
 	sigset_t set;
 
 	*crew = (struct crew){.spec = spec, .leader = getpid()};
 	if (spec->has_slot && !map_live_page(crew, error))
 		return false;
 	crew->control = map_shared(sizeof(*crew->control));
-	crew->words = map_shared(groups * sizeof(*crew->words));
+	crew->shared_stride = WORDS_BYTES + (own + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+	crew->shared = map_shared(groups * crew->shared_stride);
 	crew->telemetry = map_shared(workers * sizeof(*crew->telemetry));
 	crew->children = calloc(workers, sizeof(*crew->children));
-	if (!crew->control || !crew->words || !crew->telemetry || !crew->children)
+	if (!crew->control || !crew->shared || !crew->telemetry || !crew->children)
 		return fail(error, "cannot map the telemetry area");
 
 	set_signals();
@@ -137,23 +141,40 @@ static bool spawn_worker(struct crew *crew, struct group *group, char *error)
 	return true;
 }
 
+/* One group: open what its members share, fork them, close the leader's copies. */
+static bool spawn_group(struct crew *crew, unsigned int number, char *error)
+{
+	const struct spec *spec = crew->spec;
+	const struct work_type *type = spec->type;
+	char *memory = crew->shared + number * crew->shared_stride;
+	struct group group = {
+		.words = (uint32_t *)memory,
+		.shared = memory + WORDS_BYTES,
+		.nfds = type->group_fds ? type->group_fds(spec) : 0,
+	};
+	bool ok;
+
+	group.fds = malloc((group.nfds + 1) * sizeof(*group.fds));
+	if (!group.fds)
+		return fail(error, type->name);
+	memset(group.fds, 0xff, (group.nfds + 1) * sizeof(*group.fds));
+	ok = !type->open_group || type->open_group(spec, &group) || fail(error, type->name);
+	for (unsigned int i = 0; i < work_group_size(spec) && ok; i++)
+		ok = spawn_worker(crew, &group, error);
+	for (unsigned int i = 0; i < group.nfds; i++)
+		if (group.fds[i] >= 0)
+			close(group.fds[i]);
+	free(group.fds);
+	return ok;
+}
+
 bool crew_spawn(struct crew *crew, char *error)
 {
-	const struct work_type *type = crew->spec->type;
-	unsigned int groups = (unsigned int)crew->spec->workers / type->group_size;
+	unsigned int groups = (unsigned int)crew->spec->workers / work_group_size(crew->spec);
 	bool ok = true;
 
-	for (unsigned int g = 0; g < groups && ok; g++) {
-		struct group group = {.words = crew->words[g], .fds = {-1, -1, -1, -1}};
-
-		if (type->open_group && !type->open_group(&group))
-			ok = fail(error, type->name);
-		for (unsigned int i = 0; i < type->group_size && ok; i++)
-			ok = spawn_worker(crew, &group, error);
-		for (size_t i = 0; i < sizeof(group.fds) / sizeof(group.fds[0]); i++)
-			if (group.fds[i] >= 0)
-				close(group.fds[i]);
-	}
+	for (unsigned int g = 0; g < groups && ok; g++)
+		ok = spawn_group(crew, g, error);
 	if (crew->spec->cgroup_fd >= 0)
 		close(crew->spec->cgroup_fd);
 	return ok;

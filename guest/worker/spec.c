@@ -186,9 +186,9 @@ static bool check_whole(const struct spec *spec, char *error)
 
 	if (spec->workers == 0)
 		return fail(error, "%s: the key workers=COUNT is missing", type->name);
-	if (spec->workers % type->group_size)
+	if (spec->workers % work_group_size(spec))
 		return fail(error, "%s: workers must be a multiple of %u, found %llu", type->name,
-			    type->group_size, (unsigned long long)spec->workers);
+			    work_group_size(spec), (unsigned long long)spec->workers);
 	if ((spec->policy == SCHED_FIFO || spec->policy == SCHED_RR) && spec->rt_prio == 0)
 		return fail(error, "%s: policy %s needs rt_prio from 1 to 99, found %s", type->name,
 			    spec->policy_name, "0");

@@ -30,7 +30,8 @@ struct migration {
 
 /* Everything the worker leaves behind; times in ns unless the name says otherwise. */
 struct telemetry {
-	uint32_t completed; /* set last, with release order */
+	uint32_t completed;    /* set last, with release order */
+	uint32_t is_messenger; /* only wakes others: has no wake latencies of its own */
 	int32_t tid;
 	uint64_t work_units;
 	uint64_t iterations;

@@ -21,7 +21,9 @@ struct work_param {
 /* Workers of one group share these: made by the leader before the group is forked. */
 struct group {
 	uint32_t *words; /* GROUP_WORDS zeroed futex words in shared memory */
-	int fds[4];	 /* -1 where unused; every member gets its own copies */
+	void *shared;	 /* zeroed, the type's shared_bytes, on a cache line of its own */
+	int *fds;	 /* the type's group_fds; -1 where unused; members get their own copies */
+	unsigned int nfds;
 };
 
 #define GROUP_WORDS 16 /* one cache line */
@@ -38,19 +40,29 @@ struct worker {
 
 struct work_type {
 	const char *name;
-	unsigned int group_size;	      /* the number of workers is a multiple of it */
+	unsigned int group_size;	      /* members of a group, beside group_params */
+	unsigned int group_params;	      /* bit per parameter whose value adds members */
 	unsigned int fills;		      /* bit per enum reservoir_kind */
 	struct work_param params[MAX_PARAMS]; /* up to the first without a name */
+	/* Memory and descriptors that a group of @spec shares; NULL: none. */
+	size_t (*shared_bytes)(const struct spec *spec);
+	unsigned int (*group_fds)(const struct spec *spec);
 	/* In the leader: open what the group shares. False with errno on failure. */
-	bool (*open_group)(struct group *group);
+	bool (*open_group)(const struct spec *spec, struct group *group);
 	/* In the worker, before the start. False with a sentence in @error on failure. */
 	bool (*prepare)(struct worker *w, char *error, size_t size);
+	/* In the worker, after the start gate and the spec's own policy: what differs by role. */
+	void (*started)(struct worker *w);
 	/* One outer iteration; false when it was cut short and must not be counted. */
 	bool (*iterate)(struct worker *w);
+	/* In place of iterate: an engine that works until the stop flag is set. */
+	void (*run)(struct worker *w);
 };
 
 #define FILLS(kind) (1U << RESERVOIR_##kind)
 
+/* The number that the workers of @spec are a multiple of. */
+unsigned int work_group_size(const struct spec *spec);
 /* Exact name; NULL when there is none. */
 const struct work_type *work_find(const char *name);
 /* The name that differs only in case, or NULL. */

@@ -14,8 +14,15 @@ struct pipe_state {
 };
 
 /* fds[0], fds[1]: read and write end towards position 0; fds[2], fds[3]: towards position 1. */
-static bool open_group(struct group *group)
+static unsigned int group_fds(const struct spec *spec)
 {
+	(void)spec;
+	return 4;
+}
+
+static bool open_group(const struct spec *spec, struct group *group)
+{
+	(void)spec;
 	int *fds = group->fds;
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -90,6 +97,7 @@ const struct work_type work_pipe_io = {
 	.group_size = 2,
 	.fills = FILLS(WAKE),
 	.params = {{"burst_iters", 1024, 1, 1000000000}},
+	.group_fds = group_fds,
 	.open_group = open_group,
 	.prepare = prepare,
 	.iterate = iterate,

@@ -84,7 +84,7 @@ void worker_main(struct crew *crew, struct group *group, unsigned int index)
 	struct worker w = {
 		.spec = spec,
 		.index = index,
-		.position = index % spec->type->group_size,
+		.position = index % work_group_size(spec),
 		.group = group,
 		.stop = &crew->control->stop,
 	};
@@ -105,10 +105,16 @@ void worker_main(struct crew *crew, struct group *group, unsigned int index)
 	if (spec->has_seed)
 		relax(random_below(&w.probe.rng, START_JITTER_UNITS));
 
+	if (spec->type->started)
+		spec->type->started(&w);
+
 	probe_start(&w.probe);
-	while (!stopped(&w))
-		if (spec->type->iterate(&w))
-			probe_iteration(&w.probe);
+	if (spec->type->run)
+		spec->type->run(&w);
+	else
+		while (!stopped(&w))
+			if (spec->type->iterate(&w))
+				probe_iteration(&w.probe);
 	probe_finish(&w.probe);
 	_exit(0);
 }

@@ -38,6 +38,16 @@ static const char *const reservoir_fields[RESERVOIR_KINDS] = {
 	[RESERVOIR_TIMER] = "timer_latencies_ns",
 };
 
+unsigned int work_group_size(const struct spec *spec)
+{
+	unsigned int size = spec->type->group_size;
+
+	for (unsigned int i = 0; i < MAX_PARAMS; i++)
+		if (spec->type->group_params >> i & 1)
+			size += (unsigned int)spec->params[i];
+	return size;
+}
+
 const struct work_type *work_at(size_t i)
 {
 	return i < TABLE_SIZE ? table[i] : NULL;
@@ -73,6 +83,14 @@ int work_list_json(void)
 			printf("%s{\"name\": \"%s\", \"default\": %llu, \"min\": %llu, \"max\": %llu}",
 			       sep, p->name, (unsigned long long)p->fallback,
 			       (unsigned long long)p->min, (unsigned long long)p->max);
+			sep = ", ";
+		}
+		printf("], \"group_params\": [");
+		sep = "";
+		for (int k = 0; k < MAX_PARAMS; k++) {
+			if (!(t->group_params >> k & 1))
+				continue;
+			printf("%s\"%s\"", sep, t->params[k].name);
 			sep = ", ";
 		}
 		printf("], \"fills\": [");

@@ -185,7 +185,7 @@ def _works(scenario: Scenario) -> Iterator[Mistake]:
                     f"{work.type} has {known}{did_you_mean(name, params)}",
                     f'the unknown key "{name}"',
                 )
-            elif not params[name].low <= value <= params[name].high:
+            elif params[name].number(value) is None:
                 sound = False
                 yield Mistake(here, params[name].allowed)
         group = kind.group_size(work.params) if sound else 1

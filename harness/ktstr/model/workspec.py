@@ -3,7 +3,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictInt
+from pydantic import AfterValidator, Field, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
 from ktstr.model.fields import Affinity, CgroupName, Cpuset, Table
@@ -43,7 +43,7 @@ class Work(Table):
     rt_prio: Annotated[StrictInt, Field(ge=1, le=MAX_RT_PRIO)] | None = None
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] = 0
     affinity: Affinity = None
-    params: dict[str, StrictInt] = Field(default_factory=dict)
+    params: dict[str, StrictInt | StrictStr] = Field(default_factory=dict)
 
     @property
     def worker_count(self) -> int:

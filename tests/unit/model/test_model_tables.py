@@ -43,6 +43,7 @@ def test_the_worker_has_the_same_table(worker_table: dict[str, object]) -> None:
                 {"name": p.name, "default": p.default, "min": p.low, "max": p.high}
                 for p in work.params
             ],
+            "group_params": list(work.group_params),
             "fills": [FIELDS[reservoir] for reservoir in FIELDS if reservoir in work.fills],
         }
         for work in WORK_TYPES.values()

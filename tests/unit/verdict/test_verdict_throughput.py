@@ -96,7 +96,10 @@ def test_work_rate() -> None:
     ]
     for blind in (rates((30, 0)), [worker(wall_time_ns=0)]):
         assert doubts(evaluate(Assert(min_work_rate=1.0), blind)) == [
-            (DetailKind.BENCHMARK, "Step[0] cg: worker 0 (PipeIo, tid 100) work rate not measured: no CPU time")
+            (
+                DetailKind.BENCHMARK,
+                "Step[0] cg: worker 0 (PipeIo, tid 100) work rate not measured: no CPU time",
+            )
         ]
 
 
