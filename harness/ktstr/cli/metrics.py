@@ -46,11 +46,6 @@ def metrics(text: str, as_json: bool, markdown: bool) -> None:
         click.echo(row)
 
 
-def gate(value: float) -> str:
-    """A gate as people write it: 1000000, not 1e+06."""
-    return f"{value:.10g}"
-
-
 def _lines(metrics: "Sequence[MetricDef]") -> Iterator[str]:
     """The head and one line per metric, in columns."""
     cells = [COLUMNS, *map(_cells, metrics)]
@@ -64,8 +59,7 @@ def _lines(metrics: "Sequence[MetricDef]") -> Iterator[str]:
 
 
 def _cells(metric: "MetricDef") -> tuple[str, ...]:
-    gates = gate(metric.default_abs), gate(metric.default_rel)
-    return metric.name, str(metric.polarity), str(metric.kind), *gates, metric.display_unit
+    return metric.name, str(metric.polarity), str(metric.kind), *metric.gates(), metric.display_unit
 
 
 def _entry(family: "MetricFamily", metric: "MetricDef") -> dict[str, object]:

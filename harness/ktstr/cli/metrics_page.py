@@ -4,7 +4,6 @@
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 
-from ktstr.cli.metrics import gate
 from ktstr.metrics.kinds import (
     Counter,
     DeltaSum,
@@ -96,9 +95,8 @@ def _family(family: MetricFamily) -> Iterator[str]:
 
 
 def _row(metric: MetricDef) -> Sequence[str]:
-    gates = (gate(metric.default_abs), gate(metric.default_rel))
     kind = _kind(metric.kind)
-    return (f"`{metric.name}`", str(metric.polarity), kind, *gates, metric.display_unit)
+    return (f"`{metric.name}`", str(metric.polarity), kind, *metric.gates(), metric.display_unit)
 
 
 def _kind(kind: MetricKind) -> str:

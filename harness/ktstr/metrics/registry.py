@@ -49,6 +49,10 @@ class MetricDef:
     default_rel: float
     display_unit: str = ""
 
+    def gates(self) -> tuple[str, str]:
+        """Both gates as people write them: 1000000, not 1e+06."""
+        return f"{self.default_abs:.10g}", f"{self.default_rel:.10g}"
+
     def significant(self, delta: float, baseline: float) -> bool:
         """Whether a change of ``delta`` from ``baseline`` clears both gates, each inclusive.
 

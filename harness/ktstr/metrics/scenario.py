@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from ktstr.metrics.bucket import PhaseBucket, merge_matched_phase_buckets
@@ -14,7 +14,6 @@ from ktstr.metrics.registry import metric_def
 from ktstr.telemetry.carrier import PhaseCgroupStats
 from ktstr.telemetry.cgroup import CgroupStats
 from ktstr.telemetry.codec import MAX_WORKERS, U64, Coded, Number, Numbers, many
-from ktstr.telemetry.plain import to_plain
 from ktstr.telemetry.vectors import saturating_sum
 
 
@@ -158,10 +157,6 @@ class ScenarioStats(Coded):
             ext_metrics=ext,
             phases=tuple(phases[step] for step in sorted(phases)),
         )
-
-    def to_plain(self) -> dict[str, object]:
-        """JSON-ready; sample vectors are replaced by their lengths."""
-        return {item.name: to_plain(getattr(self, item.name)) for item in fields(self)}
 
 
 def _worst(side: Callable[[Iterable[float]], float], found: Iterable[float | None]) -> float | None:

@@ -18,7 +18,6 @@ from ktstr.telemetry.exit_info import (
     WaitFailed,
     WorkerExitInfo,
 )
-from ktstr.telemetry.plain import to_plain
 from ktstr.telemetry.plat import Pct, PlatStats
 from ktstr.telemetry.reductions import percentile
 from ktstr.telemetry.report import TaggedReport, WorkerReport
@@ -53,6 +52,5 @@ __all__ = [
     "phase_cgroup_stats",
     "phase_slice_carriers",
     "strip_phase_cgroup_samples",
-    "to_plain",
     "weighted_merge_reservoirs",
 ]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run-level population and the whole fold, against figures worked out by hand."""
 
-import json
 import math
 from dataclasses import replace
 from itertools import permutations
@@ -364,10 +363,3 @@ def test_merging_scenarios_keeps_the_worse_side() -> None:
     assert merged.ext_metrics == {"worst_iterations_per_worker": 3.0, "worst_run_delay_us": 7.0}
     assert merged.phase_metric(Phase.step(0), "max_dsq_depth") == 7.0
     assert merged.total_workers == 2
-
-
-def test_plain_form_is_json() -> None:
-    plain = fold_run(*run_inputs()).to_plain()
-    text = json.dumps(plain, allow_nan=False)
-    assert '"wake_latencies_ns": {"samples": 3}' in text
-    assert plain["total_iterations"] == 550

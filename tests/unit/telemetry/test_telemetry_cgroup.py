@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Per-cgroup reductions and carriers, against figures worked out by hand or over lists."""
 
-import json
-import math
 import statistics
 
 import numpy as np
@@ -18,7 +16,6 @@ from ktstr.telemetry import (
     percentile,
     phase_cgroup_stats,
     phase_slice_carriers,
-    to_plain,
 )
 from ktstr.telemetry.moments import Moments
 
@@ -293,18 +290,3 @@ def test_slices_become_carriers_of_their_steps_only() -> None:
     assert (found[1].num_workers, found[1].total_iterations) == (2, 40)
     assert (found[2].num_workers, found[2].total_iterations) == (1, 40)
     assert found[2].off_cpu_summary() == (25.0, 25.0, 25.0, 0.0)
-
-
-def test_plain_form_marks_vectors_and_never_carries_nan() -> None:
-    plain = to_plain(
-        PhaseCgroupStats(
-            wake_latencies_ns=u64(1, 2), wake_sample_total=900, metrics={"x": math.nan}
-        )
-    )
-    assert isinstance(plain, dict)
-    assert plain["wake_latencies_ns"] == {"samples": 2}
-    assert plain["wake_sample_total"] == 900
-    assert plain["metrics"] == {"x": None}
-    json.dumps(plain, allow_nan=False)
-    with pytest.raises(TypeError, match="object"):
-        to_plain(object())
