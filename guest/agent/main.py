@@ -60,6 +60,7 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
     reason = "done"
     try:
         try:
+            engine.prepare()
             scheduler.start()
             engine.run()
         except StepFailed as error:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+# Built in and without a stub; the signal module would bring enum along.
+import _signal  # type: ignore[import-not-found]
 import os
 import select
 import time
@@ -45,22 +47,23 @@ def reserve_low_fds(below: int = 16) -> None:
 class Child:
     """One child process and its pidfd."""
 
-    def __init__(self, argv: list[str], fds: dict[int, int], *, realtime: bool = False) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        fds: dict[int, int],
+        *,
+        realtime: bool = False,
+        procs_fd: int | None = None,
+    ) -> None:
         """Start ``argv``; ``fds`` maps the child's descriptor numbers to ours.
 
+        :param procs_fd: an open ``cgroup.procs``; the program begins in that cgroup. What keeps
+            it from beginning is then on its standard error, with exit status 127.
         :raise OSError: when the program cannot be started.
         """
-        actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()]
         self.status: int | None = None
         self.pidfd = -1
-        self.pid = os.posix_spawn(
-            argv[0],
-            argv,
-            os.environ,
-            file_actions=actions,
-            setpgroup=0,
-            setsigdef=_DEFAULT_SIGNALS,
-        )
+        self.pid = _spawn(argv, fds) if procs_fd is None else _fork_into(argv, fds, procs_fd)
         try:
             self.pidfd = os.pidfd_open(self.pid)
             self._expose()
@@ -109,6 +112,41 @@ class Child:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def _spawn(argv: list[str], fds: dict[int, int]) -> int:
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in fds.items()],
+        setpgroup=0,
+        setsigdef=_DEFAULT_SIGNALS,
+    )
+
+
+def _fork_into(argv: list[str], fds: dict[int, int], procs_fd: int) -> int:
+    # posix_spawn has no attribute for a cgroup, and to move the program after it began would
+    # let its first instructions, or its children, run elsewhere.
+    pid = os.fork()
+    if pid:
+        try:
+            os.setpgid(pid, pid)  # both do it, so that whoever is first suffices
+        except OSError:
+            pass
+        return pid
+    try:
+        os.setpgid(0, 0)
+        for number in _DEFAULT_SIGNALS:
+            _signal.signal(number, _signal.SIG_DFL)
+        for theirs, ours in fds.items():
+            os.dup2(ours, theirs)
+        os.write(procs_fd, b"0")
+        os.execve(argv[0], argv, os.environ)
+    except OSError as error:
+        os.write(2, f"{argv[0]} did not start: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)  # never back into the agent's code
 
 
 def wait_for_deaths(pids: list[int], seconds: float) -> bool:

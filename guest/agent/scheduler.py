@@ -10,7 +10,7 @@ from agent.channel import Channel
 from agent.loop import Loop, read_available
 from agent.messages import LengthPrefixed
 from agent.processes import SIGKILL, SIGTERM, Child, describe_status
-from agent.system import kernel_log_lines, sched_ext_state
+from agent.system import kernel_log_lines, sched_ext_state, write_text
 from ktstr.wire import MsgType, WireError, unpack_map
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LOADER = "/ktstr/bin/scx_load"
 ATTACH_S = 60.0
 STOP_S = 5.0
+STATE_PAUSE_S = 0.01
 LOG_CAP = 4 * 1024 * 1024
 # The loader waits up to 3 s for the kernel to complete the exit record.
 EXIT_GRACE_S = 5.0
@@ -35,7 +36,7 @@ class Scheduler:
     """Owns the scheduler's process and knows whether it is attached."""
 
     def __init__(self, spec: dict[str, Any], loop: Loop, channel: Channel) -> None:
-        self.kind = spec["kind"]
+        self._own = spec
         self._spec = spec
         self._loop = loop
         self._channel = channel
@@ -48,19 +49,64 @@ class Scheduler:
         self.record: dict[str, object] | None = None
         self.error: dict[str, object] | None = None
         self.gone = False
+        self._watched = False
+
+    @property
+    def kind(self) -> str:
+        """``bpf``, ``binary``, or ``none`` for the kernel's own scheduler."""
+        return str(self._spec["kind"])
 
     @property
     def pid(self) -> int | None:
         """Process id of the loader or of the user's binary."""
         return None if self._child is None else self._child.pid
 
-    def start(self) -> None:
+    def attach(self, spec: dict[str, Any] | None, during: str) -> None:
+        """Start another scheduler, or without ``spec`` the one the scenario began with.
+
+        :raise SchedulerDied: when it did not attach; a SchedulerExit frame was sent.
+        """
+        self._spec = spec or self._own
+        self.start(during)
+
+    def restart(self, during: str) -> None:
+        """End the scheduler and start it again.
+
+        :raise SchedulerDied: as :meth:`detach` and :meth:`start`.
+        :raise ValueError: as :meth:`detach`.
+        """
+        self.detach(during)
+        self.start(during)
+
+    def detach(self, during: str) -> None:
+        """End the scheduler because that is wanted: no SchedulerExit frame is sent.
+
+        :raise SchedulerDied: when it turns out to have failed before.
+        :raise ValueError: when the kernel does not let go of it.
+        """
+        self.stop(during)
+        deadline = time.monotonic() + STOP_S
+        while (state := sched_ext_state()) not in ("disabled", None):
+            if time.monotonic() >= deadline:
+                raise ValueError(f"sched_ext is still {state} {STOP_S:.0f} s after the end")
+            self._loop.run(time.monotonic() + STATE_PAUSE_S)
+        self._child = None
+        self._status = LengthPrefixed()
+        self.record = self.error = None
+        self.gone = False
+        self._channel.send(MsgType.SCHEDULER_STATUS, {"event": "detached"})
+
+    def start(self, during: str = "attach") -> None:
         """Load and attach.
 
+        :param during: what the harness was doing, for a report of a failure.
         :raise SchedulerDied: when it did not attach; a SchedulerExit frame was sent.
         """
         if self.kind == "none":
             return
+        if not self._set_sysctls():
+            self._report_exit(during)
+            raise SchedulerDied("a sysctl could not be set")
         status_read, status_write = os.pipe()
         log_read, log_write = os.pipe()
         null = os.open("/dev/null", os.O_RDONLY)
@@ -79,13 +125,25 @@ class Scheduler:
         if self._child is not None:
             self._loop.add(self._child.pidfd, self._ended)
             # Also before it is attached: a binary does not tell, so it has to be seen.
-            self._loop.every_tick(self._check_state)
+            if not self._watched:
+                self._watched = True
+                self._loop.every_tick(self._check_state)
             if not self._loop.run(time.monotonic() + ATTACH_S, self._settled):
                 late = f"not attached within {ATTACH_S:.0f} s of its start"
                 self.error = {"stage": "attach", "message": late}
         if not self.attached:
-            self._report_exit("attach")
+            self._report_exit(during)
             raise SchedulerDied("the scheduler did not attach")
+
+    def _set_sysctls(self) -> bool:
+        for name, value in self._spec.get("sysctls") or ():
+            try:
+                write_text("/proc/sys/" + name.replace(".", "/"), value)
+            except OSError as error:
+                message = f"sysctl {name} = {value}: {error.strerror}"
+                self.error = {"stage": "sysctl", "message": message}
+                return False
+        return True
 
     @staticmethod
     def _why_not_started(program: str, error: OSError) -> str:
@@ -202,7 +260,7 @@ class Scheduler:
             },
         )
 
-    def stop(self) -> None:
+    def stop(self, during: str = "the end") -> None:
         """Detach and end the process; waits up to five seconds before it kills.
 
         :raise SchedulerDied: when it turns out to have failed before it was stopped; a
@@ -229,5 +287,5 @@ class Scheduler:
         self._pipes = []
         kind = None if self.record is None else self.record.get("kind")
         if needed and isinstance(kind, int) and kind >= FIRST_ERROR_KIND:
-            self._report_exit("the end")
-            raise SchedulerDied("the end")
+            self._report_exit(during)
+            raise SchedulerDied(during)

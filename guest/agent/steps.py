@@ -12,11 +12,14 @@ import time
 
 from agent.cgroups import Cgroups
 from agent.channel import Channel
+from agent.counters import WorkerFailure
 from agent.faults import inject
 from agent.loop import Loop
+from agent.payloads import Payloads
+from agent.requests import ANSWER_S, Requests
 from agent.scheduler import Scheduler
 from agent.system import CPUS, parse_cpus, read_text
-from agent.workers import Group, WorkerFailure, Workers
+from agent.workers import Group, Workers
 from ktstr.wire import MsgType, Stimulus
 
 TYPE_CHECKING = False
@@ -54,11 +57,27 @@ class Engine:
         self._channel = channel
         self._scheduler = scheduler
         self._shutdown = shutdown
-        self.cgroups = Cgroups(loop)
+        parent = plan.get("scheduler", {}).get("cgroup_parent", "/ktstr")
+        self.cgroups = Cgroups(loop, parent=parent)
         self._kept: set[str] = set()
-        self.workers = Workers(loop, channel, self.cgroups, int(plan.get("seed", 1)))
+        self.workers = Workers(
+            loop,
+            channel,
+            self.cgroups,
+            int(plan.get("seed", 1)),
+            phases=len(plan["steps"]),
+        )
+        self.payloads = Payloads(loop, channel, self.cgroups)
+        self.requests = Requests(channel)
         self._start = 0.0
         self.step = BASELINE
+
+    def prepare(self) -> None:
+        """Make the parent of all cgroups; a scheduler may look for it as soon as it starts.
+
+        :raise StepFailed: when that cannot be done.
+        """
+        self._attempt("the cgroup of all cgroups", self.cgroups.make_parent)
 
     def run(self) -> None:
         """The whole scenario, from ScenarioStart to ScenarioEnd and the last reports.
@@ -84,6 +103,8 @@ class Engine:
             self._send_stimulus(MsgType.SCENARIO_END, len(steps), 0, 0)
         finally:
             # Reports of whatever still runs belong to the host, whatever went wrong.
+            self.cgroups.thaw_all()
+            self.payloads.end_all()
             self.workers.collect(list(self.workers.groups))
         self._attempt("removing the cgroups", self.cgroups.remove_all, set())
         self._scheduler.check("the end")
@@ -91,15 +112,24 @@ class Engine:
     def _run_step(self, step: dict[str, Any]) -> None:
         self.step = int(step["index"])
         ops = step["ops"]
+        loop_ms = step.get("loop_ms")
         timed = [op for op in ops if op.get("at_ms") is not None]
-        immediate = [op for op in ops if op.get("at_ms") is None]
+        immediate = [op for op in ops if op.get("at_ms") is None and loop_ms is None]
         self._set_up(immediate, step["cgroups"])
         kinds = 0
         for op in ops:
             kinds |= 1 << int(op["kind"])
+        self.workers.begin_phase(self.step)
         self._send_stimulus(MsgType.STEP_START, self.step, len(ops), kinds)
-        self._hold(int(step["hold_ms"]) / 1000, timed)
+        hold_s = int(step["hold_ms"]) / 1000
+        if loop_ms is None:
+            self._hold(hold_s, timed)
+        else:
+            self._repeat(hold_s, int(loop_ms) / 1000, ops)
         self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
+        self.workers.end_phase()
+        self.payloads.end_step(self.step)
+        self._attempt("thawing its cgroups", self.cgroups.thaw_all)
         self.workers.collect(self.workers.of_step(self.step))
         self._attempt("removing its cgroups", self.cgroups.remove_all, self._kept)
 
@@ -127,8 +157,18 @@ class Engine:
             self._do(op)
         self._wait_until(begin + seconds)
 
-    def _wait_until(self, deadline: float) -> None:
-        self._loop.run(deadline, lambda: self._scheduler.gone or self._shutdown())
+    def _repeat(self, seconds: float, interval: float, ops: list[dict[str, Any]]) -> None:
+        begin = time.monotonic()
+        due = begin
+        while due < begin + seconds and time.monotonic() < begin + seconds:
+            for op in ops:
+                self._do(op)
+            due += interval
+            self._wait_until(min(due, begin + seconds))
+        self._wait_until(begin + seconds)
+
+    def _wait_until(self, deadline: float, until: Callable[[], bool] = lambda: False) -> None:
+        self._loop.run(deadline, lambda: self._scheduler.gone or self._shutdown() or until())
         self._scheduler.check(self._where())
         if self._shutdown():
             raise Shutdown
@@ -165,8 +205,10 @@ class Engine:
             self.cgroups.set_cpus(name, cgroup["cpus"])
         if cgroup["weight"]:
             self.cgroups.set_weight(name, cgroup["weight"])
+        if cgroup.get("cpu_max"):
+            self.cgroups.set_cpu_max(name, cgroup["cpu_max"])
         for index, work in enumerate(cgroup["works"]):
-            groups.append(self.workers.spawn(work, name, self.step, index))
+            groups += self.workers.spawn_all(work, name, self.step, index)
 
     def _do(self, op: dict[str, Any]) -> None:
         handler = getattr(self, "_op_" + op["op"], None)
@@ -177,11 +219,19 @@ class Engine:
     def _op_AddCgroup(self, op: dict[str, Any]) -> None:
         self.cgroups.create(op["cgroup"])
 
+    def _op_AddCgroupDef(self, op: dict[str, Any]) -> None:
+        groups: list[Group] = []
+        self._add(op, groups)
+        self._launch(groups)
+
     def _op_RemoveCgroup(self, op: dict[str, Any]) -> None:
-        self.workers.discard(self.workers.of_cgroup(op["cgroup"]))
+        inside = op["cgroup"] + "/"
+        gone = [name for name in self.cgroups.names() if (name + "/").startswith(inside)]
+        for name in gone:
+            self.workers.discard(self.workers.of_cgroup(name))
         self.cgroups.remove(op["cgroup"])
         # A later step's cgroup of that name is the step's own.
-        self._kept.discard(op["cgroup"])
+        self._kept.difference_update(gone)
 
     def _op_StopCgroup(self, op: dict[str, Any]) -> None:
         self.workers.discard(self.workers.of_cgroup(op["cgroup"]))
@@ -202,7 +252,16 @@ class Engine:
         self.cgroups.set_weight(op["cgroup"], op["weight"])
 
     def _op_Spawn(self, op: dict[str, Any]) -> None:
-        self._launch([self.workers.spawn(op["work"], op["cgroup"], self.step, 0)])
+        self._launch(self.workers.spawn_all(op["work"], op["cgroup"], self.step, 0))
+
+    # The root cgroup is named in the op, as any other is.
+    _op_SpawnHost = _op_Spawn
+
+    def _op_FreezeCgroup(self, op: dict[str, Any]) -> None:
+        self.cgroups.freeze(op["cgroup"])
+
+    def _op_UnfreezeCgroup(self, op: dict[str, Any]) -> None:
+        self.cgroups.thaw(op["cgroup"])
 
     def _op_SetAffinity(self, op: dict[str, Any]) -> None:
         # All CPUs stand for none in particular: the kernel keeps the cgroup's limit above them,
@@ -226,6 +285,45 @@ class Engine:
 
     def _op_Resume(self, op: dict[str, Any]) -> None:
         self._channel.send(MsgType.SCENARIO_RESUME)
+
+    def _op_RunPayload(self, op: dict[str, Any]) -> None:
+        self.payloads.run(op, self.step)
+
+    def _op_WaitPayload(self, op: dict[str, Any]) -> None:
+        name, seconds = op["name"], int(op["timeout_ms"]) / 1000
+        self._wait_until(time.monotonic() + seconds, lambda: self.payloads.ended(name))
+        late = not self.payloads.ended(name)
+        self.payloads.finish(name, f"it still ran after {seconds:g} s")
+        if late:
+            raise ValueError(f"payload {name!r} still ran after {seconds:g} s and was killed")
+
+    def _op_KillPayload(self, op: dict[str, Any]) -> None:
+        self.payloads.finish(op["name"], "KillPayload")
+
+    def _op_AttachScheduler(self, op: dict[str, Any]) -> None:
+        self._scheduler.attach(op["scheduler"], self._where())
+
+    def _op_DetachScheduler(self, op: dict[str, Any]) -> None:
+        self._scheduler.detach(self._where())
+
+    def _op_ReplaceScheduler(self, op: dict[str, Any]) -> None:
+        self._scheduler.detach(self._where())
+        self._scheduler.attach(op["scheduler"], self._where())
+
+    def _op_RestartScheduler(self, op: dict[str, Any]) -> None:
+        self._scheduler.restart(self._where())
+
+    def _op_CaptureSnapshot(self, op: dict[str, Any]) -> None:
+        self._ask_host(MsgType.SNAPSHOT_REQUEST, {"tag": op["name"], "step": self.step})
+
+    def _op_WriteBpfGlobal(self, op: dict[str, Any]) -> None:
+        fields = {key: op[key] for key in ("name", "value", "section")}
+        self._ask_host(MsgType.KERNEL_OP_REQUEST, fields)
+
+    def _ask_host(self, msg_type: int, fields: dict[str, Any]) -> None:
+        self.requests.send(msg_type, fields)
+        self._wait_until(time.monotonic() + ANSWER_S, self.requests.answered)
+        self.requests.check()
 
     def _op_InjectFault(self, op: dict[str, Any]) -> None:
         inject(op, self.workers, self._scheduler, self._channel)

@@ -7,7 +7,6 @@ agent only sends it single-byte commands and passes its reports on to the host u
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
 
@@ -15,6 +14,7 @@ import msgpack
 
 from agent.cgroups import Cgroups
 from agent.channel import Channel
+from agent.counters import EPOCH_GAP, EPOCH_SLOT, Counters, WorkerFailure
 from agent.loop import Loop, read_available
 from agent.messages import LengthPrefixed
 from agent.processes import REAP_S, SIGKILL, Child, describe_status, wait_for_deaths
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 WORKER = "/ktstr/bin/worker"
-SLOTS = 4096
 # A leader waits 30 s for its workers, and then says more than we could.
 READY_S = 35.0
 # The leader's own collection deadline is 5 s; when nothing comes for this long, not even a
@@ -33,23 +32,24 @@ READY_S = 35.0
 COLLECT_S = 12.0
 DEATH_S = 2.0
 SEED_MASK = (1 << 63) - 1
+BACKDROP = 0
+# Keys of a work's plan that its leader takes as they are; without a value they are left out.
+_OPTIONS = (
+    "clone comm rt_prio dl_runtime_us dl_deadline_us dl_period_us affinity mempolicy mem_nodes "
+    "mem_flags program args"
+).split()
 
 _ZEROES = (
     "work_units cpu_time_ns wall_time_ns off_cpu_ns migration_count max_gap_ms max_gap_cpu "
     "max_gap_at_ms wake_sample_total iteration_cost_sample_total timer_sample_total iterations "
-    "schedstat_run_delay_ns schedstat_run_count schedstat_cpu_time_ns vmstat_numa_pages_migrated "
-    "group_idx"
+    "schedstat_run_delay_ns schedstat_run_count schedstat_cpu_time_ns vmstat_numa_pages_migrated"
 ).split()
 
 
-class WorkerFailure(Exception):
-    """A worker group could not be set up; the text says which and why."""
-
-
-def sentinel(pid: int, exit_info: dict[str, object]) -> dict[str, object]:
+def sentinel(pid: int, exit_info: dict[str, object], group_idx: int = 0) -> dict[str, object]:
     """The report of a worker that sent none: all zero, with the way it ended."""
     report: dict[str, object] = {"tid": pid}
-    report.update(dict.fromkeys(_ZEROES, 0))
+    report.update(dict.fromkeys(_ZEROES, 0), group_idx=group_idx)
     for name in ("cpus_used", "migrations", "phase_slices"):
         report[name] = []
     for name in ("wake_latencies_ns", "iteration_costs_ns", "timer_latencies_ns"):
@@ -69,42 +69,6 @@ def exit_info(status: int | None) -> dict[str, object]:
     return {"kind": "Exited", "code": os.WEXITSTATUS(status)}
 
 
-class Counters:
-    """The shared page of live iteration counters, one u64 per worker."""
-
-    def __init__(self) -> None:
-        self.fd = os.memfd_create("ktstr-live")
-        os.ftruncate(self.fd, SLOTS * 8)
-        self._page = mmap.mmap(self.fd, SLOTS * 8)
-        self.values = memoryview(self._page).cast("Q")
-        self._free = list(range(SLOTS))
-
-    def take(self, count: int) -> list[int]:
-        """Reserve ``count`` adjacent slots, zeroed.
-
-        :raise WorkerFailure: when more than 4096 workers are alive.
-        """
-        free = self._free
-        for first in range(len(free) - count + 1):
-            if free[first + count - 1] == free[first] + count - 1:
-                slots = free[first : first + count]
-                del free[first : first + count]
-                for slot in slots:
-                    self.values[slot] = 0
-                return slots
-        raise WorkerFailure(f"{count} more workers exceed the limit of {SLOTS} at a time")
-
-    def give_back(self, slots: list[int]) -> None:
-        """Return slots for reuse."""
-        self._free = sorted(self._free + slots)
-
-    def close(self) -> None:
-        """Give the page back; no slot may be read or written any more."""
-        self.values.release()
-        self._page.close()
-        os.close(self.fd)
-
-
 class Group:
     """The workers of one work specification in one cgroup."""
 
@@ -119,7 +83,11 @@ class Group:
         self.step = step
         self.slots = slots
         self.count = int(spec["workers"])
+        # Place among the composed works: 0 is the primary.
+        self.group_idx = int(spec.get("group_idx", 0))
+        # What a task is addressed by: processes, or the threads of the one process `host`.
         self.pids: list[int] = []
+        self.host = 0
         self.reported = 0
         self.received = 0
         # Done: nothing more comes. Clean: the leader said so, and its workers are reaped.
@@ -131,6 +99,11 @@ class Group:
         self.output_fd = -1
         self.messages = LengthPrefixed()
 
+    @property
+    def processes(self) -> list[int]:
+        """The processes that are the workers."""
+        return [self.host] if self.host else self.pids
+
     def label(self) -> str:
         """For messages: what and where."""
         return f"{self.count} x {self.spec['type']} in cgroup {self.cgroup!r}"
@@ -140,8 +113,16 @@ class Workers:
     """All groups alive now."""
 
     def __init__(
-        self, loop: Loop, channel: Channel, cgroups: Cgroups, seed: int, program: str = WORKER
+        self,
+        loop: Loop,
+        channel: Channel,
+        cgroups: Cgroups,
+        seed: int,
+        program: str = WORKER,
+        phases: int = 0,
     ) -> None:
+        """``phases``: the number of steps, each a phase that Backdrop workers tell apart."""
+        self._phases = phases
         self._program = program
         self._loop = loop
         self._channel = channel
@@ -164,6 +145,14 @@ class Workers:
         values = self._counters.values
         return sum(values[slot] for group in self.groups for slot in group.slots)
 
+    def begin_phase(self, step: int) -> None:
+        """A step's hold begins: Backdrop workers open their slice of it."""
+        self._counters.set_epoch(step)
+
+    def end_phase(self) -> None:
+        """It is over; what comes until the next one belongs to no phase."""
+        self._counters.set_epoch(EPOCH_GAP)
+
     def close(self) -> None:
         """Give back what all groups share; they must have been discarded."""
         self._loop.remove(self._log_read)
@@ -174,6 +163,14 @@ class Workers:
     def alive(self) -> int:
         """How many workers were started and not collected."""
         return sum(group.count for group in self.groups)
+
+    def spawn_all(self, spec: dict[str, Any], cgroup: str, step: int, work_idx: int) -> list[Group]:
+        """As :meth:`spawn`, for a work and those it is composed with.
+
+        :raise WorkerFailure: when a leader cannot be started.
+        """
+        works = [spec, *(spec.get("composed") or [])]
+        return [self.spawn(work, cgroup, step, work_idx) for work in works]
 
     def spawn(self, spec: dict[str, Any], cgroup: str, step: int, work_idx: int) -> Group:
         """Create the workers, blocked at their start gate; :meth:`wait_ready` comes next.
@@ -208,6 +205,7 @@ class Workers:
         words: dict[str, object] = {
             "type": spec["type"],
             "workers": group.count,
+            "group_idx": group.group_idx,
             "work_idx": group.work_idx,
             "step": group.step,
             "cgroup": group.cgroup,
@@ -217,10 +215,9 @@ class Workers:
             "nice": spec.get("nice", 0),
             "seed": (self._seed * 1000003 + self._serial) & SEED_MASK,
         }
-        if spec.get("rt_prio"):
-            words["rt_prio"] = spec["rt_prio"]
-        if spec.get("affinity"):
-            words["affinity"] = spec["affinity"]
+        if group.step == BACKDROP and self._phases:
+            words.update(epoch_slot=EPOCH_SLOT, phases=self._phases)
+        words.update({key: spec[key] for key in _OPTIONS if spec.get(key)})
         words.update(spec.get("params") or {})
         return [self._program, "lead", *(f"{key}={value}" for key, value in words.items())]
 
@@ -241,6 +238,8 @@ class Workers:
             if kind == b"R":
                 self._channel.send_raw(MsgType.WORKER_REPORT, payload)
                 group.reported += 1
+            elif kind == b"H":
+                group.host = msgpack.unpackb(payload)
             elif kind == b"P":
                 group.pids = msgpack.unpackb(payload)
             elif kind == b"E":
@@ -320,11 +319,11 @@ class Workers:
             payload = {
                 "step": group.step,
                 "cgroup": group.cgroup,
-                "group_idx": 0,
+                "group_idx": group.group_idx,
                 "work_idx": group.work_idx,
                 "worker": index,
                 "work_type": group.spec["type"],
-                "report": sentinel(pid, exit_info(status)),
+                "report": sentinel(pid, exit_info(status), group.group_idx),
             }
             self._channel.send(MsgType.WORKER_REPORT, payload)
         self._release(group)
@@ -343,7 +342,7 @@ class Workers:
                 group.child.wait(REAP_S)
             group.child.close()
             # The workers of a leader that was killed die of it, each on its own CPU.
-            gone = group.clean or wait_for_deaths(group.pids, DEATH_S)
+            gone = group.clean or wait_for_deaths(group.processes, DEATH_S)
         if gone:
             self._counters.give_back(group.slots)
         else:

@@ -54,6 +54,8 @@ static void start_running(struct leader *l)
 
 static void start_collecting(struct leader *l)
 {
+	if (l->crew.custom)
+		custom_stop(&l->crew);
 	__atomic_store_n(&l->crew.control->stop, 1, __ATOMIC_RELEASE);
 	crew_open_gate(&l->crew);
 	crew_interrupt(&l->crew);
@@ -92,6 +94,18 @@ static void read_commands(struct leader *l)
 		obey(l, buf[i]);
 }
 
+static void note_ready(struct leader *l)
+{
+	if (l->state != STATE_SPAWNING || l->ready < l->crew.spec->workers)
+		return;
+	crew_ready(&l->crew);
+	enter(l, STATE_GATED, l->crew.spec->start_timeout_ms);
+	if (!send_pids(&l->crew))
+		enter(l, STATE_LOST, 0);
+	else if (l->start_asked)
+		start_running(l);
+}
+
 static void read_ready(struct leader *l)
 {
 	uint64_t count;
@@ -99,13 +113,18 @@ static void read_ready(struct leader *l)
 	if (read(l->crew.ready_fd, &count, sizeof(count)) != sizeof(count))
 		return;
 	l->ready += count;
-	if (l->state != STATE_SPAWNING || l->ready < l->crew.spec->workers)
-		return;
-	enter(l, STATE_GATED, l->crew.spec->start_timeout_ms);
-	if (!send_pids(&l->crew))
-		enter(l, STATE_LOST, 0);
-	else if (l->start_asked)
-		start_running(l);
+	note_ready(l);
+}
+
+/* Programs cannot make the leader look, so it looks from time to time. */
+static void look_at_custom(struct leader *l)
+{
+	if (l->state == STATE_SPAWNING) {
+		l->ready = custom_ready(&l->crew);
+		note_ready(l);
+	} else {
+		custom_fetch(&l->crew);
+	}
 }
 
 /* A worker that dies early: before the start it spoils the spec, later it is its own report. */
@@ -164,16 +183,16 @@ static void expire(struct leader *l)
 
 static int poll_timeout(const struct leader *l)
 {
-	uint64_t now = now_ns(), left;
+	uint64_t now = now_ns(), left = INT32_MAX, most = INT32_MAX;
 
-	if (!l->deadline)
-		return -1;
-	if (l->deadline <= now)
-		return 0;
-	left = (l->deadline - now) / NSEC_PER_MSEC + 1;
-	if (l->state == STATE_COLLECTING && left > INTERRUPT_AGAIN_MS)
-		left = INTERRUPT_AGAIN_MS;
-	return (int)left;
+	if (l->deadline)
+		left = l->deadline > now ? (l->deadline - now) / NSEC_PER_MSEC + 1 : 0;
+	if (l->state == STATE_COLLECTING)
+		most = INTERRUPT_AGAIN_MS;
+	if (l->crew.custom)
+		most = l->state == STATE_SPAWNING ? CUSTOM_READY_MS : CUSTOM_FETCH_MS;
+	left = left < most ? left : most;
+	return left < INT32_MAX ? (int)left : -1;
 }
 
 static void wait_for_event(struct leader *l)
@@ -187,6 +206,8 @@ static void wait_for_event(struct leader *l)
 
 	if (n < 0)
 		return; /* EINTR */
+	if (l->crew.custom)
+		look_at_custom(l);
 	if (fds[2].revents)
 		read_ready(l);
 	if (fds[0].revents && l->state != STATE_LOST)

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "sys.h"
+
+#define RESET_ON_FORK 1 /* SCHED_FLAG_RESET_ON_FORK of include/uapi/linux/sched.h */
 
 /* struct sched_attr of include/uapi/linux/sched/types.h, first version: no libc here has it. */
 struct sched_attr_v0 {
@@ -23,43 +26,13 @@ struct sched_attr_v0 {
 	uint64_t period;
 };
 
-bool parse_cpu_list(const char *text, uint64_t mask[CPU_MASK_WORDS])
-{
-	const char *at = text;
-
-	memset(mask, 0, CPU_MASK_WORDS * sizeof(mask[0]));
-	for (;;) {
-		unsigned long first, last;
-		char *end;
-
-		/* strtoul alone would take blanks and signs. */
-		if (*at < '0' || *at > '9')
-			return false;
-		first = last = strtoul(at, &end, 10);
-		if (*end == '-') {
-			at = end + 1;
-			if (*at < '0' || *at > '9')
-				return false;
-			last = strtoul(at, &end, 10);
-		}
-		if (first > last || last >= MAX_CPUS)
-			return false;
-		for (unsigned long cpu = first; cpu <= last; cpu++)
-			mask[cpu / 64] |= 1ULL << (cpu % 64);
-		if (*end == '\0')
-			return true;
-		if (*end != ',')
-			return false;
-		at = end + 1;
-	}
-}
-
 static const struct {
 	const char *name;
 	int policy;
 } policies[] = {
 	{"normal", SCHED_OTHER}, {"batch", SCHED_BATCH}, {"idle", SCHED_IDLE},
-	{"fifo", SCHED_FIFO},	 {"rr", SCHED_RR},	 {"ext", SCHED_EXT},
+	{"fifo", SCHED_FIFO},	 {"rr", SCHED_RR},	 {"deadline", SCHED_DEADLINE},
+	{"ext", SCHED_EXT},
 };
 
 int policy_by_name(const char *name)
@@ -68,14 +41,6 @@ int policy_by_name(const char *name)
 		if (!strcmp(policies[i].name, name))
 			return policies[i].policy;
 	return -1;
-}
-
-void apply_affinity(const struct spec *spec, char *error, size_t size)
-{
-	if (spec->affinity &&
-	    syscall(SYS_sched_setaffinity, 0, sizeof(spec->cpu_mask), spec->cpu_mask) < 0)
-		snprintf(error, size, "sched_setaffinity to CPUs %s: %s", spec->affinity,
-			 strerror(errno));
 }
 
 void apply_policy(const struct spec *spec, char *error, size_t size)
@@ -89,6 +54,13 @@ void apply_policy(const struct spec *spec, char *error, size_t size)
 
 	if (spec->policy == SCHED_FIFO || spec->policy == SCHED_RR)
 		attr.priority = (uint32_t)spec->rt_prio;
+	if (spec->policy == SCHED_DEADLINE) {
+		attr.runtime = spec->dl_runtime_us * NSEC_PER_USEC;
+		attr.deadline = spec->dl_deadline_us * NSEC_PER_USEC;
+		attr.period = spec->dl_period_us * NSEC_PER_USEC;
+		/* The kernel lets such a thread create another only with this flag. */
+		attr.flags = RESET_ON_FORK;
+	}
 	/* A leader kept responsive by a real-time policy must not pass it on. */
 	change = spec->policy != SCHED_OTHER || sched_getscheduler(0) != SCHED_OTHER;
 	if (change && syscall(SYS_sched_setattr, 0, &attr, 0) < 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Where and how the calling process is scheduled. */
+/* How the calling thread is scheduled. */
 #ifndef WORKER_PLACEMENT_H
 #define WORKER_PLACEMENT_H
 
@@ -9,17 +9,15 @@
 #define SCHED_EXT 7 /* include/uapi/linux/sched.h, since 6.12 */
 #endif
 
-/* Parse a CPU list ("0-1,3") into @mask; false when it is malformed, empty or out of range. */
-bool parse_cpu_list(const char *text, uint64_t mask[CPU_MASK_WORDS]);
-
 /* The SCHED_* number of a policy name, or -1. */
 int policy_by_name(const char *name);
 
+#define POLICY_ALLOWED "normal, batch, idle, fifo, rr, deadline or ext"
+
 /*
- * Apply affinity, or policy and nice value, of @spec to the calling process.
- * On failure @error (@size bytes) says what was refused; the process goes on as it was.
+ * Give the calling thread the policy and nice value of @spec. On failure @error
+ * (@size bytes) says what was refused; the thread goes on as it was.
  */
-void apply_affinity(const struct spec *spec, char *error, size_t size);
 void apply_policy(const struct spec *spec, char *error, size_t size);
 
 #endif

@@ -7,13 +7,18 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "engine.h"
 #include "msgpack_out.h"
 
-/* Three full reservoirs (2.4 MB), all migrations, CPUs and nodes: well under 4 MiB. */
-#define REPORT_CAP (4U << 20)
+/*
+ * Three full reservoirs of the run and two of all its slices (4 MB), migrations,
+ * CPUs and nodes: under 8 MiB, and under the 16 MiB of a frame.
+ */
+#define REPORT_CAP (8U << 20)
 
 /* All zeros and never written; not const, so that it takes no room in the file. */
 static struct telemetry nothing;
+static struct slice no_slice;
 
 static bool write_all(const void *data, size_t len)
 {
@@ -56,6 +61,13 @@ bool send_pids(const struct crew *crew)
 	static uint8_t buf[16 + 9 * MAX_WORKERS];
 	struct mp_out o = {.buf = buf, .cap = sizeof(buf)};
 
+	/* Threads can be signalled and waited for only as the process they are in. */
+	if (crew->host) {
+		mp_int(&o, crew->host);
+		if (!send_message('H', buf, o.len))
+			return false;
+		o.len = 0;
+	}
 	mp_array(&o, crew->created);
 	for (unsigned int i = 0; i < crew->created; i++)
 		mp_int(&o, crew->children[i].pid);
@@ -68,9 +80,13 @@ static void put_uint(struct mp_out *o, const char *name, uint64_t v)
 	mp_uint(o, v);
 }
 
-static void put_text_or_nil(struct mp_out *o, const char *name, const char *text)
+/* Both texts in one where both are there; nil for none. */
+static void put_errors(struct mp_out *o, const char *name, const char *first, const char *second)
 {
+	char text[2 * TELEMETRY_TEXT + 2];
+
 	mp_str(o, name);
+	snprintf(text, sizeof(text), "%s%s%s", first, *first && *second ? "; " : "", second);
 	if (*text)
 		mp_str(o, text);
 	else
@@ -104,15 +120,21 @@ static void put_migrations(struct mp_out *o, const struct telemetry *t)
 	}
 }
 
-static void put_reservoir(struct mp_out *o, const char *samples, const char *total,
-			  const struct telemetry *t, enum reservoir_kind kind)
-{
-	uint64_t n = t->sample_total[kind];
+static const struct {
+	const char *samples, *total;
+} reservoirs[RESERVOIR_KINDS] = {
+	[RESERVOIR_WAKE] = {"wake_latencies_ns", "wake_sample_total"},
+	[RESERVOIR_COST] = {"iteration_costs_ns", "iteration_cost_sample_total"},
+	[RESERVOIR_TIMER] = {"timer_latencies_ns", "timer_sample_total"},
+};
 
+static void put_reservoir(struct mp_out *o, enum reservoir_kind kind, const uint64_t *samples,
+			  uint64_t cap, uint64_t seen, uint64_t missed)
+{
 	_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "samples travel as they are");
-	mp_str(o, samples);
-	mp_bin(o, t->samples[kind], (n < MAX_SAMPLES ? n : MAX_SAMPLES) * sizeof(uint64_t));
-	put_uint(o, total, n);
+	mp_str(o, reservoirs[kind].samples);
+	mp_bin(o, samples, (seen < cap ? seen : cap) * sizeof(uint64_t));
+	put_uint(o, reservoirs[kind].total, seen + missed);
 }
 
 static void put_numa_pages(struct mp_out *o, const uint64_t *pages)
@@ -159,16 +181,71 @@ static void put_exit_info(struct mp_out *o, const struct child *child, bool comp
 	}
 }
 
+/* A slice, its fields in their binding order; @engine is what an engine adds, or NULL. */
+static void put_slice(struct mp_out *o, uint32_t epoch, const struct slice *s, uint64_t cap,
+		      const struct engine_result *engine, uint32_t engine_phase)
+{
+	unsigned int more = engine_fields(o, engine, engine_phase);
+
+	mp_map(o, 16 + more);
+	put_uint(o, "phase_epoch", epoch);
+	put_cpus(o, s->cpus_used);
+	put_reservoir(o, RESERVOIR_WAKE, s->samples + RESERVOIR_WAKE * cap, cap,
+		      s->sample_total[RESERVOIR_WAKE], 0);
+	put_reservoir(o, RESERVOIR_TIMER, s->samples + RESERVOIR_TIMER * cap, cap,
+		      s->sample_total[RESERVOIR_TIMER], 0);
+	put_uint(o, "run_delay_ns", s->run_delay_ns);
+	put_uint(o, "off_cpu_ns", s->off_cpu_ns);
+	put_uint(o, "wall_ns", s->wall_ns);
+	put_uint(o, "migration_count", s->migration_count);
+	put_uint(o, "iterations", s->iterations);
+	put_uint(o, "schedstat_cpu_time_ns", s->schedstat_cpu_time_ns);
+	put_numa_pages(o, s->numa_pages);
+	put_uint(o, "vmstat_numa_pages_migrated", s->numa_pages_migrated);
+	put_uint(o, "max_gap_ms", s->max_gap_ns / NSEC_PER_MSEC);
+	put_uint(o, "max_gap_cpu", s->max_gap_cpu);
+	if (more)
+		put_engine_fields(o, engine, engine_phase);
+}
+
+static void put_slices(struct mp_out *o, const struct slices *slices, uint64_t own_step,
+		       const struct engine_result *engine)
+{
+	uint32_t closed = 0;
+
+	/* A worker of one step needs no slices, but an engine's histograms travel nowhere else. */
+	if (own_step && engine_fields(o, engine, 0)) {
+		mp_str(o, "phase_slices");
+		mp_array(o, 1);
+		put_slice(o, (uint32_t)own_step, &no_slice, 0, engine, 0);
+		return;
+	}
+	for (uint32_t step = 1; step <= slices->count; step++)
+		closed += slice_at(slices, step)->closed;
+	mp_str(o, "phase_slices");
+	mp_array(o, closed);
+	for (uint32_t step = 1; step <= slices->count; step++)
+		if (slice_at(slices, step)->closed)
+			put_slice(o, step, slice_at(slices, step), slices->cap, engine, step);
+}
+
 /* The 31 fields in their binding order. */
 static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigned int index)
 {
 	const struct child *child = &crew->children[index];
 	const struct telemetry *t = &crew->telemetry[index];
 	bool completed = __atomic_load_n(&t->completed, __ATOMIC_ACQUIRE);
+	struct slices slices = crew_slices(crew, index);
+	const struct engine_result *engine = NULL;
 
+	if (crew->spec->type->shared_bytes == engine_shared_bytes)
+		engine = crew_shared(crew, index); /* its groups are of one */
 	/* Half a measurement is none: a worker that did not finish reports how it ended. */
-	if (!completed)
+	if (!completed) {
 		t = &nothing;
+		slices = (struct slices){0};
+		engine = NULL;
+	}
 	mp_map(o, 31);
 	mp_str(o, "tid");
 	mp_int(o, child->pid);
@@ -183,9 +260,9 @@ static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigne
 	put_uint(o, "max_gap_ms", t->max_gap_ns / NSEC_PER_MSEC);
 	put_uint(o, "max_gap_cpu", t->max_gap_cpu);
 	put_uint(o, "max_gap_at_ms", t->max_gap_at_ns / NSEC_PER_MSEC);
-	put_reservoir(o, "wake_latencies_ns", "wake_sample_total", t, RESERVOIR_WAKE);
-	put_reservoir(o, "iteration_costs_ns", "iteration_cost_sample_total", t, RESERVOIR_COST);
-	put_reservoir(o, "timer_latencies_ns", "timer_sample_total", t, RESERVOIR_TIMER);
+	for (int kind = 0; kind < RESERVOIR_KINDS; kind++)
+		put_reservoir(o, (enum reservoir_kind)kind, t->samples[kind], MAX_SAMPLES,
+			      t->sample_total[kind], t->sample_missed[kind]);
 	put_uint(o, "iterations", t->iterations);
 	put_uint(o, "schedstat_run_delay_ns", t->schedstat_run_delay_ns);
 	put_uint(o, "schedstat_run_count", t->schedstat_run_count);
@@ -198,12 +275,10 @@ static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigne
 	mp_str(o, "is_messenger");
 	mp_bool(o, t->is_messenger);
 	put_uint(o, "group_idx", crew->spec->group_idx);
-	put_text_or_nil(o, "affinity_error", t->affinity_error);
-	put_text_or_nil(o, "sched_policy_error", t->policy_error);
-	mp_str(o, "phase_slices");
-	mp_array(o, 0);
-	mp_str(o, "taobench_whole");
-	mp_nil(o);
+	put_errors(o, "affinity_error", t->affinity_error, "");
+	put_errors(o, "sched_policy_error", t->policy_error, t->memory_error);
+	put_slices(o, &slices, crew->spec->step, engine);
+	put_taobench_whole(o, engine);
 }
 
 bool send_report(const struct crew *crew, unsigned int index)

@@ -56,6 +56,13 @@ static bool map_live_page(struct crew *crew, char *error)
 			 (long long)st.st_size);
 		return false;
 	}
+	if (spec->phases && (spec->epoch_slot + 1) * sizeof(uint64_t) > (uint64_t)st.st_size) {
+		snprintf(error, ERROR_TEXT_SIZE,
+			 "%s: epoch_slot %llu lies beyond the counter page of %lld bytes",
+			 spec->type->name, (unsigned long long)spec->epoch_slot,
+			 (long long)st.st_size);
+		return false;
+	}
 	at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, LIVE_FD, 0);
 	if (at == MAP_FAILED)
 		return fail(error, "cannot map the counter page (fd 3)");
@@ -92,7 +99,12 @@ bool crew_init(struct crew *crew, const struct spec *spec, char *error)
 	crew->shared = map_shared(groups * crew->shared_stride);
 	crew->telemetry = map_shared(workers * sizeof(*crew->telemetry));
 	crew->children = calloc(workers, sizeof(*crew->children));
-	if (!crew->control || !crew->shared || !crew->telemetry || !crew->children)
+	if (spec->program)
+		crew->custom = calloc(workers, sizeof(*crew->custom));
+	if (spec->phases)
+		crew->slices = map_shared(workers * slices_bytes(spec->phases));
+	if (!crew->control || !crew->shared || !crew->telemetry || !crew->children ||
+	    (spec->phases && !crew->slices) || (spec->program && !crew->custom))
 		return fail(error, "cannot map the telemetry area");
 
 	set_signals();
@@ -119,21 +131,23 @@ static pid_t fork_into(int cgroup_fd)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
+static bool creation_failed(const struct crew *crew, unsigned int index, char *error)
+{
+	snprintf(error, ERROR_TEXT_SIZE, "%s: cannot create worker %u of %llu in cgroup \"%s\": %s",
+		 crew->spec->type->name, index, (unsigned long long)crew->spec->workers,
+		 crew->spec->cgroup, strerror(errno));
+	return false;
+}
+
 static bool spawn_worker(struct crew *crew, struct group *group, char *error)
 {
-	const struct spec *spec = crew->spec;
 	unsigned int index = crew->created;
-	pid_t pid = fork_into(spec->cgroup_fd);
+	pid_t pid = fork_into(crew->spec->cgroup_fd);
 
 	if (pid == 0)
 		worker_main(crew, group, index);
-	if (pid < 0) {
-		snprintf(error, ERROR_TEXT_SIZE,
-			 "%s: cannot create worker %u of %llu in cgroup \"%s\": %s",
-			 spec->type->name, index, (unsigned long long)spec->workers, spec->cgroup,
-			 strerror(errno));
-		return false;
-	}
+	if (pid < 0)
+		return creation_failed(crew, index, error);
 	/* By both sides, for whichever comes first. */
 	setpgid(pid, pid);
 	crew->children[index].pid = pid;
@@ -141,47 +155,117 @@ static bool spawn_worker(struct crew *crew, struct group *group, char *error)
 	return true;
 }
 
-/* One group: open what its members share, fork them, close the leader's copies. */
-static bool spawn_group(struct crew *crew, unsigned int number, char *error)
+/* What the members of group @number share; close_group undoes it, also after a failure. */
+static bool open_group(struct crew *crew, unsigned int number, struct group *group, char *error)
 {
 	const struct spec *spec = crew->spec;
 	const struct work_type *type = spec->type;
 	char *memory = crew->shared + number * crew->shared_stride;
-	struct group group = {
+
+	*group = (struct group){
 		.words = (uint32_t *)memory,
 		.shared = memory + WORDS_BYTES,
 		.nfds = type->group_fds ? type->group_fds(spec) : 0,
 	};
-	bool ok;
-
-	group.fds = malloc((group.nfds + 1) * sizeof(*group.fds));
-	if (!group.fds)
+	group->fds = malloc((group->nfds + 1) * sizeof(*group->fds));
+	if (!group->fds)
 		return fail(error, type->name);
-	memset(group.fds, 0xff, (group.nfds + 1) * sizeof(*group.fds));
-	ok = !type->open_group || type->open_group(spec, &group) || fail(error, type->name);
-	for (unsigned int i = 0; i < work_group_size(spec) && ok; i++)
-		ok = spawn_worker(crew, &group, error);
-	for (unsigned int i = 0; i < group.nfds; i++)
-		if (group.fds[i] >= 0)
-			close(group.fds[i]);
-	free(group.fds);
+	memset(group->fds, 0xff, (group->nfds + 1) * sizeof(*group->fds));
+	return !type->open_group || type->open_group(spec, group) || fail(error, type->name);
+}
+
+static void close_group(struct group *group)
+{
+	for (unsigned int i = 0; i < group->nfds && group->fds; i++)
+		if (group->fds[i] >= 0)
+			close(group->fds[i]);
+	free(group->fds);
+}
+
+/* One process per worker; the leader keeps no copy of what a group's members share. */
+static bool spawn_processes(struct crew *crew, unsigned int groups, char *error)
+{
+	bool ok = true;
+
+	for (unsigned int g = 0; g < groups && ok; g++) {
+		struct group group;
+
+		ok = open_group(crew, g, &group, error);
+		if (ok && crew->custom && !custom_map(crew, g, group.fds[0]))
+			ok = fail(error, crew->spec->type->name);
+		for (unsigned int i = 0; i < work_group_size(crew->spec) && ok; i++)
+			ok = spawn_worker(crew, &group, error);
+		close_group(&group);
+	}
 	return ok;
+}
+
+/* One process that will have a thread per worker. */
+static bool spawn_host(struct crew *crew, unsigned int groups, char *error)
+{
+	struct group *all = calloc(groups, sizeof(*all));
+	unsigned int opened = 0;
+	bool ok = all != NULL || fail(error, crew->spec->type->name);
+
+	for (; ok && opened < groups; opened++)
+		ok = open_group(crew, opened, &all[opened], error);
+	if (ok) {
+		crew->host = fork_into(crew->spec->cgroup_fd);
+		if (crew->host == 0)
+			host_main(crew, all);
+		ok = crew->host > 0 || creation_failed(crew, 0, error);
+	}
+	while (opened)
+		close_group(&all[--opened]);
+	free(all);
+	if (!ok)
+		return false;
+	setpgid(crew->host, crew->host);
+	crew->created = (unsigned int)crew->spec->workers;
+	return true;
 }
 
 bool crew_spawn(struct crew *crew, char *error)
 {
-	unsigned int groups = (unsigned int)crew->spec->workers / work_group_size(crew->spec);
-	bool ok = true;
+	const struct spec *spec = crew->spec;
+	unsigned int groups = (unsigned int)spec->workers / work_group_size(spec);
+	bool ok = spec->threads ? spawn_host(crew, groups, error) :
+				  spawn_processes(crew, groups, error);
 
-	for (unsigned int g = 0; g < groups && ok; g++)
-		ok = spawn_group(crew, g, error);
-	if (crew->spec->cgroup_fd >= 0)
-		close(crew->spec->cgroup_fd);
+	if (spec->cgroup_fd >= 0)
+		close(spec->cgroup_fd);
 	return ok;
+}
+
+void crew_ready(struct crew *crew)
+{
+	for (unsigned int i = 0; i < crew->created && crew->host; i++)
+		crew->children[i].pid = crew->telemetry[i].tid;
+}
+
+struct slices crew_slices(const struct crew *crew, unsigned int index)
+{
+	const struct spec *spec = crew->spec;
+
+	if (!crew->slices)
+		return (struct slices){0};
+	return (struct slices){
+		.epoch = (const uint32_t *)&crew->live[spec->epoch_slot],
+		.memory = crew->slices + index * slices_bytes(spec->phases),
+		.count = (unsigned int)spec->phases,
+		.cap = phase_cap(spec->phases),
+	};
+}
+
+void *crew_shared(const struct crew *crew, unsigned int group)
+{
+	return crew->shared + group * crew->shared_stride + WORDS_BYTES;
 }
 
 void crew_open_gate(struct crew *crew)
 {
+	if (crew->custom)
+		custom_go(crew);
 	__atomic_store_n(&crew->control->go, 1, __ATOMIC_RELEASE);
 	futex_wake(&crew->control->go, INT32_MAX);
 }
@@ -195,37 +279,73 @@ unsigned int crew_alive(const struct crew *crew)
 	return alive;
 }
 
+/* Wait for a process without blocking; false while it runs. Its status goes to child @index. */
+static bool reap(struct crew *crew, pid_t pid, unsigned int index)
+{
+	struct child *child = &crew->children[index];
+	siginfo_t info = {0};
+
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0)
+		return false;
+	/* While it is a zombie its number is not reused: end what it left in its group. */
+	if (info.si_pid) {
+		kill(-pid, SIGKILL);
+		if (crew->custom)
+			custom_ended(crew, index,
+				     info.si_code == CLD_EXITED && info.si_status == 0);
+	}
+	pid = waitpid(pid, &child->status, WNOHANG);
+	if (pid < 0)
+		child->status = errno;
+	if (child->fate == FATE_RUNNING)
+		child->fate = pid < 0 ? FATE_WAIT_FAILED : FATE_ENDED;
+	child->reaped = true;
+	return true;
+}
+
+/* The threads of a process end together. The first that says why, else the first. */
+static int reap_host(struct crew *crew)
+{
+	struct child *first = &crew->children[0];
+	int speaker = 0;
+
+	if (first->reaped || !reap(crew, crew->host, 0))
+		return -1;
+	for (unsigned int i = crew->created; i-- > 0;) {
+		crew->children[i].fate = first->fate;
+		crew->children[i].status = first->status;
+		crew->children[i].reaped = true;
+		if (*crew->telemetry[i].setup_error)
+			speaker = (int)i;
+	}
+	return speaker;
+}
+
 int crew_reap(struct crew *crew)
 {
-	for (unsigned int i = 0; i < crew->created; i++) {
-		struct child *child = &crew->children[i];
-		siginfo_t info = {0};
-		pid_t pid;
-
-		if (child->reaped)
-			continue;
-		if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-		    info.si_pid == 0)
-			continue;
-		/* While it is a zombie its number is not reused: end what it left in its group. */
-		if (info.si_pid)
-			kill(-child->pid, SIGKILL);
-		pid = waitpid(child->pid, &child->status, WNOHANG);
-		if (pid < 0)
-			child->status = errno;
-		if (child->fate == FATE_RUNNING)
-			child->fate = pid < 0 ? FATE_WAIT_FAILED : FATE_ENDED;
-		child->reaped = true;
-		return (int)i;
-	}
+	if (crew->host)
+		return reap_host(crew);
+	for (unsigned int i = 0; i < crew->created; i++)
+		if (!crew->children[i].reaped && reap(crew, crew->children[i].pid, i))
+			return (int)i;
 	return -1;
 }
 
 void crew_interrupt(const struct crew *crew)
 {
-	for (unsigned int i = 0; i < crew->created; i++)
-		if (!crew->children[i].reaped)
-			kill(crew->children[i].pid, SIGUSR1);
+	for (unsigned int i = 0; i < crew->created; i++) {
+		const struct child *child = &crew->children[i];
+
+		if (!child->reaped && child->pid)
+			syscall(SYS_tgkill, crew->host ? crew->host : child->pid, child->pid,
+				SIGUSR1);
+	}
+}
+
+static void kill_group(pid_t pid)
+{
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
 }
 
 void crew_kill(struct crew *crew, enum fate fate)
@@ -238,8 +358,7 @@ void crew_kill(struct crew *crew, enum fate fate)
 		if (child->reaped)
 			continue;
 		child->fate = fate;
-		kill(-child->pid, SIGKILL);
-		kill(child->pid, SIGKILL);
+		kill_group(crew->host ? crew->host : child->pid);
 	}
 	while (crew_alive(crew) && now_ns() < deadline) {
 		struct timespec pause = timespec_of(NSEC_PER_MSEC);

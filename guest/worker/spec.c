@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "affinity.h"
+#include "mempolicy.h"
 #include "placement.h"
 #include "work.h"
 
@@ -51,6 +53,11 @@ static const struct number_key number_keys[] = {
 	{"slot", offsetof(struct spec, slot), 0, UINT32_MAX},
 	{"seed", offsetof(struct spec, seed), 0, UINT64_MAX},
 	{"rt_prio", offsetof(struct spec, rt_prio), 0, 99},
+	{"dl_runtime_us", offsetof(struct spec, dl_runtime_us), 1, 60000000},
+	{"dl_deadline_us", offsetof(struct spec, dl_deadline_us), 1, 60000000},
+	{"dl_period_us", offsetof(struct spec, dl_period_us), 1, 60000000},
+	{"epoch_slot", offsetof(struct spec, epoch_slot), 0, UINT32_MAX},
+	{"phases", offsetof(struct spec, phases), 0, MAX_PHASES},
 	{"gap_check", offsetof(struct spec, gap_check), 0, UINT32_MAX},
 	{"start_timeout_ms", offsetof(struct spec, start_timeout_ms), 1, 3600000},
 };
@@ -64,53 +71,83 @@ static bool parse_number(const char *where, const char *name, const char *value,
 	return true;
 }
 
-static bool parse_nice(struct spec *spec, const char *value, char *error)
+static bool parse_nice(struct spec *spec, const char *value)
 {
 	uint64_t magnitude;
 	bool negative = *value == '-';
 
 	if (!parse_u64(value + negative, &magnitude) || magnitude > (negative ? 20 : 19))
-		return fail(error, "%s: nice must be an integer from -20 to 19, found \"%s\"",
-			    spec->type->name, value);
+		return false;
 	spec->nice = negative ? -(int)magnitude : (int)magnitude;
 	spec->has_nice = true;
 	return true;
 }
 
-/* A key that is neither a number nor the type; 0: not one of these, 1: taken, -1: wrong. */
-static int parse_other_key(struct spec *spec, const char *key, const char *value, char *error)
+static bool parse_policy(struct spec *spec, const char *value)
+{
+	spec->policy_name = value;
+	spec->policy = policy_by_name(value);
+	return spec->policy >= 0;
+}
+
+static bool parse_cgroup(struct spec *spec, const char *value)
+{
+	spec->cgroup = value;
+	return true;
+}
+
+static bool parse_cgroup_fd(struct spec *spec, const char *value)
 {
 	uint64_t fd;
 
-	if (!strcmp(key, "cgroup")) {
-		spec->cgroup = value;
-	} else if (!strcmp(key, "nice")) {
-		return parse_nice(spec, value, error) ? 1 : -1;
-	} else if (!strcmp(key, "affinity")) {
-		spec->affinity = value;
-		if (!parse_cpu_list(value, spec->cpu_mask)) {
-			fail(error, "%s: affinity must be a CPU list like 0-1,3, found \"%s\"",
-			     spec->type->name, value);
-			return -1;
-		}
-	} else if (!strcmp(key, "policy")) {
-		spec->policy_name = value;
-		spec->policy = policy_by_name(value);
-		if (spec->policy < 0) {
-			fail(error,
-			     "%s: policy must be normal, batch, idle, fifo, rr or ext, found \"%s\"",
-			     spec->type->name, value);
-			return -1;
-		}
-	} else if (!strcmp(key, "cgroup_fd")) {
-		if (!parse_number(spec->type->name, key, value, 0, INT32_MAX, &fd, error))
-			return -1;
-		spec->cgroup_fd = (int)fd;
-	} else {
-		return 0;
-	}
-	return 1;
+	if (!parse_u64(value, &fd) || fd > INT32_MAX)
+		return false;
+	spec->cgroup_fd = (int)fd;
+	return true;
 }
+
+static bool parse_clone(struct spec *spec, const char *value)
+{
+	spec->threads = !strcmp(value, "thread");
+	return spec->threads || !strcmp(value, "fork");
+}
+
+static bool parse_comm(struct spec *spec, const char *value)
+{
+	spec->comm = value;
+	return *value && strlen(value) <= COMM_LENGTH;
+}
+
+static bool parse_program(struct spec *spec, const char *value)
+{
+	spec->program = value;
+	return *value == '/';
+}
+
+static bool parse_args(struct spec *spec, const char *value)
+{
+	spec->args = value;
+	return true;
+}
+
+static const struct text_key {
+	const char *name;
+	bool (*parse)(struct spec *spec, const char *value);
+	const char *allowed;
+} text_keys[] = {
+	{"cgroup", parse_cgroup, "a name"},
+	{"cgroup_fd", parse_cgroup_fd, "the number of an open file"},
+	{"clone", parse_clone, "fork or thread"},
+	{"comm", parse_comm, "a text of 1 to 15 bytes"},
+	{"nice", parse_nice, "an integer from -20 to 19"},
+	{"policy", parse_policy, POLICY_ALLOWED},
+	{"affinity", parse_affinity, AFFINITY_ALLOWED},
+	{"mempolicy", parse_mem_policy, MEM_POLICY_ALLOWED},
+	{"mem_nodes", parse_mem_nodes, "a list of nodes like 0-1,3"},
+	{"mem_flags", parse_mem_flags, MEM_FLAGS_ALLOWED},
+	{"program", parse_program, "an absolute path"},
+	{"args", parse_args, "words"},
+};
 
 static bool unknown_key(const struct spec *spec, const char *key, char *error)
 {
@@ -133,7 +170,6 @@ static bool unknown_key(const struct spec *spec, const char *key, char *error)
 static bool parse_pair(struct spec *spec, const char *key, const char *value, char *error)
 {
 	const char *where = spec->type->name;
-	int other;
 
 	for (size_t i = 0; i < sizeof(number_keys) / sizeof(number_keys[0]); i++) {
 		const struct number_key *k = &number_keys[i];
@@ -152,8 +188,15 @@ static bool parse_pair(struct spec *spec, const char *key, const char *value, ch
 			return parse_number(where, key, value, p->min, p->max, &spec->params[i],
 					    error);
 	}
-	other = parse_other_key(spec, key, value, error);
-	return other ? other > 0 : unknown_key(spec, key, error);
+	for (size_t i = 0; i < sizeof(text_keys) / sizeof(text_keys[0]); i++) {
+		const struct text_key *k = &text_keys[i];
+
+		if (!strcmp(k->name, key))
+			return k->parse(spec, value) ||
+			       fail(error, "%s: %s must be %s, found \"%s\"", where, key,
+				    k->allowed, value);
+	}
+	return unknown_key(spec, key, error);
 }
 
 static bool find_type(struct spec *spec, int argc, char **argv, char *error)
@@ -183,6 +226,7 @@ static bool find_type(struct spec *spec, int argc, char **argv, char *error)
 static bool check_whole(const struct spec *spec, char *error)
 {
 	const struct work_type *type = spec->type;
+	const char *mistake;
 
 	if (spec->workers == 0)
 		return fail(error, "%s: the key workers=COUNT is missing", type->name);
@@ -192,7 +236,24 @@ static bool check_whole(const struct spec *spec, char *error)
 	if ((spec->policy == SCHED_FIFO || spec->policy == SCHED_RR) && spec->rt_prio == 0)
 		return fail(error, "%s: policy %s needs rt_prio from 1 to 99, found %s", type->name,
 			    spec->policy_name, "0");
-	return true;
+	if (spec->policy == SCHED_DEADLINE &&
+	    (!spec->dl_runtime_us || spec->dl_runtime_us > spec->dl_deadline_us ||
+	     spec->dl_deadline_us > spec->dl_period_us))
+		return fail(error,
+			    "%s: policy deadline needs dl_runtime_us <= dl_deadline_us <= "
+			    "dl_period_us, found %llu, %llu, %llu",
+			    type->name, (unsigned long long)spec->dl_runtime_us,
+			    (unsigned long long)spec->dl_deadline_us,
+			    (unsigned long long)spec->dl_period_us);
+	if ((type == work_find("Custom")) != (spec->program != NULL))
+		return fail(error, "%s: program goes with Custom, and Custom with program",
+			    type->name);
+	if (spec->program && spec->threads)
+		return fail(error, "%s: a program of its own cannot be a thread", type->name);
+	if (spec->phases && !spec->has_slot)
+		return fail(error, "%s: phases needs slot and epoch_slot", type->name);
+	mistake = mem_policy_mistake(spec);
+	return !mistake || fail(error, "%s: %s", type->name, mistake);
 }
 
 bool spec_parse(struct spec *spec, int argc, char **argv, char *error)

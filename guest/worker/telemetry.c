@@ -6,10 +6,37 @@
 
 #include "procfs.h"
 
-static void mark_cpu(struct telemetry *t, uint32_t cpu)
+static void mark_cpu(struct probe *p, uint32_t cpu)
 {
-	if (cpu < MAX_CPUS)
-		t->cpus_used[cpu / 64] |= 1ULL << (cpu % 64);
+	uint64_t bit = 1ULL << (cpu % 64);
+
+	if (cpu >= MAX_CPUS)
+		return;
+	p->out->cpus_used[cpu / 64] |= bit;
+	if (p->slice)
+		p->slice->cpus_used[cpu / 64] |= bit;
+}
+
+struct reading reading_now(void)
+{
+	struct reading r = {.migrated = read_numa_pages_migrated()};
+
+	read_schedstat(r.schedstat);
+	r.at_ns = now_ns();
+	r.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	return r;
+}
+
+struct reading reading_since(const struct reading *start)
+{
+	struct reading r = {.at_ns = now_ns() - start->at_ns};
+
+	r.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start->cpu_ns;
+	read_schedstat(r.schedstat);
+	for (int i = 0; i < SCHEDSTAT_FIELDS; i++)
+		r.schedstat[i] -= start->schedstat[i];
+	r.migrated = read_numa_pages_migrated() - start->migrated;
+	return r;
 }
 
 void probe_init(struct probe *p, struct telemetry *out, uint64_t *live, uint64_t gap_check,
@@ -25,16 +52,20 @@ void probe_init(struct probe *p, struct telemetry *out, uint64_t *live, uint64_t
 	p->next_check = p->check_every;
 }
 
+void probe_keep_slices(struct probe *p, const struct slices *slices)
+{
+	p->slices = *slices;
+	/* Before the gate, so that a worker starved there still sees the first step begin. */
+	p->phase = probe_epoch(p);
+}
+
 void probe_start(struct probe *p)
 {
-	p->start_migrated = read_numa_pages_migrated();
-	read_schedstat(p->start_schedstat);
 	p->cpu = (uint32_t)sched_getcpu();
 	p->out->max_gap_cpu = p->cpu;
-	mark_cpu(p->out, p->cpu);
-	p->start_ns = now_ns();
-	p->start_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	p->stamp_ns = p->start_ns;
+	mark_cpu(p, p->cpu);
+	p->start = reading_now();
+	p->stamp_ns = p->start.at_ns;
 }
 
 static void check_gap(struct probe *p, uint64_t now)
@@ -42,13 +73,19 @@ static void check_gap(struct probe *p, uint64_t now)
 	struct telemetry *t = p->out;
 	uint64_t gap = now - p->stamp_ns;
 
-	if (p->gaps && gap > t->max_gap_ns) {
+	p->stamp_ns = now;
+	if (!p->gaps)
+		return;
+	/* The CPU on which the worker was seen last, so where it was kept from running. */
+	if (gap > t->max_gap_ns) {
 		t->max_gap_ns = gap;
-		t->max_gap_at_ns = now - p->start_ns;
-		/* The CPU on which the worker was seen last, so where it was kept from running. */
+		t->max_gap_at_ns = now - p->start.at_ns;
 		t->max_gap_cpu = p->cpu;
 	}
-	p->stamp_ns = now;
+	if (p->slice && gap > p->slice->max_gap_ns) {
+		p->slice->max_gap_ns = gap;
+		p->slice->max_gap_cpu = p->cpu;
+	}
 }
 
 static void check_migration(struct probe *p, uint64_t now)
@@ -60,10 +97,10 @@ static void check_migration(struct probe *p, uint64_t now)
 		return;
 	if (t->migration_count < MAX_MIGRATIONS)
 		t->migrations[t->migration_count] = (struct migration){
-			.at_ns = now - p->start_ns, .from_cpu = p->cpu, .to_cpu = cpu};
+			.at_ns = now - p->start.at_ns, .from_cpu = p->cpu, .to_cpu = cpu};
 	t->migration_count++;
 	p->cpu = cpu;
-	mark_cpu(t, cpu);
+	mark_cpu(p, cpu);
 }
 
 void probe_checkpoint(struct probe *p)
@@ -76,43 +113,53 @@ void probe_checkpoint(struct probe *p)
 	probe_publish(p);
 }
 
+void reservoir_push(uint64_t *samples, uint64_t cap, uint64_t *total, uint64_t *rng, uint64_t value)
+{
+	uint64_t n = ++*total;
+	uint64_t at = n <= cap ? n - 1 : random_below(rng, n);
+
+	if (at < cap)
+		samples[at] = value;
+}
+
 void probe_sample(struct probe *p, enum reservoir_kind kind, uint64_t ns)
 {
 	struct telemetry *t = p->out;
-	uint64_t total = ++t->sample_total[kind];
-	uint64_t at = total <= MAX_SAMPLES ? total - 1 : random_below(&p->rng, total);
 
-	if (at < MAX_SAMPLES)
-		t->samples[kind][at] = ns;
+	reservoir_push(t->samples[kind], MAX_SAMPLES, &t->sample_total[kind], &p->rng, ns);
+	if (p->slice && kind != RESERVOIR_COST) {
+		uint64_t cap = p->slices.cap;
+
+		reservoir_push(p->slice->samples + kind * cap, cap, &p->slice->sample_total[kind],
+			       &p->rng, ns);
+	}
 }
 
 void probe_unblocked(struct probe *p, uint64_t now)
 {
 	p->stamp_ns = now;
 	/* Only the set: migrations are counted at checkpoints, for every work type alike. */
-	mark_cpu(p->out, (uint32_t)sched_getcpu());
+	mark_cpu(p, (uint32_t)sched_getcpu());
 }
 
 void probe_finish(struct probe *p)
 {
 	struct telemetry *t = p->out;
-	uint64_t now = now_ns();
-	uint64_t cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	uint64_t schedstat[3], migrated;
+	struct reading spent;
 
 	/* A worker that was starved to the end never reached another checkpoint. */
-	check_gap(p, now);
-	mark_cpu(t, (uint32_t)sched_getcpu());
-	read_schedstat(schedstat);
-	migrated = read_numa_pages_migrated();
+	check_gap(p, now_ns());
+	mark_cpu(p, (uint32_t)sched_getcpu());
+	spent = reading_since(&p->start);
+	epoch_finish(p);
 	read_numa_pages(t->numa_pages, MAX_NODES);
 
-	t->wall_time_ns = now - p->start_ns;
-	t->cpu_time_ns = cpu_ns - p->start_cpu_ns;
-	t->schedstat_cpu_time_ns = schedstat[0] - p->start_schedstat[0];
-	t->schedstat_run_delay_ns = schedstat[1] - p->start_schedstat[1];
-	t->schedstat_run_count = schedstat[2] - p->start_schedstat[2];
-	t->numa_pages_migrated = migrated - p->start_migrated;
+	t->wall_time_ns = spent.at_ns;
+	t->cpu_time_ns = spent.cpu_ns;
+	t->schedstat_cpu_time_ns = spent.schedstat[SCHEDSTAT_CPU];
+	t->schedstat_run_delay_ns = spent.schedstat[SCHEDSTAT_DELAY];
+	t->schedstat_run_count = spent.schedstat[SCHEDSTAT_COUNT];
+	t->numa_pages_migrated = spent.migrated;
 	t->work_units = p->units;
 	t->iterations = p->iterations;
 	probe_publish(p);

@@ -57,6 +57,8 @@ struct work_type {
 	bool (*iterate)(struct worker *w);
 	/* In place of iterate: an engine that works until the stop flag is set. */
 	void (*run)(struct worker *w);
+	/* In the worker, after everything was measured: undo what outlives it. */
+	void (*finished)(struct worker *w);
 };
 
 #define FILLS(kind) (1U << RESERVOIR_##kind)

@@ -2,6 +2,7 @@
 /* SpinWait, YieldHeavy, Mixed, Bursty: CPU burners that differ in how they give the CPU away. */
 #include <sched.h>
 
+#include "await.h"
 #include "work.h"
 
 static bool spin_wait(struct worker *w)
@@ -31,23 +32,14 @@ enum {
 
 static bool bursty(struct worker *w)
 {
-	uint64_t end = now_ns() + param(w, BURST_US) * NSEC_PER_USEC;
-	struct timespec pause = timespec_of(param(w, SLEEP_US) * NSEC_PER_USEC);
-	uint64_t slept_at, now;
-	bool woken; /* by the timer, not by the signal that ends the run */
+	uint64_t elapsed;
 
-	do {
-		if (!spin_units(w, SPIN_CHUNK))
-			return false;
-	} while (now_ns() < end);
-
-	slept_at = now_ns();
-	woken = clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL) == 0;
-	now = now_ns();
-	probe_unblocked(&w->probe, now);
-	if (woken)
-		probe_sample(&w->probe, RESERVOIR_WAKE, now - slept_at);
-	return woken;
+	if (!spin_for(w, param(w, BURST_US) * NSEC_PER_USEC))
+		return false;
+	if (!sleep_for(w, param(w, SLEEP_US) * NSEC_PER_USEC, &elapsed))
+		return false;
+	probe_sample(&w->probe, RESERVOIR_WAKE, elapsed);
+	return true;
 }
 
 const struct work_type work_spin_wait = {

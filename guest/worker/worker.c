@@ -2,28 +2,42 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
+#include "affinity.h"
 #include "crew.h"
+#include "mempolicy.h"
 #include "placement.h"
 #include "relax.h"
 
 #define START_JITTER_UNITS 4096
 #define GATE_GRACE_MS	   2000
+#define THREAD_STACK	   (1U << 20)
+
+struct thread {
+	pthread_t id;
+	struct crew *crew;
+	struct group *groups; /* of all workers */
+	unsigned int index;
+	pthread_barrier_t *apart; /* passed when no two threads share descriptors any more */
+};
 
 /* Die with the leader, be killable with all descendants, hold nothing that is the leader's. */
-static void become_worker(const struct crew *crew, pid_t leader)
+static void become_worker(const struct crew *crew)
 {
 	sigset_t none;
 	int null;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != leader)
+	if (getppid() != crew->leader)
 		_exit(1); /* it died before the request was in force */
 	setpgid(0, 0);
-	prctl(PR_SET_NAME, crew->spec->type->name);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
@@ -77,10 +91,12 @@ static uint64_t worker_seed(const struct spec *spec, unsigned int index)
 	return x ? x : golden;
 }
 
-void worker_main(struct crew *crew, struct group *group, unsigned int index)
+/* The life of a worker, in a process or a thread of its own. */
+static void work(struct crew *crew, struct group *group, unsigned int index)
 {
 	const struct spec *spec = crew->spec;
 	struct telemetry *t = &crew->telemetry[index];
+	struct slices slices = crew_slices(crew, index);
 	struct worker w = {
 		.spec = spec,
 		.index = index,
@@ -89,14 +105,22 @@ void worker_main(struct crew *crew, struct group *group, unsigned int index)
 		.stop = &crew->control->stop,
 	};
 
-	become_worker(crew, crew->leader);
-	t->tid = getpid();
+	t->tid = gettid();
+	prctl(PR_SET_NAME, spec->comm ? spec->comm : spec->type->name);
 	probe_init(&w.probe, t, crew->live ? &crew->live[spec->slot + index] : NULL,
 		   spec->gap_check, worker_seed(spec, index));
+	probe_keep_slices(&w.probe, &slices);
+	/* First, so that what the type allocates lies where the scenario wants it. */
+	apply_affinity(spec, &w.probe.rng, t->affinity_error, sizeof(t->affinity_error));
+	apply_mem_policy(spec, t->memory_error, sizeof(t->memory_error));
+	if (spec->program) {
+		apply_policy(spec, t->policy_error, sizeof(t->policy_error));
+		custom_exec(&w, w.probe.rng, t->setup_error, sizeof(t->setup_error));
+		_exit(1);
+	}
 	if (spec->type->prepare && !spec->type->prepare(&w, t->setup_error, sizeof(t->setup_error)))
 		_exit(1);
-	/* Before the gate: an op that comes right after the spawn may change it again. */
-	apply_affinity(spec, t->affinity_error, sizeof(t->affinity_error));
+	/* An op that comes right after the gate may change the affinity again. */
 	if (!pass_gate(crew))
 		_exit(1);
 
@@ -112,9 +136,78 @@ void worker_main(struct crew *crew, struct group *group, unsigned int index)
 	if (spec->type->run)
 		spec->type->run(&w);
 	else
-		while (!stopped(&w))
+		while (!stopped(&w)) {
 			if (spec->type->iterate(&w))
 				probe_iteration(&w.probe);
+			probe_follow_epoch(&w.probe);
+		}
 	probe_finish(&w.probe);
+	if (spec->type->finished)
+		spec->type->finished(&w);
+}
+
+void worker_main(struct crew *crew, struct group *group, unsigned int index)
+{
+	become_worker(crew);
+	work(crew, group, index);
+	_exit(0);
+}
+
+static void close_groups(struct group *groups, unsigned int from, unsigned int to)
+{
+	for (unsigned int g = from; g < to; g++)
+		for (unsigned int i = 0; i < groups[g].nfds; i++)
+			if (groups[g].fds[i] >= 0)
+				close(groups[g].fds[i]);
+}
+
+/* A thread has descriptors of its own, and of them its group's only, as a process would. */
+static void *thread_main(void *arg)
+{
+	struct thread *thread = arg;
+	unsigned int group_size = work_group_size(thread->crew->spec);
+	unsigned int groups = (unsigned int)thread->crew->spec->workers / group_size;
+	unsigned int own = thread->index / group_size;
+
+	if (unshare(CLONE_FILES) < 0)
+		_exit(1);
+	close_groups(thread->groups, 0, own);
+	close_groups(thread->groups, own + 1, groups);
+	pthread_barrier_wait(thread->apart);
+	work(thread->crew, &thread->groups[own], thread->index);
+	return NULL;
+}
+
+void host_main(struct crew *crew, struct group *groups)
+{
+	unsigned int workers = (unsigned int)crew->spec->workers;
+	unsigned int group_size = work_group_size(crew->spec);
+	struct thread *threads = calloc(workers, sizeof(*threads));
+	pthread_barrier_t apart;
+	pthread_attr_t attr;
+
+	become_worker(crew);
+	if (!threads)
+		_exit(1);
+	pthread_barrier_init(&apart, NULL, workers + 1);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	for (unsigned int i = 0; i < workers; i++) {
+		int error;
+
+		threads[i] = (struct thread){
+			.crew = crew, .groups = groups, .index = i, .apart = &apart};
+		error = pthread_create(&threads[i].id, &attr, thread_main, &threads[i]);
+		if (!error)
+			continue;
+		snprintf(crew->telemetry[i].setup_error, TELEMETRY_TEXT, "pthread_create: %s",
+			 strerror(error));
+		_exit(1);
+	}
+	pthread_barrier_wait(&apart);
+	close_groups(groups, 0, workers / group_size);
+	close(crew->ready_fd);
+	for (unsigned int i = 0; i < workers; i++)
+		pthread_join(threads[i].id, NULL);
 	_exit(0);
 }

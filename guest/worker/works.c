@@ -11,16 +11,52 @@
 #include "relax.h"
 
 /* One row per work type, in the order in which they are listed. */
-#define WORK_TYPES(ROW)           \
-	ROW(work_spin_wait)       \
-	ROW(work_yield_heavy)     \
-	ROW(work_mixed)           \
-	ROW(work_bursty)          \
-	ROW(work_pipe_io)         \
-	ROW(work_futex_ping_pong) \
-	ROW(work_io_sync_write)   \
-	ROW(work_alu_hot)         \
-	ROW(work_timer_latency)
+#define WORK_TYPES(ROW)                  \
+	ROW(work_spin_wait)              \
+	ROW(work_yield_heavy)            \
+	ROW(work_mixed)                  \
+	ROW(work_bursty)                 \
+	ROW(work_pipe_io)                \
+	ROW(work_futex_ping_pong)        \
+	ROW(work_io_sync_write)          \
+	ROW(work_alu_hot)                \
+	ROW(work_timer_latency)          \
+	ROW(work_cache_pressure)         \
+	ROW(work_cache_yield)            \
+	ROW(work_cache_pipe)             \
+	ROW(work_futex_fan_out)          \
+	ROW(work_fan_out_compute)        \
+	ROW(work_thundering_herd)        \
+	ROW(work_mutex_contention)       \
+	ROW(work_priority_inversion)     \
+	ROW(work_producer_consumer)      \
+	ROW(work_sequence)               \
+	ROW(work_idle_churn)             \
+	ROW(work_smt_sibling_spin)       \
+	ROW(work_ipc_variance)           \
+	ROW(work_fork_exit)              \
+	ROW(work_nice_sweep)             \
+	ROW(work_affinity_churn)         \
+	ROW(work_cross_affinity_churn)   \
+	ROW(work_policy_churn)           \
+	ROW(work_page_fault_churn)       \
+	ROW(work_cgroup_churn)           \
+	ROW(work_cgroup_attach_storm)    \
+	ROW(work_rt_starvation)          \
+	ROW(work_preempt_storm)          \
+	ROW(work_asymmetric_waker)       \
+	ROW(work_wake_chain)             \
+	ROW(work_signal_storm)           \
+	ROW(work_epoll_storm)            \
+	ROW(work_numa_working_set_sweep) \
+	ROW(work_numa_migration_churn)   \
+	ROW(work_io_rand_read)           \
+	ROW(work_io_convoy)              \
+	ROW(work_net_traffic)            \
+	ROW(work_irq_wake)               \
+	ROW(work_schbench)               \
+	ROW(work_taobench)               \
+	ROW(work_custom)
 
 #define DECLARE(type) extern const struct work_type type;
 #define ENTRY(type)   &type,

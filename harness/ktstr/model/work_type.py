@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ktstr.model.topology import Topology
+
 Reservoir = Literal["wake", "cost", "timer"]
 """Sample reservoirs of a report: wake latencies, iteration costs, timer latencies."""
 
@@ -51,6 +53,8 @@ class WorkType:
     :param group: workers that work together; ``workers`` must be a multiple of it.
     :param group_params: parameters whose values add to ``group`` (``1 + fan_out`` and the like).
     :param fills: the reservoirs its reports carry samples in.
+    :param cpu_nodes: NUMA nodes with CPUs it cannot do without.
+    :param memory_nodes: NUMA nodes with memory it cannot do without.
     """
 
     name: str
@@ -59,6 +63,8 @@ class WorkType:
     group: int = 1
     group_params: tuple[str, ...] = ()
     fills: frozenset[Reservoir] = frozenset()
+    cpu_nodes: int = 1
+    memory_nodes: int = 1
 
     def complete(self, given: Mapping[str, int | str]) -> dict[str, int]:
         """Every parameter's number in table order: the given one, else the default."""
@@ -72,6 +78,14 @@ class WorkType:
         """The number ``workers`` must be a multiple of."""
         complete = self.complete(given)
         return self.group + sum(complete[name] for name in self.group_params)
+
+    def topology_needed(self, topology: Topology) -> str | None:
+        """What ``topology`` would have to have for this type to work; ``None``: it has it."""
+        if topology.numa_nodes < self.cpu_nodes:
+            return f"a topology with {self.cpu_nodes} NUMA nodes that have CPUs, not {topology}"
+        if topology.numa_nodes + topology.memory_only_nodes < self.memory_nodes:
+            return f"a topology with {self.memory_nodes} NUMA nodes, not {topology}"
+        return None
 
 
 WAKE: Final[frozenset[Reservoir]] = frozenset({"wake"})

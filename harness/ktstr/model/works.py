@@ -11,10 +11,34 @@ from typing import Final
 
 from ktstr.model.work_type import Param, WorkType
 from ktstr.model.works_basic import BASIC
+from ktstr.model.works_bench import BENCH
+from ktstr.model.works_cache import CACHE
+from ktstr.model.works_churn import CHURN
+from ktstr.model.works_cpu import CPU
+from ktstr.model.works_custom import CUSTOM
+from ktstr.model.works_device import DEVICE
+from ktstr.model.works_fanout import FANOUT
+from ktstr.model.works_lock import LOCK
+from ktstr.model.works_numa import NUMA
+from ktstr.model.works_rt import RT
+from ktstr.model.works_wake import WAKE_UP
 
 __all__ = ["WORK_TYPES", "Param", "WorkType"]
 
-_FAMILIES: Final = (BASIC,)
+_FAMILIES: Final = (
+    BASIC,
+    CACHE,
+    FANOUT,
+    LOCK,
+    CPU,
+    CHURN,
+    RT,
+    WAKE_UP,
+    NUMA,
+    DEVICE,
+    BENCH,
+    CUSTOM,
+)
 
 WORK_TYPES: Final[Mapping[str, WorkType]] = {
     work.name: work for family in _FAMILIES for work in family

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Cgroups and the workers in them, as the scenario file writes them."""
+"""Workers as the scenario file writes them: what they do, how many, and how they are scheduled."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
-from ktstr.model.fields import Affinity, CgroupName, Cpuset, Table
+from ktstr.model.fields import Argument, Table
+from ktstr.model.placement import MemFlag, MemNodes, Memory, MemPolicy, WorkAffinity
 from ktstr.model.topology import Topology, format_cpulist
+from ktstr.model.work_type import MAX_US
 from ktstr.model.works import WORK_TYPES
 
 MAX_WORKERS = 1024
@@ -16,10 +20,21 @@ MAX_WORKERS = 1024
 MAX_RT_PRIO = 97
 """Below the agent, which must stay in control of the guest (PRIORITY in agent/processes.py)."""
 
+MAX_COMPOSED: Final = 16
+"""Works that one work can be composed with."""
+
 PlanValue = str | int | bool | None | list["PlanValue"] | dict[str, "PlanValue"]
 """Plain data that travels to the guest."""
 
-Policy = Literal["normal", "batch", "idle", "fifo", "rr", "ext"]
+Policy = Literal["normal", "batch", "idle", "fifo", "rr", "deadline", "ext"]
+CloneMode = Literal["fork", "thread"]
+
+CUSTOM: Final = "Custom"
+"""The work type that is a program of the user's."""
+
+GUEST_WORK_DIR: Final = "/ktstr/work"
+
+DEADLINE_KEYS: Final = ("dl_runtime_us", "dl_deadline_us", "dl_period_us")
 
 
 def _known_type(name: str) -> str:
@@ -32,17 +47,36 @@ WorkTypeName = Annotated[
     str, AfterValidator(_known_type), Field(json_schema_extra={"enum": [*WORK_TYPES]})
 ]
 Weight = Annotated[StrictInt, Field(ge=1, le=10_000)]
+ProgramFile = Annotated[StrictStr, Field(min_length=1, max_length=4096)]
+Microseconds = Annotated[StrictInt, Field(ge=1, le=MAX_US)]
+Comm = Annotated[
+    str,
+    Field(
+        pattern="^[!-~][ -~]{0,14}$",
+        json_schema_extra={"x-allowed": "a text of 1 to 15 printable ASCII characters"},
+    ),
+]
 
 
-class Work(Table):
-    """Workers of one type in one cgroup."""
+class WorkSpec(Table):
+    """Workers of one type; the keys of a composed work, and all but one of those of a work."""
 
     type: WorkTypeName
     workers: Annotated[StrictInt, Field(ge=1, le=MAX_WORKERS)] | None = None
+    clone: CloneMode = "fork"
+    comm: Comm | None = None
     policy: Policy = "normal"
     rt_prio: Annotated[StrictInt, Field(ge=1, le=MAX_RT_PRIO)] | None = None
+    dl_runtime_us: Microseconds | None = None
+    dl_deadline_us: Microseconds | None = None
+    dl_period_us: Microseconds | None = None
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] = 0
-    affinity: Affinity = None
+    affinity: WorkAffinity = None
+    mempolicy: MemPolicy = "default"
+    mem_nodes: MemNodes | None = None
+    mem_flags: Annotated[tuple[MemFlag, ...], Field(max_length=3)] = ()
+    command: ProgramFile | None = None
+    args: Annotated[tuple[Argument, ...], Field(max_length=16)] = ()
     params: dict[str, StrictInt | StrictStr] = Field(default_factory=dict)
 
     @property
@@ -50,36 +84,100 @@ class Work(Table):
         """Workers asked for, else one group of the type."""
         return self.workers or WORK_TYPES[self.type].group_size(self.params)
 
+    @property
+    def cpus(self) -> frozenset[int] | None:
+        """The CPUs the affinity lists, ``None`` for an intent or none."""
+        return None if isinstance(self.affinity, str) else self.affinity
+
+    @property
+    def memory(self) -> Memory:
+        """Where its memory is to lie."""
+        return Memory(self.mempolicy, self.mem_nodes, self.mem_flags)
+
+    @property
+    def guest_file(self) -> str | None:
+        """Where the program of custom work lies in the guest."""
+        return None if self.command is None else f"{GUEST_WORK_DIR}/{PurePath(self.command).name}"
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """What contradicts itself, as key and what is allowed there."""
+        deadlines = [getattr(self, key) for key in DEADLINE_KEYS]
+        if self.policy != "deadline":
+            for key, value in zip(DEADLINE_KEYS, deadlines, strict=True):
+                if value is not None:
+                    yield key, f"{key} only with policy deadline (here: {self.policy})"
+        elif None in deadlines or sorted(deadlines) != deadlines:
+            yield (
+                "policy",
+                "deadline with dl_runtime_us <= dl_deadline_us <= dl_period_us, all three given",
+            )
+        custom = self.type == CUSTOM
+        if custom != (self.command is not None):
+            yield "command", f"the path of a program with {CUSTOM}, nothing with other types"
+        if self.args and not custom:
+            yield "args", f"arguments of a program, only with {CUSTOM}"
+        if any("\x1f" in word for word in self.args):
+            yield "args", "no unit separator (0x1f) in a word"
+        if custom and self.clone == "thread":
+            yield "clone", f"fork with {CUSTOM}: a program of its own cannot be a thread"
+        yield from self.memory.mistakes()
+
+    def place_mistakes(
+        self, topology: Topology, cpus: frozenset[int] | None
+    ) -> Iterator[tuple[str, str]]:
+        """What ``topology``, or a cgroup limited to ``cpus``, cannot give; as :meth:`mistakes`."""
+        needed = WORK_TYPES[self.type].topology_needed(topology)
+        if needed is not None:
+            yield "type", f"{self.type} only on {needed}"
+        if self.affinity == "smt-pair" and topology.threads_per_core < 2:
+            yield "affinity", f"smt-pair on a topology with 2 threads per core, not {topology}"
+        yield from self.memory.node_mistakes(topology, cpus)
+
     def plan(self) -> dict[str, PlanValue]:
-        """The guest's form, every default written out."""
-        return {
+        """The guest's form; what is rarely given is left out where it is not."""
+        affinity = self.affinity
+        plan: dict[str, PlanValue] = {
             "type": self.type,
             "workers": self.worker_count,
             "policy": self.policy,
             "rt_prio": self.rt_prio or 0,
             "nice": self.nice,
-            "affinity": None if self.affinity is None else format_cpulist(self.affinity),
+            "affinity": format_cpulist(affinity) if isinstance(affinity, frozenset) else affinity,
             "params": dict(WORK_TYPES[self.type].complete(self.params)),
         }
-
-
-class CgroupDef(Table):
-    """A cgroup, its limits and its workers; without ``works`` it stays empty."""
-
-    name: CgroupName
-    cpuset: Cpuset | None = None
-    weight: Weight | None = None
-    works: Annotated[tuple[Work, ...], Field(max_length=64)] = ()
-
-    def plan(self, topology: Topology) -> dict[str, PlanValue]:
-        """The guest's form, with the cpuset resolved.
-
-        :raises ValueError: when the topology cannot give the cpuset.
-        """
-        cpus = None if self.cpuset is None else format_cpulist(self.cpuset.resolve(topology))
-        return {
-            "name": self.name,
-            "cpus": cpus,
-            "weight": self.weight,
-            "works": [work.plan() for work in self.works],
+        rare: dict[str, Any] = {
+            "clone": None if self.clone == "fork" else self.clone,
+            "comm": self.comm,
+            **{key: getattr(self, key) for key in DEADLINE_KEYS},
+            "mempolicy": None if self.mempolicy == "default" else self.mempolicy,
+            "mem_nodes": None if self.mem_nodes is None else format_cpulist(self.mem_nodes),
+            "mem_flags": ",".join(self.mem_flags) or None,
+            "program": self.guest_file,
+            "args": "\x1f".join(self.args) or None,
         }
+        plan.update({key: value for key, value in rare.items() if value is not None})
+        return plan
+
+
+class Work(WorkSpec):
+    """Workers in one cgroup: the primary ones, and those they are composed with.
+
+    Each of them reports with its place: ``group_idx`` 0 for the primary, then from 1 on.
+    """
+
+    composed: Annotated[tuple[WorkSpec, ...], Field(max_length=MAX_COMPOSED)] = ()
+
+    def all_works(self) -> Iterator[tuple[tuple[str | int, ...], WorkSpec]]:
+        """The work itself and its composed ones, each with its key below the work's."""
+        yield (), self
+        for index, work in enumerate(self.composed):
+            yield ("composed", index), work
+
+    def plan(self) -> dict[str, PlanValue]:
+        """As that of a :class:`WorkSpec`, with the plans of the composed works inside."""
+        plan = super().plan()
+        if self.composed:
+            plan["composed"] = [
+                {**work.plan(), "group_idx": index + 1} for index, work in enumerate(self.composed)
+            ]
+        return plan

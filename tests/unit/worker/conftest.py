@@ -31,6 +31,7 @@ class Leader:
         self._log = log
         self._buffer = b""
         self.pids: list[int] = []
+        self.host = 0  # the process of workers that are threads
         command_r, self._command = os.pipe()
         self._messages, message_w = os.pipe()
         page = os.memfd_create("live")
@@ -93,6 +94,9 @@ class Leader:
     def ready(self) -> list[int]:
         """Wait until the workers are at the gate; their pids."""
         kind, payload = self.message() or ("", b"")
+        if kind == "H":
+            self.host = msgpack.unpackb(payload)
+            kind, payload = self.message() or ("", b"")
         assert kind == "P", payload.decode()
         self.pids = msgpack.unpackb(payload)
         return self.pids
@@ -111,6 +115,10 @@ class Leader:
     def run(self, seconds: float) -> list[dict[str, Any]]:
         """Start, let it work, collect."""
         self.ready()
+        return self.run_on(seconds)
+
+    def run_on(self, seconds: float) -> list[dict[str, Any]]:
+        """As :meth:`run`, once :meth:`ready` was waited for."""
         began = time.monotonic_ns()
         self.send(b"S")
         time.sleep(seconds)
@@ -127,6 +135,10 @@ class Leader:
 
     def live(self, slot: int) -> int:
         return int(struct.unpack_from("<Q", self._page, 8 * slot)[0])
+
+    def write_slot(self, slot: int, value: int) -> None:
+        """What the agent does with the slot of the phase epoch."""
+        struct.pack_into("<Q", self._page, 8 * slot, value)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -207,3 +219,44 @@ def until() -> Callable[[str, Callable[[], bool]], None]:
 def gone() -> Callable[[list[int]], None]:
     """``gone(pids)`` waits until none of the processes runs."""
     return wait_gone
+
+
+RESERVOIRS = {
+    "wake": ("wake_latencies_ns", "wake_sample_total"),
+    "cost": ("iteration_costs_ns", "iteration_cost_sample_total"),
+    "timer": ("timer_latencies_ns", "timer_sample_total"),
+}
+
+
+def filled_reservoirs(report: dict[str, Any]) -> dict[str, list[int]]:
+    filled = {}
+    for kind, (vector, total) in RESERVOIRS.items():
+        blob = report[vector]
+        samples = list(struct.unpack(f"<{len(blob) // 8}Q", blob))
+        assert len(samples) == min(report[total], 100_000)
+        if samples:
+            filled[kind] = samples
+    return filled
+
+
+@pytest.fixture
+def reservoirs() -> Callable[[dict[str, Any]], dict[str, list[int]]]:
+    """``reservoirs(report)`` gives the samples by kind, wake, cost or timer; no empty ones."""
+    return filled_reservoirs
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """A cgroup of its own below the root of cgroup v2."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    roots = [Path(words[1]) for words in mounts if words[2] == "cgroup2"]
+    if not roots or os.geteuid() != 0:
+        pytest.skip("making a cgroup needs root and a mounted cgroup v2")
+    path = roots[0] / f"ktstr-test-{os.getpid()}"
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made: {error}")
+    yield path
+    wait_until(f"tasks left in {path}", lambda: not (path / "cgroup.procs").read_text())
+    path.rmdir()

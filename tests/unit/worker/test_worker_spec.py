@@ -7,15 +7,17 @@ import subprocess
 import pytest
 
 EVERY_NAME = "SpinWait YieldHeavy Mixed Bursty PipeIo FutexPingPong IoSyncWrite AluHot TimerLatency"
+AFFINITY = "inherit, random, llc, cross, single, smt-pair or a CPU list like 0-1,3"
 
 
 def test_list_describes_every_type(worker_binary):
     text = subprocess.run([worker_binary, "list"], capture_output=True, check=True).stdout
     types = {t["name"]: t for t in json.loads(text)["types"]}
-    assert " ".join(types) == EVERY_NAME
-    assert [n for n, t in types.items() if t["group_size"] == 2] == ["PipeIo", "FutexPingPong"]
+    assert [name for name in types if name in EVERY_NAME.split()] == EVERY_NAME.split()
+    basic = {name: types[name] for name in EVERY_NAME.split()}
+    assert [n for n, t in basic.items() if t["group_size"] == 2] == ["PipeIo", "FutexPingPong"]
     defaults = {
-        (name, p["name"]): p["default"] for name, t in types.items() for p in t["params"]
+        (name, p["name"]): p["default"] for name, t in basic.items() for p in t["params"]
     }  # fmt: skip
     assert defaults == {
         ("Bursty", "burst_us"): 50_000,
@@ -27,7 +29,7 @@ def test_list_describes_every_type(worker_binary):
     }
     for t in types.values():
         assert all(p["min"] <= p["default"] <= p["max"] for p in t["params"])
-    assert {n: t["fills"] for n, t in types.items() if t["fills"]} == {
+    assert {n: t["fills"] for n, t in basic.items() if t["fills"]} == {
         "Bursty": ["wake_latencies_ns"],
         "PipeIo": ["wake_latencies_ns"],
         "FutexPingPong": ["wake_latencies_ns"],
@@ -47,7 +49,7 @@ def test_list_describes_every_type(worker_binary):
         ),
         (
             {"type": "Nonsense", "workers": 1},
-            f'unknown work type "Nonsense"; there are: {EVERY_NAME}',
+            f'unknown work type "Nonsense"; there are: {EVERY_NAME} ',
         ),
         ({"type": "SpinWait"}, "SpinWait: the key workers=COUNT is missing"),
         (
@@ -88,19 +90,20 @@ def test_list_describes_every_type(worker_binary):
         ),
         (
             {"type": "SpinWait", "workers": 1, "affinity": "3-1"},
-            'SpinWait: affinity must be a CPU list like 0-1,3, found "3-1"',
+            f'SpinWait: affinity must be {AFFINITY}, found "3-1"',
         ),
         (
             {"type": "SpinWait", "workers": 1, "affinity": "0,"},
-            'SpinWait: affinity must be a CPU list like 0-1,3, found "0,"',
+            f'SpinWait: affinity must be {AFFINITY}, found "0,"',
         ),
         (
             {"type": "SpinWait", "workers": 1, "affinity": "0-8192"},
-            'SpinWait: affinity must be a CPU list like 0-1,3, found "0-8192"',
+            f'SpinWait: affinity must be {AFFINITY}, found "0-8192"',
         ),
         (
-            {"type": "SpinWait", "workers": 1, "policy": "deadline"},
-            "SpinWait: policy must be normal, batch, idle, fifo, rr or ext, found \"deadline\"",
+            {"type": "SpinWait", "workers": 1, "policy": "rt"},
+            ("SpinWait: policy must be normal, batch, idle, fifo, rr, deadline or ext, "
+            'found "rt"'),
         ),
         (
             {"type": "SpinWait", "workers": 1, "policy": "rr"},
@@ -110,11 +113,62 @@ def test_list_describes_every_type(worker_binary):
             {"type": "SpinWait", "workers": 1, "nice": -21},
             'SpinWait: nice must be an integer from -20 to 19, found "-21"',
         ),
+        (
+            {"type": "SpinWait", "workers": 1, "clone": "vfork"},
+            'SpinWait: clone must be fork or thread, found "vfork"',
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "comm": "sixteen-letters!"},
+            'SpinWait: comm must be a text of 1 to 15 bytes, found "sixteen-letters!"',
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "policy": "deadline", "dl_runtime_us": 20,
+             "dl_deadline_us": 10, "dl_period_us": 30},
+            ("SpinWait: policy deadline needs dl_runtime_us <= dl_deadline_us <= dl_period_us, "
+            "found 20, 10, 30"),
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mempolicy": "near"},
+            ("SpinWait: mempolicy must be default, bind, preferred, interleave, local, "
+            'preferred-many or weighted-interleave, found "near"'),
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mempolicy": "bind"},
+            "SpinWait: mempolicy needs mem_nodes",
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mempolicy": "local", "mem_nodes": 0},
+            "SpinWait: mempolicy default and local take neither mem_nodes nor mem_flags",
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mempolicy": "preferred", "mem_nodes": "0-1"},
+            "SpinWait: mempolicy preferred takes exactly one node",
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mempolicy": "bind", "mem_nodes": "0",
+             "mem_flags": "static,relative"},
+            "SpinWait: mem_flags static and relative exclude each other",
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mem_flags": "statics"},
+            ("SpinWait: mem_flags must be a comma-separated list of static, relative, "
+            'numa-balancing, found "statics"'),
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "mempolicy": "bind", "mem_nodes": "1024"},
+            'SpinWait: mem_nodes must be a list of nodes like 0-1,3, found "1024"',
+        ),
+        (
+            {"type": "SpinWait", "workers": 1, "phases": 1},
+            "SpinWait: phases needs slot and epoch_slot",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_spec_is_one_clear_sentence(lead, keys, text):
     leader = lead(**keys)
-    assert leader.error() == text
+    error = leader.error()
+    # Only the list of all types goes on after the basic ones.
+    assert error.startswith(text) if text.endswith(" ") else error == text
     assert leader.wait() == 2
 
 
@@ -126,7 +180,13 @@ def test_a_slot_beyond_the_counter_page(lead):
     assert leader.wait() == 1
 
 
+def test_an_epoch_slot_beyond_the_counter_page(lead):
+    leader = lead(type="SpinWait", workers=1, slot=0, epoch_slot=512, phases=3)
+    assert leader.error() == ("SpinWait: epoch_slot 512 lies beyond the counter page of 4096 bytes")
+    assert leader.wait() == 1
+
+
 def test_usage(worker_binary):
     done = subprocess.run([worker_binary], capture_output=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == b"usage: worker lead KEY=VALUE... | worker list\n"
+    assert done.stderr == b"usage: worker lead KEY=VALUE... | worker list | worker measure\n"

@@ -18,7 +18,12 @@ CAP = 100_000
 def shim(tmp_path_factory):
     """The telemetry code as a shared library."""
     out = tmp_path_factory.mktemp("telemetry") / "telemetry.so"
-    sources = [HERE / "telemetry_shim.c", WORKER / "telemetry.c", WORKER / "procfs.c"]
+    sources = [
+        HERE / "telemetry_shim.c",
+        WORKER / "telemetry.c",
+        WORKER / "epoch.c",
+        WORKER / "procfs.c",
+    ]
     subprocess.run(
         ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC",
          f"-I{WORKER}", "-o", out, *sources],
