@@ -14,6 +14,7 @@ COMMANDS = {
     "resume": ("ktstr.cli.attach", "resume", "Let a kept VM run on."),
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
+    "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),
     "schema": ("ktstr.cli.schema", "schema", "Print the JSON Schema of the scenario file."),
 }
 

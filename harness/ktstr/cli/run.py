@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktstr-run``: run one scenario and exit by its verdict."""
+"""``ktstr-run``: run scenarios and exit by their verdicts."""
 
 import math
 import sys
@@ -40,9 +40,34 @@ def _not_nan(
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("scenario", type=click.Path(path_type=Path))
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--all", "run_all", is_flag=True, help="Run the whole catalogue.")
+@click.option(
+    "--filter",
+    "word",
+    metavar="WORD",
+    help="Run what has WORD in its name, group or sentence (`ktstr scenarios --filter`).",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Scenarios at a time, where there are several.",
+)
 @click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's (debian:7, path:…).")
-@click.option("--topology", metavar="T", help="Topology instead of the file's (1n2l2c1t).")
+@click.option(
+    "--topology", metavar="T", help="Topology instead of the file's (1n2l2c1t, tiny-2llc)."
+)
+@click.option(
+    "--scheduler",
+    metavar="S",
+    help="Scheduler instead of the file's (scx_ktstr, a *.o, a program, none).",
+)
+@click.option(
+    "--work-type", metavar="TYPE", help="Work type instead of the file's, in swappable cgroups."
+)
 @click.option(
     "--accel",
     type=click.Choice(["auto", "kvm", "tcg"]),
@@ -71,9 +96,14 @@ def _not_nan(
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
 def main(
-    scenario: Path,
+    scenarios: tuple[str, ...],
+    run_all: bool,
+    word: str | None,
+    jobs: int,
     kernel: str | None,
     topology: str | None,
+    scheduler: str | None,
+    work_type: str | None,
     accel: Literal["auto", "kvm", "tcg"],
     timeout_s: float | None,
     out_dir: Path,
@@ -81,25 +111,54 @@ def main(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Boot a VM, run SCENARIO (a TOML file) under its scheduler, and judge.
+    """Boot a VM, run SCENARIO (a TOML file, or a name of the catalogue) in it, and judge.
+
+    Several of them run one after the other, and a table tells how each went.
 
     Exit status: 0 pass or skip, 1 fail, 2 inconclusive, 3 guest lost, 4 cannot run,
-    130 interrupted.
+    130 interrupted; of several, the worst in the order pass, inconclusive, fail, guest lost,
+    cannot run, interrupted.
     """
+    whole = run_all or word is not None
+    if whole == bool(scenarios):
+        raise BadCommandLine("name scenarios, or choose with --all or --filter; not both")
+    if keep_vm and (whole or len(scenarios) > 1):
+        raise BadCommandLine("--keep-vm is for one scenario")
     try:
-        from ktstr.cli.runner import run_to_end
+        from ktstr.errors import KtstrError
+        from ktstr.model.catalogue import catalogue, scenario_path
         from ktstr.session.options import RunOptions
 
         options = RunOptions(
             kernel=kernel,
             topology=topology,
+            scheduler=scheduler,
+            work_type=work_type,
             accel=accel,
             timeout_s=timeout_s,
             out_dir=out_dir,
             keep_vm=keep_vm,
             verbose=verbose,
         )
-        code = run_to_end(scenario, options, as_json=as_json)
+        try:
+            chosen = (
+                [entry.path for entry in catalogue(word or "")]
+                if whole
+                else [scenario_path(text) for text in scenarios]
+            )
+        except KtstrError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(int(error.exit_code))
+        if not chosen:
+            raise BadCommandLine(f"nothing in the catalogue has {word!r} in it: `ktstr scenarios`")
+        if len(chosen) == 1 and not whole:
+            from ktstr.cli.runner import run_to_end
+
+            code = run_to_end(chosen[0], options, as_json=as_json)
+        else:
+            from ktstr.cli.many import run_many
+
+            code = run_many(chosen, options, jobs=jobs, as_json=as_json)
     except KeyboardInterrupt:
         # While no handler of ours is in place: during the imports, or after the last word.
         code = ExitCode.INTERRUPTED

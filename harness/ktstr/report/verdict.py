@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The end of a run for people: figures, the ends of the logs, the verdict and its reasons."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
@@ -45,7 +45,12 @@ IN_BRIEF = Sections()
 
 def print_record(console: Console, record: RunRecord, sections: Sections = IN_BRIEF) -> None:
     """Print the end of a run; nothing is cut off to fit a pipe or a narrow terminal."""
-    for part in _parts(record, sections):
+    print_parts(console, _parts(record, sections))
+
+
+def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Print tables and texts, each as wide as it is."""
+    for part in parts:
         if isinstance(part, Table):
             # Wider than the terminal it wraps there, which is ugly, but no figure is lost.
             wide = console.options.update(width=MAX_WIDTH)
@@ -55,14 +60,22 @@ def print_record(console: Console, record: RunRecord, sections: Sections = IN_BR
 
 def in_short(record: RunRecord) -> str:
     """The verdict and its first reason, for where the record itself is the output."""
-    if record.error is not None:
-        reasons = [record.error.partition("\n")[0]]
-    else:
-        result = record.result or AssertResult()
-        details = [*result.failure_details(), *result.inconclusive_details()]
-        reasons = [_in_words(detail, record) for detail in details]
+    reasons = _reasons(record)
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     return "\n".join([_headline(record).plain, *(f"  {one_line(r)}{more}" for r in reasons[:1])])
+
+
+def first_reason(record: RunRecord) -> str:
+    """Why the verdict is no pass, in one sentence; empty for a pass."""
+    return next(iter(_reasons(record)), "")
+
+
+def _reasons(record: RunRecord) -> list[str]:
+    if record.error is not None:
+        return [record.error.partition("\n")[0]]
+    result = record.result or AssertResult()
+    details = [*result.failure_details(), *result.inconclusive_details()]
+    return [_in_words(detail, record) for detail in details]
 
 
 def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
