@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 from rich.console import Console
 from rich.table import Table
-from tests.bench import boot, carriers, command, freeze, record
+from tests.bench import boot, carriers, command, freeze, record, worker
 from tests.bench import statistics as run_statistics
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +102,15 @@ def record_rows(runs: int) -> Iterator[Row]:
     yield Row("  size of the file", found.size_mb, "MB", 60.0)
 
 
+def worker_rows() -> Iterator[Row]:
+    """What measuring costs a worker; a SpinWait iteration has one checkpoint of 1024 units."""
+    found = worker.measure()
+    yield Row("one iteration of SpinWait in the guest", found["spin_iteration_ns"], "ns", None)
+    for piece in ("checkpoint", "clock_read", "reservoir_push", "epoch_look"):
+        share = f"{100 * found[f'{piece}_share']:.2g} % of an iteration"
+        yield Row(f"  {piece.replace('_', ' ')}", found[f"{piece}_ns"], "ns", None, share)
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench")
@@ -113,6 +122,7 @@ def main() -> int:
         lambda: command_rows(2 if quick else 3),
         lambda: boot_rows(2 if quick else 5),
         lambda: freeze_rows(60 if quick else 300),
+        worker_rows,
         lambda: carrier_rows(3 if quick else 9),
         lambda: record_rows(3 if quick else 5),
     ]

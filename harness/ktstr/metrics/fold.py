@@ -36,7 +36,8 @@ def guest_carriers(
     """One carrier bucket per step, merged over each cgroup's work items.
 
     A persistent worker (step index 0) is no carrier of BASELINE: its report spans the run. Its
-    phase slices are carriers of the steps they belong to.
+    phase slices are carriers of the steps they belong to. A worker of one step carries what its
+    report says, and its engine's data from the one slice it sends for them.
     """
     nodes = expected_nodes or {}
     steps: dict[int, dict[str, PhaseCgroupStats]] = {}
@@ -55,11 +56,15 @@ def _carriers_of(
 ) -> dict[int, PhaseCgroupStats]:
     """One worker's carriers by step."""
     report, step = [tagged.report], tagged.step_index
+    slices = phase_slice_carriers(report, expected)
     if step > 0:
-        return {step: phase_cgroup_stats(report, expected, stripped=tagged.stripped)}
+        whole = phase_cgroup_stats(report, expected, stripped=tagged.stripped)
+        if (engine := slices.get(step)) is not None:
+            whole = replace(whole, schbench=engine.schbench, taobench=engine.taobench)
+        return {step: whole}
     return {
         part: replace(carrier, stripped=tagged.stripped and _had_samples(carrier))
-        for part, carrier in phase_slice_carriers(report, expected).items()
+        for part, carrier in slices.items()
     }
 
 

@@ -72,8 +72,8 @@ class Source(Enum):
     CPU_TIME = ("CPU time", False, "kernel and user time of each thread group")
     INTERRUPTS = ("interrupts", False, "interrupt counts, times and load of each CPU")
     PRESSURE = ("pressure", False, "interrupt stall times (PSI) of the system and each cgroup")
-    SCHBENCH = ("schbench engine", False, "histograms and counters of schbench workers")
-    TAOBENCH = ("taobench engine", False, "histograms and counters of taobench workers")
+    SCHBENCH = ("schbench engine", True, "histograms and counters of schbench workers")
+    TAOBENCH = ("taobench engine", True, "histograms and counters of taobench workers")
 
     def __init__(self, label: str, available: bool, about: str) -> None:
         self.label = label

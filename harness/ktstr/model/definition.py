@@ -1,26 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The scenario file's tables as typed, frozen objects."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import (
-    Field,
-    PlainValidator,
-    PrivateAttr,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    WithJsonSchema,
-)
+from pydantic import Field, PlainValidator, PrivateAttr, StrictInt, WithJsonSchema
 
+from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.checks import Checks
 from ktstr.model.fields import (
-    Argument,
     DurationMs,
-    GlobalValue,
-    Identifier,
     KernelSpec,
     Name,
     PositiveMs,
@@ -28,23 +19,15 @@ from ktstr.model.fields import (
     Table,
     TopologySpec,
 )
+from ktstr.model.locate import KeyPath
 from ktstr.model.op_models import MAX_OPS, AnyOp
+from ktstr.model.scheduler_def import Scheduler
 from ktstr.model.source import Source
 from ktstr.model.topology import Topology
 from ktstr.model.units import DURATION_ALLOWED, parse_duration_ms
-from ktstr.model.workspec import CgroupDef
-
-BUILT_IN_BPF: Final = frozenset({"scx_ktstr"})
-"""Scheduler objects that ktstr brings along and finds by name."""
-
-GUEST_SCHEDULER_DIR: Final = PurePosixPath("/ktstr/sched")
-"""Folder in the guest that the scheduler's file is packed into."""
 
 MAX_SNAPSHOTS: Final = 64
 MIN_SNAPSHOT_SPACING_MS: Final = 100
-DEFAULT_WATCHDOG_MS: Final = 20_000
-MAX_WATCHDOG_MS: Final = 30_000
-"""``SCX_WATCHDOG_MAX_TIMEOUT`` in kernel/sched/ext.c: 30 s."""
 
 _MIB: Final = 1 << 20
 
@@ -59,63 +42,18 @@ class Vm(Table):
     memory: SizeBytes = Field(
         default_factory=lambda: 512 * _MIB, json_schema_extra={"default": "512M"}
     )
+    scratch_disk: SizeBytes | None = None
     clock: Literal["wall"] = "wall"
+
+    @property
+    def scratch_mib(self) -> int:
+        """Size of the scratch disk in MiB; 0: there is none."""
+        return (self.scratch_disk or 0) // _MIB
 
     @property
     def memory_mib(self) -> int:
         """Guest memory in MiB."""
         return self.memory // _MIB
-
-
-SchedulerKind = Literal["bpf", "binary", "none"]
-
-
-class Scheduler(Table):
-    """What schedules the guest: exactly one of ``bpf``, ``binary`` and ``kernel_default``."""
-
-    bpf: Annotated[StrictStr, Field(min_length=1)] | None = None
-    binary: Annotated[StrictStr, Field(min_length=1)] | None = None
-    kernel_default: StrictBool = False
-    args: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
-    globals: dict[Identifier, GlobalValue] = Field(default_factory=dict)
-    timeout: PositiveMs | None = Field(default=None, json_schema_extra={"default": "20s"})
-    checks: Checks = Field(default_factory=Checks)
-
-    @property
-    def kind(self) -> SchedulerKind:
-        """Which of the three forms this is."""
-        if self.bpf is not None:
-            return "bpf"
-        return "binary" if self.binary is not None else "none"
-
-    @property
-    def watchdog_ms(self) -> int | None:
-        """``timeout_ms`` of the BPF object; ``None`` where ktstr does not set it."""
-        if self.kind != "bpf":
-            return None
-        return DEFAULT_WATCHDOG_MS if self.timeout is None else self.timeout
-
-    @property
-    def built_in(self) -> bool:
-        """Whether ktstr brings the object along."""
-        return self.bpf in BUILT_IN_BPF
-
-    def host_file(self, folder: Path) -> Path | None:
-        """The file on the host, relative paths taken from the scenario's folder.
-
-        ``None`` for a built-in object, whose place the caller knows, and for the kernel default.
-        """
-        name = self.bpf if self.bpf is not None else self.binary
-        return None if name is None or self.built_in else folder / name
-
-    @property
-    def guest_file(self) -> str | None:
-        """The file's path in the guest."""
-        name = self.bpf if self.bpf is not None else self.binary
-        if name is None:
-            return None
-        base = f"{name}.bpf.o" if self.built_in else Path(name).name
-        return str(GUEST_SCHEDULER_DIR / base)
 
 
 class Run(Table):
@@ -136,19 +74,29 @@ class Backdrop(Table):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """How long a step lasts: a fixed time, or a fraction of ``run.duration``."""
+    """How long a step lasts: a fixed time, a fraction of ``run.duration``, or what is left of it.
+
+    The last is a loop: the step's ops are done again every ``loop_ms``.
+    """
 
     fixed_ms: int | None = None
     fraction: float | None = None
+    loop_ms: int | None = None
 
     def milliseconds(self, duration_ms: int | None) -> int:
-        """The time in ms; a fraction of an unknown duration counts as nothing."""
+        """The time in ms; a fraction of an unknown duration counts as nothing, as does a loop."""
         if self.fixed_ms is not None:
             return self.fixed_ms
         return round((self.fraction or 0.0) * (duration_ms or 0))
 
+    def turns(self, hold_ms: int) -> int:
+        """How often the ops are done in a step of that length."""
+        return 1 if self.loop_ms is None else max(1, -(-hold_ms // self.loop_ms))
 
-HOLD_ALLOWED: Final = f"{DURATION_ALLOWED}, or {{ frac = 0.5 }} of run.duration"
+
+HOLD_ALLOWED: Final = (
+    DURATION_ALLOWED + ', or { frac = 0.5 } of run.duration, or { loop = "200ms" } until its end'
+)
 
 
 def _hold(value: object) -> Hold:
@@ -157,15 +105,21 @@ def _hold(value: object) -> Hold:
             return value
         case {"frac": int(f) | float(f), **rest} if not rest and type(f) is not bool and 0 < f <= 1:
             return Hold(fraction=float(f))
+        case {"loop": interval, **rest} if not rest:
+            return Hold(loop_ms=_above_zero(interval, "{ loop = DURATION } of a duration"))
         case {**_rest}:
-            raise ValueError("{ frac = F } with 0.0 < F <= 1.0, or a duration")
+            raise ValueError("{ frac = F } with 0.0 < F <= 1.0, { loop = DURATION }, or a duration")
+    return Hold(fixed_ms=_above_zero(value, HOLD_ALLOWED))
+
+
+def _above_zero(value: object, allowed: str) -> int:
     try:
         milliseconds = parse_duration_ms(value)
     except ValueError:
-        raise ValueError(HOLD_ALLOWED) from None
+        raise ValueError(allowed) from None
     if milliseconds == 0:
         raise ValueError("a duration above zero")
-    return Hold(fixed_ms=milliseconds)
+    return milliseconds
 
 
 HoldSpec = Annotated[
@@ -205,8 +159,13 @@ class Scenario(Table):
         return self._source
 
     def holds_ms(self) -> tuple[int, ...]:
-        """Length of each step's hold in ms."""
-        return tuple(step.hold.milliseconds(self.run.duration) for step in self.steps)
+        """Length of each step's hold in ms; a loop takes what the others leave of the duration."""
+        holds = [step.hold.milliseconds(self.run.duration) for step in self.steps]
+        rest = max(0, (self.run.duration or 0) - sum(holds))
+        return tuple(
+            hold if step.hold.loop_ms is None else rest
+            for step, hold in zip(self.steps, holds, strict=True)
+        )
 
     def step_name(self, index: int) -> str:
         """Name of a step, counted from 0; ``step1`` and so on where none is given."""
@@ -216,6 +175,19 @@ class Scenario(Table):
         """The checks of the scheduler, then those of the scenario, which go before them."""
         return self.scheduler.checks.plain(), self.checks.plain()
 
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start."""
+        return Path(self.source.file).parent
+
     def scheduler_file(self) -> Path | None:
         """The scheduler's file on the host; ``None`` when it is built in or the kernel's own."""
-        return self.scheduler.host_file(Path(self.source.file).parent)
+        return self.scheduler.host_file(self.folder)
+
+    def all_ops(self) -> Iterator[tuple[KeyPath, AnyOp]]:
+        """Every op with its place, the Backdrop's first."""
+        lists: list[tuple[KeyPath, tuple[AnyOp, ...]]] = [(("backdrop",), self.backdrop.ops)]
+        lists += [(("steps", index), step.ops) for index, step in enumerate(self.steps)]
+        for at, ops in lists:
+            for index, op in enumerate(ops):
+                yield (*at, "ops", index), op

@@ -5,11 +5,13 @@
 say it by themselves.
 """
 
+from pathlib import PurePath
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from ktstr.model.cpuset import CPUSET_ALLOWED, CpusetSpec, parse_cpus
+from ktstr.model.presets import TOPOLOGY_ALLOWED, topology_named
 from ktstr.model.topology import Topology
 from ktstr.model.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration_ms, parse_size
 
@@ -30,9 +32,11 @@ Name = Annotated[
     str, _text("^[a-z0-9_-]+$", "lower-case letters, digits, _ and - (at most 64)", 64)
 ]
 
-CGROUP_ALLOWED: Final = "a cgroup name of letters, digits, _ and - (at most 64)"
+CGROUP_ALLOWED: Final = (
+    "a cgroup name of letters, digits, _ and -, below another as parent/child (at most 64)"
+)
 # No dot: it keeps the name apart from the control files in the same folder (cpu.max).
-CgroupName = Annotated[str, _text("^[A-Za-z0-9_-]+$", CGROUP_ALLOWED, 64)]
+CgroupName = Annotated[str, _text("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", CGROUP_ALLOWED, 64)]
 
 Identifier = Annotated[str, _text("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a global variable", 128)]
 
@@ -66,14 +70,14 @@ def _topology(value: object) -> Topology:
     if isinstance(value, Topology):
         return value
     if not isinstance(value, str):
-        raise ValueError('a topology such as "1n2l2c1t"')
-    return Topology.parse(value)
+        raise ValueError(TOPOLOGY_ALLOWED)
+    return topology_named(value)
 
 
 TopologySpec = Annotated[
     Topology,
     PlainValidator(_topology),
-    WithJsonSchema({"type": "string", "x-allowed": 'a topology such as "1n2l2c1t"'}),
+    WithJsonSchema({"type": "string", "x-allowed": TOPOLOGY_ALLOWED}),
 ]
 
 Cpuset = Annotated[
@@ -105,6 +109,29 @@ Argument = Annotated[
     str, _text(r"^[^\x00]*$", f"a text of at most {MAX_ARGUMENT} characters, no NUL", MAX_ARGUMENT)
 ]
 """A word of a command line in the guest."""
+
+KernelArgument = Annotated[
+    str, _text(r"^[!-~]+$", "one word of the kernel's command line, printable ASCII", 256)
+]
+
+SysctlName = Annotated[
+    str,
+    _text(
+        r"^[a-z0-9_]+(\.[A-Za-z0-9_-]+)+$",
+        'the name of a sysctl with dots, such as "kernel.sched_schedstats"',
+        128,
+    ),
+]
+
+
+HostFile = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
+"""A path on the host; relative ones start at the scenario's folder."""
+
+
+def file_name(path: str) -> str:
+    """The last part of a host path, which is the file's name in the guest."""
+    return PurePath(path).name
+
 
 _GLOBAL_ALLOWED: Final = "an integer of at most 64 bits, true, false or a text without NUL"
 

@@ -5,8 +5,7 @@ The words come from the JSON schema, which states bounds, enumerations and known
 editors, for the reference page and for these messages.
 """
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from functools import reduce
 
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 from ktstr.model.fields import Schema
 from ktstr.model.locate import KeyPath
 from ktstr.model.source import Mistake, child, show
+from ktstr.model.words import did_you_mean, one_of
 
 
 def mistakes_from(error: ValidationError, data: object, schema: Schema) -> list[Mistake]:
@@ -26,22 +26,6 @@ def _echo(detail: ErrorDetails, data: object) -> bool:
     """Whether pydantic calls a list too short only because its elements are wrong."""
     value = _value(data, _clean(detail["loc"], data))
     return detail["type"] == "too_short" and isinstance(value, list) and len(value) > 0
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean "x"?`` when a known word is close, else nothing."""
-    folded = word.casefold().replace("-", "_")
-    by_folded = {name.casefold().replace("-", "_"): name for name in known}
-    close = get_close_matches(folded, by_folded, n=1, cutoff=0.6)
-    if not close and len(folded) >= 3:
-        close = [name for name in by_folded if folded in name][:1]
-    return f'; did you mean "{by_folded[close[0]]}"?' if close else ""
-
-
-def one_of(names: Iterable[str]) -> str:
-    """``one of "a", "b"``, or just ``"a"``."""
-    quoted = [f'"{name}"' for name in names]
-    return quoted[0] if len(quoted) == 1 else f"one of {', '.join(quoted)}"
 
 
 def _mistake(detail: ErrorDetails, data: object, schema: Schema) -> Mistake:

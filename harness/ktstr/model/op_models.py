@@ -1,17 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The ops a scenario may name: their keys, their effect on the cgroups, their form in the plan.
 
-A new op is one class here, in ``AnyOp``, and one row in ``ktstr.model.ops``.
+A new op is one class, here or in ``ktstr.model.op_programs``, in ``AnyOp``, and one row in
+``ktstr.model.ops``.
 """
 
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
-from ktstr.model.cgroups import CgroupTable
-from ktstr.model.fields import Affinity, CgroupName, Cpuset, DurationMs, SizeBytes, Table
+from ktstr.model.cgroup_def import CgroupDef
+from ktstr.model.cgroups import HOST, CgroupTable
+from ktstr.model.fields import Affinity, CgroupName, Cpuset, DurationMs, SizeBytes
 from ktstr.model.locate import KeyPath
-from ktstr.model.ops import OP_INDEX
+from ktstr.model.op_base import Op
+from ktstr.model.op_programs import (
+    AttachScheduler,
+    CaptureSnapshot,
+    DetachScheduler,
+    KillPayload,
+    ReplaceScheduler,
+    RestartScheduler,
+    RunPayload,
+    WaitPayload,
+    WriteBpfGlobal,
+)
 from ktstr.model.topology import Topology, format_cpulist
 from ktstr.model.workspec import PlanValue, Weight, Work
 
@@ -28,21 +41,7 @@ DEFAULT_GARBAGE = 5 << 20
 MAX_GARBAGE = 64 << 20
 
 
-class _Op(Table):
-    op: str
-
-    def plan(self, topology: Topology) -> dict[str, PlanValue]:
-        """The guest's form: ``kind`` is the op's bit, the rest its own fields."""
-        return {"kind": OP_INDEX[self.op], "op": self.op, **self._fields(topology)}
-
-    def apply(self, table: CgroupTable, at: KeyPath) -> None:
-        """Change the table as the guest would change the cgroups."""
-
-    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
-        return {name: value for name, value in self if name != "op"}
-
-
-class AddCgroup(_Op):
+class AddCgroup(Op):
     """Create an empty cgroup; in a step it goes when the step ends."""
 
     op: Literal["AddCgroup"]
@@ -52,8 +51,20 @@ class AddCgroup(_Op):
         table.add(self.cgroup, (*at, "cgroup"))
 
 
-class RemoveCgroup(_Op):
-    """Kill a cgroup's workers, which then do not report, and remove it."""
+class AddCgroupDef(Op, CgroupDef):
+    """Create a cgroup with limits and workers; in a step all of it goes when the step ends."""
+
+    op: Literal["AddCgroupDef"]
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.define(self, at)
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return CgroupDef.plan(self, topology)
+
+
+class RemoveCgroup(Op):
+    """Kill the workers of a cgroup and of all below it, and remove them; nothing is reported."""
 
     op: Literal["RemoveCgroup"]
     cgroup: CgroupName
@@ -62,7 +73,7 @@ class RemoveCgroup(_Op):
         table.remove(self.cgroup, (*at, "cgroup"))
 
 
-class SetCpuset(_Op):
+class SetCpuset(Op):
     """Give a cgroup these CPUs."""
 
     op: Literal["SetCpuset"]
@@ -77,7 +88,7 @@ class SetCpuset(_Op):
         return {"cgroup": self.cgroup, "cpus": format_cpulist(self.cpuset.resolve(topology))}
 
 
-class ClearCpuset(_Op):
+class ClearCpuset(Op):
     """Lift a cgroup's limit to certain CPUs."""
 
     op: Literal["ClearCpuset"]
@@ -87,7 +98,7 @@ class ClearCpuset(_Op):
         table.set_cpus(self.cgroup, (*at, "cgroup"), None)
 
 
-class SwapCpusets(_Op):
+class SwapCpusets(Op):
     """Exchange the cpusets of two cgroups."""
 
     op: Literal["SwapCpusets"]
@@ -98,7 +109,7 @@ class SwapCpusets(_Op):
         table.swap_cpus(self.cgroup, (*at, "cgroup"), self.other, (*at, "other"))
 
 
-class Spawn(_Op):
+class Spawn(Op):
     """Start workers in a cgroup; they end with the step."""
 
     op: Literal["Spawn"]
@@ -107,14 +118,28 @@ class Spawn(_Op):
 
     def apply(self, table: CgroupTable, at: KeyPath) -> None:
         if table.find(self.cgroup, (*at, "cgroup")):
-            table.check_affinity(self.work.affinity, self.cgroup, (*at, "work", "affinity"))
-            table.spawn(self.cgroup)
+            table.check_place(self.work, self.cgroup, (*at, "work"))
+            table.spawn(self.cgroup, (*at, "cgroup"))
 
     def _fields(self, topology: Topology) -> dict[str, PlanValue]:
         return {"cgroup": self.cgroup, "work": self.work.plan()}
 
 
-class StopCgroup(_Op):
+class SpawnHost(Op):
+    """Start workers outside of all cgroups, in the root; they end with the step."""
+
+    op: Literal["SpawnHost"]
+    work: Work
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.check_place(self.work, HOST, (*at, "work"))
+        table.spawn(HOST, (*at, "work"))
+
+    def _fields(self, topology: Topology) -> dict[str, PlanValue]:
+        return {"cgroup": HOST, "work": self.work.plan()}
+
+
+class StopCgroup(Op):
     """Kill a cgroup's workers, which then do not report, and keep the cgroup."""
 
     op: Literal["StopCgroup"]
@@ -124,7 +149,7 @@ class StopCgroup(_Op):
         table.stop(self.cgroup, (*at, "cgroup"))
 
 
-class SetAffinity(_Op):
+class SetAffinity(Op):
     """Bind a cgroup's workers to CPUs; "inherit" gives them all of the cgroup's again."""
 
     op: Literal["SetAffinity"]
@@ -140,7 +165,7 @@ class SetAffinity(_Op):
         return {"cgroup": self.cgroup, "cpus": cpus}
 
 
-class MoveAllTasks(_Op):
+class MoveAllTasks(Op):
     """Move every task of a cgroup to another."""
 
     op: Literal["MoveAllTasks"]
@@ -151,7 +176,7 @@ class MoveAllTasks(_Op):
         table.move(self.cgroup, (*at, "cgroup"), self.to, (*at, "to"))
 
 
-class SetWeight(_Op):
+class SetWeight(Op):
     """Set a cgroup's ``cpu.weight``."""
 
     op: Literal["SetWeight"]
@@ -159,10 +184,30 @@ class SetWeight(_Op):
     weight: Weight
 
     def apply(self, table: CgroupTable, at: KeyPath) -> None:
-        table.find(self.cgroup, (*at, "cgroup"))
+        table.limit(self.cgroup, (*at, "cgroup"))
 
 
-class Pause(_Op):
+class FreezeCgroup(Op):
+    """Stop all tasks of a cgroup and below it until it is thawed, or the step ends."""
+
+    op: Literal["FreezeCgroup"]
+    cgroup: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.freeze(self.cgroup, (*at, "cgroup"), frozen=True)
+
+
+class UnfreezeCgroup(Op):
+    """Let a frozen cgroup's tasks run again."""
+
+    op: Literal["UnfreezeCgroup"]
+    cgroup: CgroupName
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        table.freeze(self.cgroup, (*at, "cgroup"), frozen=False)
+
+
+class Pause(Op):
     """Stop the workload clock until ``Resume``, and let ``duration`` go by."""
 
     op: Literal["Pause"]
@@ -172,13 +217,13 @@ class Pause(_Op):
         return {"duration_ms": self.duration}
 
 
-class Resume(_Op):
+class Resume(Op):
     """Let the workload clock run again."""
 
     op: Literal["Resume"]
 
 
-class InjectFault(_Op):
+class InjectFault(Op):
     """Break something on purpose, ``at`` so far into the hold: tests of ktstr itself.
 
     ``cgroup`` narrows kill-worker down, ``size`` is how much garbage-on-port writes.
@@ -198,20 +243,33 @@ class InjectFault(_Op):
 
 _AnyOp = (
     AddCgroup
+    | AddCgroupDef
     | RemoveCgroup
     | SetCpuset
     | ClearCpuset
     | SwapCpusets
     | Spawn
+    | SpawnHost
     | StopCgroup
     | SetAffinity
     | MoveAllTasks
     | SetWeight
+    | FreezeCgroup
+    | UnfreezeCgroup
+    | RunPayload
+    | WaitPayload
+    | KillPayload
+    | AttachScheduler
+    | DetachScheduler
+    | ReplaceScheduler
+    | RestartScheduler
+    | CaptureSnapshot
+    | WriteBpfGlobal
     | Pause
     | Resume
     | InjectFault
 )
 AnyOp = Annotated[_AnyOp, Field(discriminator="op")]
 
-OPS: Final[dict[object, type[_Op]]] = {op.__name__: op for op in get_args(_AnyOp)}
+OPS: Final[dict[object, type[Op]]] = {op.__name__: op for op in get_args(_AnyOp)}
 """Each op's class by its name in the file."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Op names and their bit in the stimulus frames' ``op_kinds`` mask.
 
-Shared with the guest, so nothing is imported here. 0 to 12 are the reference's numbers; 13 to 23
-are left to ops the reference added later; ktstr's own count down from 31. An op that a scenario
-may name has a class in ``ktstr.model.op_models``.
+Shared with the guest, so nothing is imported here. 0 to 12 are the reference's numbers; from 13 on
+stand ops that the reference added later, whose numbers are not known; ktstr's own count down from
+31. An op that a scenario may name has a class in ``ktstr.model.op_models``.
 """
 
 OP_INDEX: dict[str, int] = {
@@ -20,6 +20,15 @@ OP_INDEX: dict[str, int] = {
     "RunPayload": 10,
     "WaitPayload": 11,
     "KillPayload": 12,
+    "AddCgroupDef": 13,
+    "FreezeCgroup": 14,
+    "UnfreezeCgroup": 15,
+    "AttachScheduler": 16,
+    "DetachScheduler": 17,
+    "ReplaceScheduler": 18,
+    "RestartScheduler": 19,
+    "CaptureSnapshot": 20,
+    "WriteBpfGlobal": 21,
     "SetWeight": 28,
     "Pause": 29,
     "Resume": 30,

@@ -21,7 +21,8 @@ def build_plan(scenario: Scenario, topology: Topology) -> dict[str, PlanValue]:
     """The plan for the guest: maps, lists, text, integers, booleans and ``None`` only.
 
     Times are milliseconds, CPU sets are kernel CPU lists (``"0-1,3"``) or ``None`` for no limit.
-    A step's list order is the order of doing: ``ops``, then ``cgroups``, then ``hold_ms``.
+    A step's list order is the order of doing: ``ops``, then ``cgroups``, then ``hold_ms``; where
+    ``loop_ms`` is given, the ops come after the cgroups and again after each such time.
 
     :raises DefinitionInvalid: when the topology cannot give what the scenario asks for, or the
         plan is larger than the guest's mailbox takes.
@@ -37,7 +38,7 @@ def build_plan(scenario: Scenario, topology: Topology) -> dict[str, PlanValue]:
         "settle_ms": scenario.run.settle,
         "cpus": topology.cpus,
         "expected_topology": _topology(topology),
-        "scheduler": _scheduler(scenario),
+        "scheduler": scenario.scheduler.plan(),
         "backdrop": {
             "cgroups": [cgroup.plan(topology) for cgroup in scenario.backdrop.cgroups],
             "ops": [op.plan(topology) for op in scenario.backdrop.ops],
@@ -47,6 +48,7 @@ def build_plan(scenario: Scenario, topology: Topology) -> dict[str, PlanValue]:
                 "index": index + 1,
                 "name": scenario.step_name(index),
                 "hold_ms": hold_ms,
+                "loop_ms": step.hold.loop_ms,
                 "ops": [op.plan(topology) for op in step.ops],
                 "cgroups": [cgroup.plan(topology) for cgroup in step.cgroups],
             }
@@ -85,18 +87,4 @@ def _topology(topology: Topology) -> PlanValue:
         "cpus": topology.cpus,
         "llcs": [list(topology.llc_cpus(llc)) for llc in range(topology.llcs)],
         "nodes": [list(topology.node_cpus(node)) for node in range(topology.nodes)],
-    }
-
-
-def _scheduler(scenario: Scenario) -> PlanValue:
-    scheduler = scenario.scheduler
-    return {
-        "kind": scheduler.kind,
-        "path": scheduler.guest_file,
-        "args": list(scheduler.args),
-        "set": [
-            [name, str(int(value)) if isinstance(value, bool | int) else value]
-            for name, value in scheduler.globals.items()
-        ],
-        "timeout_ms": scheduler.watchdog_ms,
     }

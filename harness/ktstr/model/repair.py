@@ -19,7 +19,15 @@ _LONG_HOLD: Final = "1440m"
 
 _FIRST_FORM: Final = {"bpf": "scx_ktstr"}
 
-_OP_STAND_INS: Final = {"affinity": "inherit", "weight": 100, "work": {"type": "SpinWait"}}
+_OP_STAND_INS: Final = {
+    "affinity": "inherit",
+    "weight": 100,
+    "work": {"type": "SpinWait"},
+    "scheduler": _FIRST_FORM,
+    "value": 0,
+    "command": "unreadable",
+}
+_ELEMENT_STAND_INS: Final = {"works": {"type": "SpinWait"}, "kernel_features": "btf"}
 
 
 @dataclass(slots=True)
@@ -35,9 +43,9 @@ class Repair:
     _names: int = 0
 
     def fresh_name(self) -> str:
-        """A name that nobody else has."""
+        """A name that nobody else has; every kind of name may be so."""
         self._names += 1
-        return f"unreadable-by-ktstr-{self._names}"
+        return f"unreadable_by_ktstr_{self._names}"
 
 
 def repair(data: dict[str, Any], spoilt: list[KeyPath]) -> Repair:
@@ -59,7 +67,7 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
         assert isinstance(key, int)
         _mend_element(result, holder, key, at)
         return
-    holder.pop(key, None)
+    was = holder.pop(key, None)
     inside = _kind_of_table(at)
     match inside, key:
         case "scenario", "name":
@@ -74,21 +82,27 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
             result.unknown.times = True
         case "scenario", "scheduler":
             holder["scheduler"] = dict(_FIRST_FORM)
+            result.unknown.scheduler = True
         case "vm", "topology":
             result.unknown.topology = True
         case "run", "duration":
             result.unknown.times = True
         case "scheduler", "bpf":
             holder.update(_FIRST_FORM)
+            result.unknown.scheduler = True
+        case _, _ if "known_flags" in at[-3:]:
+            result.muted += [("scheduler", "flags"), ("scheduler", "known_flags")]
+            if key == "args":
+                holder["args"] = ["unreadable"]
         case "scheduler", "binary" | "kernel_default":
-            result.muted.append(("scheduler",))
+            result.muted.append(at[:-1])
+            result.unknown.scheduler = True
             if not any(holder.get(form) for form in ("bpf", "binary", "kernel_default")):
                 holder.update(_FIRST_FORM)
         case "step", "name":
             holder["name"] = result.fresh_name()
         case "step", "hold":
-            holder["hold"] = _LONG_HOLD
-            result.unknown.times = True
+            _unknown_hold(result, holder, was, at)
         case "step" | "backdrop", "ops" | "cgroups":
             _unknown_cgroups(result)
         case "cgroup", "name":
@@ -112,14 +126,13 @@ def _mend_element(result: Repair, holder: list[Any], index: int, at: KeyPath) ->
         case "cgroups":
             _unknown_cgroups(result)
             holder[index] = {"name": result.fresh_name()}
-        case "works":
-            holder[index] = {"type": "SpinWait"}
         case "ops":
             _unknown_op(result, at)
             holder[index] = {"op": "AddCgroup", "cgroup": result.fresh_name()}
-        case _:
-            # A scheduler's argument.
-            holder[index] = "unreadable"
+        case name:
+            # A word of a command line, a file, a flag: whatever it names is not judged.
+            result.muted.append(at)
+            holder[index] = deepcopy(_ELEMENT_STAND_INS.get(str(name), "unreadable"))
 
 
 def _mend_work(result: Repair, work: dict[Any, Any], key: str | int, at: KeyPath) -> None:
@@ -139,6 +152,9 @@ def _mend_op(result: Repair, op: dict[Any, Any], key: str | int, at: KeyPath) ->
         op.clear()
         op.update(op="AddCgroup", cgroup=result.fresh_name())
         _unknown_op(result, at[:-1])
+    elif key in ("cpuset", "works", "scheduler") and not kind.model_fields[key].is_required():
+        # A cgroup with less than it should have, or another scheduler than was meant.
+        _unknown_cgroups(result)
     elif key not in kind.model_fields or not kind.model_fields[str(key)].is_required():
         return
     elif key == "cpuset":
@@ -149,8 +165,9 @@ def _mend_op(result: Repair, op: dict[Any, Any], key: str | int, at: KeyPath) ->
         op.pop("cgroup", None)
         op.pop("size", None)
     elif key in _OP_STAND_INS:
-        op[key] = _OP_STAND_INS[str(key)]
-    else:  # the name of a cgroup
+        result.muted.append(at)
+        op[key] = deepcopy(_OP_STAND_INS[str(key)])
+    else:  # a name: of a cgroup, a payload, a snapshot, a variable
         op[key] = result.fresh_name()
         _unknown_cgroups(result)
 
@@ -162,6 +179,16 @@ def _kind_of_table(at: KeyPath) -> str:
         return "scenario"
     singular = {"steps": "step", "cgroups": "cgroup", "works": "work", "ops": "op"}
     return singular.get(holders[-1], holders[-1])
+
+
+def _unknown_hold(result: Repair, step: dict[Any, Any], was: object, at: KeyPath) -> None:
+    result.unknown.times = True
+    looping = isinstance(was, dict) and "loop" in was
+    step["hold"] = {"loop": _LONG_HOLD} if looping else _LONG_HOLD
+    steps = result.data.get("steps")
+    if not looping and isinstance(steps, list) and at[1] == len(steps) - 1:
+        # It may have been a loop, whose ops find the step's cgroups set up.
+        _unknown_cgroups(result)
 
 
 def _unknown_step(result: Repair) -> dict[str, Any]:

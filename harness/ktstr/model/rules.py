@@ -2,28 +2,32 @@
 """Rules that span several keys of a scenario, each a function from a scenario to its mistakes."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.cgroups import CgroupTable, Label
 from ktstr.model.checks import Checks
-from ktstr.model.definition import (
-    BUILT_IN_BPF,
-    MAX_WATCHDOG_MS,
-    MIN_SNAPSHOT_SPACING_MS,
-    Backdrop,
-    Scenario,
-    Step,
-)
+from ktstr.model.definition import MIN_SNAPSHOT_SPACING_MS, Backdrop, Scenario, Step
 from ktstr.model.locate import KeyPath
-from ktstr.model.mistakes import did_you_mean
-from ktstr.model.op_models import MAX_GARBAGE, AnyOp, InjectFault, Pause, Resume, SetCpuset, Spawn
+from ktstr.model.op_models import (
+    AddCgroupDef,
+    AnyOp,
+    InjectFault,
+    SetCpuset,
+)
+from ktstr.model.rules_ops import op_mistakes
+from ktstr.model.rules_scheduler import file_mistakes, scheduler_mistakes
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
+from ktstr.model.words import did_you_mean
 from ktstr.model.works import WORK_TYPES
-from ktstr.model.workspec import MAX_RT_PRIO, CgroupDef, Work
+from ktstr.model.works_of import all_works
+from ktstr.model.workspec import MAX_RT_PRIO
 
 MIN_MEMORY = 128 << 20
+MAX_SCRATCH = 64 << 30
+"""Largest scratch disk; it takes no room on the host."""
+
 MAX_LIVE_WORKERS = 4096
 """Slots for live counters in the guest."""
 
@@ -33,7 +37,7 @@ MAX_CPUS = 255
 
 def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     """Every mistake that can be told without looking at the topology."""
-    rules = [_vm, _scheduler, _works, _crowd, _steps, _ops, _checks]
+    rules = [_vm, scheduler_mistakes, file_mistakes, _works, _crowd, _steps, op_mistakes, _checks]
     if not unknown.times:
         rules.append(_timing)
     if not unknown.cpusets:
@@ -52,15 +56,24 @@ def walk_cgroups(
     """
     mistakes: list[Mistake] = []
     table = CgroupTable(
-        topology, lambda at, allowed: mistakes.append(Mistake(at, allowed)), unknown
+        topology,
+        lambda at, allowed: mistakes.append(Mistake(at, allowed)),
+        unknown,
+        # Where no form is given, that is the mistake, not what would follow from it.
+        attached=not scenario.scheduler.kernel_default,
     )
     _set_up(table, scenario.backdrop.cgroups, ("backdrop", "cgroups"))
     _apply(table, scenario.backdrop.ops, ("backdrop", "ops"))
     for index, step in enumerate(scenario.steps):
         table.step = index + 1
+        table.looping = step.hold.loop_ms is not None
         at: KeyPath = ("steps", index)
-        _apply(table, step.ops, (*at, "ops"))
+        if not table.looping:
+            _apply(table, step.ops, (*at, "ops"))
         _set_up(table, step.cgroups, (*at, "cgroups"))
+        if table.looping:
+            # Twice: what can be done once need not be possible again.
+            _apply(table, step.ops * 2, (*at, "ops"), len(step.ops))
         table.observe(holding=True)
         if not unknown.cgroups:
             mistakes += _fault_targets(table, step.ops, (*at, "ops"))
@@ -70,19 +83,15 @@ def walk_cgroups(
 
 def _set_up(table: CgroupTable, cgroups: Sequence[CgroupDef], at: KeyPath) -> None:
     for index, cgroup in enumerate(cgroups):
-        here = (*at, index)
-        cpus = table.resolve(cgroup.cpuset, (*here, "cpuset"))
-        table.add(cgroup.name, (*here, "name"), cpus)
-        for number, work in enumerate(cgroup.works):
-            place = (*here, "works", number, "affinity")
-            table.check_affinity(work.affinity, cgroup.name, place)
-            table.spawn(cgroup.name)
+        table.define(cgroup, (*at, index))
     table.observe()
 
 
-def _apply(table: CgroupTable, ops: Sequence[AnyOp], at: KeyPath) -> None:
+def _apply(
+    table: CgroupTable, ops: Sequence[AnyOp], at: KeyPath, period: int | None = None
+) -> None:
     for index, op in enumerate(ops):
-        op.apply(table, (*at, index))
+        op.apply(table, (*at, index % (period or len(ops))))
         table.observe()
 
 
@@ -101,42 +110,11 @@ def _vm(scenario: Scenario) -> Iterator[Mistake]:
     memory = scenario.vm.memory
     if memory < MIN_MEMORY or memory % (1 << 20):
         yield Mistake(("vm", "memory"), 'whole MiB, at least "128M"')
+    disk = scenario.vm.scratch_disk
+    if disk is not None and (not 0 < disk <= MAX_SCRATCH or disk % (1 << 20)):
+        yield Mistake(("vm", "scratch_disk"), 'whole MiB from "1M" to "64G"')
     if scenario.vm.topology.cpus > MAX_CPUS:
         yield Mistake(("vm", "topology"), f"a topology of at most {MAX_CPUS} CPUs")
-
-
-def _scheduler(scenario: Scenario) -> Iterator[Mistake]:
-    scheduler = scenario.scheduler
-    forms = [key for key in ("bpf", "binary", "kernel_default") if getattr(scheduler, key)]
-    if len(forms) != 1:
-        found = ", ".join(forms) if forms else "none of them"
-        yield Mistake(
-            ("scheduler",), 'one of bpf = "…", binary = "…", kernel_default = true', found
-        )
-        return
-    only_for = {"globals": "bpf", "timeout": "bpf", "args": "binary"}
-    for key, form in only_for.items():
-        if getattr(scheduler, key) and forms[0] != form:
-            yield Mistake(("scheduler", key), f"{key} only beside {form} (here: {forms[0]})")
-    if scheduler.timeout is not None and scheduler.timeout > MAX_WATCHDOG_MS:
-        yield Mistake(("scheduler", "timeout"), "at most 30s: the kernel's watchdog goes no higher")
-    file = scenario.scheduler_file()
-    if file is None:
-        return
-    at = ("scheduler", forms[0])
-    if forms[0] == "bpf" and file.suffix != ".o":
-        hint = did_you_mean(str(scheduler.bpf), BUILT_IN_BPF)
-        known = ", ".join(f'"{name}"' for name in sorted(BUILT_IN_BPF))
-        yield Mistake(at, f"{known}, or the path of a BPF object (*.o){hint}")
-    elif not _is_file(file):
-        yield Mistake(at, f"a file that exists (looked for {file})")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or a NUL inside
-        return False
 
 
 def _timing(scenario: Scenario) -> Iterator[Mistake]:
@@ -145,6 +123,24 @@ def _timing(scenario: Scenario) -> Iterator[Mistake]:
     if duration is None and fractions:
         keys = ", ".join(f"steps[{index}].hold" for index in fractions)
         yield Mistake(("run", "duration"), f"a duration, for {keys} to be a fraction of", found="")
+        return
+    loops = [i for i, step in enumerate(scenario.steps) if step.hold.loop_ms is not None]
+    last = len(scenario.steps) - 1
+    if loops and duration is None:
+        yield Mistake(("run", "duration"), "a duration, for the loop to last until its end", "")
+        return
+    if any(index != last for index in loops):
+        yield Mistake(
+            ("steps", loops[0], "hold"),
+            "a loop in the last step only: it lasts until the end",
+        )
+        return
+    if loops and not scenario.holds_ms()[last]:
+        yield Mistake(
+            ("steps", last, "hold"),
+            "a loop that the other holds leave some of run.duration "
+            f"({format_duration(duration or 0)})",
+        )
         return
     total_fraction = sum(scenario.steps[index].hold.fraction or 0.0 for index in fractions)
     if total_fraction > 1.0 + 1e-9:
@@ -171,7 +167,7 @@ def _timing(scenario: Scenario) -> Iterator[Mistake]:
 
 
 def _works(scenario: Scenario) -> Iterator[Mistake]:
-    for at, work in _all_works(scenario):
+    for at, work in all_works(scenario):
         kind = WORK_TYPES[work.type]
         params = {param.name: param for param in kind.params}
         sound = True
@@ -193,6 +189,8 @@ def _works(scenario: Scenario) -> Iterator[Mistake]:
             yield Mistake(
                 (*at, "workers"), f"a multiple of {group}: {work.type} works in groups of {group}"
             )
+        for key, allowed in work.mistakes():
+            yield Mistake((*at, key), allowed)
         if (work.rt_prio is None) != (work.policy not in ("fifo", "rr")):
             allowed = f"an integer from 1 to {MAX_RT_PRIO}"
             yield Mistake(
@@ -205,15 +203,20 @@ def _works(scenario: Scenario) -> Iterator[Mistake]:
 
 def _crowd(scenario: Scenario) -> Iterator[Mistake]:
     counts: dict[KeyPath, int] = {}
-    for at, work in _all_works(scenario):
+    holds = scenario.holds_ms()
+    for at, work in all_works(scenario):
         group = at[:2] if at[0] == "steps" else at[:1]
-        counts[group] = counts.get(group, 0) + work.worker_count
+        turns = 1
+        if at[2] == "ops" and isinstance(number := at[1], int):
+            turns = scenario.steps[number].hold.turns(holds[number])
+        counts[group] = counts.get(group, 0) + work.worker_count * turns
     permanent = counts.pop(("backdrop",), 0)
     for at, count in {("backdrop",): 0, **counts}.items():
         if permanent + count > MAX_LIVE_WORKERS:
             yield Mistake(
                 at,
-                f"at most {MAX_LIVE_WORKERS} workers at a time, the Backdrop's included",
+                f"at most {MAX_LIVE_WORKERS} workers at a time, the Backdrop's and those of every "
+                "turn of a loop included",
                 f"{permanent + count} workers",
             )
 
@@ -231,48 +234,6 @@ def _steps(scenario: Scenario) -> Iterator[Mistake]:
         seen.setdefault(name, index)
 
 
-def _ops(scenario: Scenario) -> Iterator[Mistake]:
-    yield from _pauses(scenario.backdrop.ops, ("backdrop", "ops"))
-    for index, op in enumerate(scenario.backdrop.ops):
-        if isinstance(op, InjectFault):
-            yield Mistake(("backdrop", "ops", index, "op"), "in a step only: it needs a hold")
-    for number, step in enumerate(scenario.steps):
-        at: KeyPath = ("steps", number, "ops")
-        yield from _pauses(step.ops, at)
-        for index, op in enumerate(step.ops):
-            if isinstance(op, InjectFault):
-                yield from _fault(op, (*at, index), scenario, number)
-
-
-def _pauses(ops: Sequence[AnyOp], at: KeyPath) -> Iterator[Mistake]:
-    paused: int | None = None
-    for index, op in enumerate(ops):
-        if isinstance(op, Pause):
-            if paused is not None:
-                yield Mistake((*at, index, "op"), "Resume before another Pause")
-            paused = index
-        elif isinstance(op, Resume):
-            if paused is None:
-                yield Mistake((*at, index, "op"), "Resume only after Pause")
-            paused = None
-    if paused is not None:
-        yield Mistake((*at, paused, "op"), "Pause with a Resume after it in the same list")
-
-
-def _fault(op: InjectFault, at: KeyPath, scenario: Scenario, step: int) -> Iterator[Mistake]:
-    hold = scenario.holds_ms()[step]
-    if op.at >= hold > 0:
-        yield Mistake((*at, "at"), f"before the hold of {format_duration(hold)} ends")
-    if op.cgroup is not None and op.fault != "kill-worker":
-        yield Mistake((*at, "cgroup"), "cgroup only with kill-worker")
-    if "size" in op.model_fields_set and op.fault != "garbage-on-port":
-        yield Mistake((*at, "size"), "size only with garbage-on-port")
-    elif not 0 < op.size <= MAX_GARBAGE:
-        yield Mistake((*at, "size"), f'above zero, at most "{MAX_GARBAGE >> 20}M"')
-    if op.fault == "kill-scheduler" and scenario.scheduler.kernel_default:
-        yield Mistake((*at, "fault"), "kill-scheduler only with a scheduler that ktstr started")
-
-
 CHECKS_OF_CPUSETS = {
     "isolation": "isolation only in a scenario that gives a cgroup a cpuset",
     "min_page_locality": "only in a scenario that gives a cgroup a cpuset: its nodes are meant",
@@ -283,7 +244,9 @@ CHECKS_OF_CPUSETS = {
 def _cpuset_checks(scenario: Scenario) -> Iterator[Mistake]:
     groups: list[Backdrop | Step] = [scenario.backdrop, *scenario.steps]
     if any(cgroup.cpuset for group in groups for cgroup in group.cgroups) or any(
-        isinstance(op, SetCpuset) for group in groups for op in group.ops
+        isinstance(op, SetCpuset) or (isinstance(op, AddCgroupDef) and op.cpuset)
+        for group in groups
+        for op in group.ops
     ):
         return
     for at, checks in _check_tables(scenario):
@@ -309,17 +272,3 @@ def _checks(scenario: Scenario) -> Iterator[Mistake]:
 
 def _check_tables(scenario: Scenario) -> tuple[tuple[KeyPath, Checks], ...]:
     return (("scheduler", "checks"), scenario.scheduler.checks), (("checks",), scenario.checks)
-
-
-def _all_works(scenario: Scenario) -> Iterator[tuple[KeyPath, Work]]:
-    groups: list[tuple[KeyPath, Sequence[CgroupDef], Sequence[AnyOp]]] = [
-        (("backdrop",), scenario.backdrop.cgroups, scenario.backdrop.ops)
-    ]
-    groups += [(("steps", i), step.cgroups, step.ops) for i, step in enumerate(scenario.steps)]
-    for at, cgroups, ops in groups:
-        for index, cgroup in enumerate(cgroups):
-            for number, work in enumerate(cgroup.works):
-                yield (*at, "cgroups", index, "works", number), work
-        for index, op in enumerate(ops):
-            if isinstance(op, Spawn):
-                yield (*at, "ops", index, "work"), op.work

@@ -4,8 +4,10 @@
 Importing this loads pydantic: do it when a scenario is about to be read, not before.
 """
 
+import os
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ from ktstr.model.repair import repair
 from ktstr.model.rules import rule_mistakes, walk_cgroups
 from ktstr.model.source import Mistake, Source, Unknown
 
-__all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_toml"]
+__all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_data", "scenario_from_toml"]
 
 MAX_FILE_SIZE: Final = 1 << 20
 
@@ -29,12 +31,21 @@ _TOML_ERROR: Final = re.compile(r"(.*?) \(at (?:line (\d+), column (\d+)|end of 
 
 
 def load_scenario(
-    path: str | Path, *, kernel: str | None = None, topology: str | None = None
+    path: str | Path,
+    *,
+    kernel: str | None = None,
+    topology: str | None = None,
+    scheduler: str | None = None,
+    work_type: str | None = None,
 ) -> Scenario:
     """Read and check a scenario file.
 
     :param kernel: replaces the file's kernel.
     :param topology: replaces the file's topology; the cpusets are checked against this one.
+    :param scheduler: replaces the file's scheduler, with all that belongs to it: a built-in name,
+        the path of a BPF object (``*.o``) or of a program, or ``none`` for the kernel's own.
+    :param work_type: replaces the type of all works in swappable cgroups; their parameters are
+        then that type's defaults.
     :raises DefinitionInvalid: with every mistake found, or why the file cannot be read.
     """
     file = str(path)
@@ -51,7 +62,14 @@ def load_scenario(
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise _unreadable(file, line, f"byte 0x{raw[error.start]:02x}", "UTF-8 text") from None
-    return scenario_from_toml(text, file=file, kernel=kernel, topology=topology)
+    return scenario_from_toml(
+        text,
+        file=file,
+        kernel=kernel,
+        topology=topology,
+        scheduler=scheduler,
+        work_type=work_type,
+    )
 
 
 def scenario_from_toml(
@@ -60,6 +78,8 @@ def scenario_from_toml(
     file: str = "<memory>",
     kernel: str | None = None,
     topology: str | None = None,
+    scheduler: str | None = None,
+    work_type: str | None = None,
 ) -> Scenario:
     """Read and check a scenario's text; relative paths in it start at the folder of ``file``.
 
@@ -74,8 +94,22 @@ def scenario_from_toml(
     if topology is not None and isinstance(data.setdefault("vm", {}), dict):
         data["vm"]["topology"] = topology
         replaced.add(("vm", "topology"))
-    source = Source(file, text, data, frozenset(replaced))
-    return _validate(data, source)
+    if scheduler is not None:
+        form, value = _scheduler_form(scheduler)
+        data["scheduler"] = {form: value}
+        replaced |= {("scheduler",), ("scheduler", form)}
+    if work_type is not None:
+        replaced |= set(_swap_types(data, work_type, ()))
+    return _validate(data, Source(file, text, data, frozenset(replaced)))
+
+
+def scenario_from_data(data: dict[str, Any], *, file: str = "<memory>") -> Scenario:
+    """Check a scenario that is no text: what its TOML would be read as.
+
+    :param file: what mistakes call it; relative paths start at this one's folder.
+    :raises DefinitionInvalid: with every mistake found.
+    """
+    return _validate(data, Source(file, "", data))
 
 
 @cache
@@ -140,6 +174,33 @@ def _parse(text: str, file: str) -> dict[str, Any]:
 def _unreadable(file: str, line: int | None, found: str, allowed: str) -> DefinitionInvalid:
     shown = "".join(c if c.isprintable() else "?" for c in found[:80])
     return DefinitionInvalid([Problem(file, line, "(the file)", shown, allowed)])
+
+
+def _scheduler_form(text: str) -> tuple[str, str | bool]:
+    """Key and value of ``[scheduler]`` for a scheduler given by one word."""
+    if text == "none":
+        return "kernel_default", True
+    if "/" not in text and not os.path.isfile(text):
+        # Meant as a name: the mistake, if it is one, lists the names.
+        return "bpf", text
+    # Typed on a command line, it starts there and not beside the scenario.
+    return "bpf" if text.endswith(".o") else "binary", os.path.abspath(text)
+
+
+def _swap_types(node: object, work_type: str, at: KeyPath) -> Iterator[KeyPath]:
+    """Change the types in swappable cgroups of raw data, wherever they are; yields the keys."""
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _swap_types(item, work_type, (*at, index))
+    elif isinstance(node, dict):
+        for key, item in node.items():
+            yield from _swap_types(item, work_type, (*at, key))
+        works = node.get("works") if node.get("swappable") is True else None
+        for index, work in enumerate(works if isinstance(works, list) else ()):
+            if isinstance(work, dict):
+                work.pop("params", None)
+                work["type"] = work_type
+                yield (*at, "works", index, "type")
 
 
 def _default_name(file: str) -> str:

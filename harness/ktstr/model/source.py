@@ -31,6 +31,7 @@ class Unknown:
     :ivar cgroups: whether there are more cgroups than those that can be read.
     :ivar history: whether a cgroup still exists, and with which CPUs: an op is unreadable.
     :ivar cpusets: whether there are more cpusets than those that can be read.
+    :ivar scheduler: whether ktstr starts a scheduler.
     """
 
     times: bool = False
@@ -38,6 +39,7 @@ class Unknown:
     cgroups: bool = False
     history: bool = False
     cpusets: bool = False
+    scheduler: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From what was recorded to the verdict: statistics, checks, and how the scheduler fared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ktstr.metrics.fold import fold_run
 from ktstr.metrics.phase import Phase
+from ktstr.model.op_programs import RunPayload
 from ktstr.model.topology import Topology
 from ktstr.series.monitor import monitor_samples
 from ktstr.series.sample import SampleSeries
+from ktstr.session.payloads import PayloadResult
 from ktstr.session.prepare import Definition
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.verdict import (
@@ -35,6 +37,7 @@ class Expectations:
     :param cpusets: CPUs of each (step, cgroup) that is confined.
     :param snapshots: how many periodic samples were asked for.
     :param silenced: (step, cgroup) pairs of which an op ended workers, so that reports may lack.
+    :param payloads: by name, the ops that start programs and say how they should end.
     :param scheduler_active: whether anything but the kernel's own scheduler was asked for.
     """
 
@@ -43,6 +46,7 @@ class Expectations:
     steps: int
     snapshots: int
     silenced: frozenset[tuple[int, str]] = frozenset()
+    payloads: Mapping[str, RunPayload] = field(default_factory=dict)
     topology: Topology = field(default_factory=Topology)
     scheduler_active: bool = True
 
@@ -56,6 +60,7 @@ class Expectations:
             steps=len(definition.holds_ms),
             snapshots=len(definition.boundaries_ms),
             silenced=definition.silenced,
+            payloads=definition.payloads,
             topology=definition.topology,
             scheduler_active=scenario.scheduler.kind != "none",
         )
@@ -87,7 +92,9 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
         # Nothing ran, so there is nothing the checks could speak of.
         result.record_fail(_not_attached(exit_record))
     else:
-        if exit_record is not None:
+        if exit_record is not None and exit_record.stage is not None:
+            result.record_fail(_not_attached(exit_record))
+        elif exit_record is not None:
             result.record_fail(_death(recorder, exit_record, expected.steps).detail())
         judged = [report for report in reports if _ran_to_its_end(recorder, report.step_index)]
         if len(judged) < len(reports):
@@ -108,10 +115,33 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
             continue
         message = f"{count} worker reports of {Phase(step)}, cgroup {cgroup!r} never arrived"
         result.record_inconclusive(AssertDetail(DetailKind.OTHER, message))
+    _judge_payloads(result, recorder.payloads, expected.payloads)
     _judge_samples(result, samples, expected.snapshots, exit_record is not None)
     for note in [*notes, *recorder.notes]:
         result.note(note)
     return require_evaluated(result)
+
+
+def _judge_payloads(
+    result: AssertResult, payloads: Sequence[PayloadResult], expected: Mapping[str, RunPayload]
+) -> None:
+    """Numbers that payloads printed become measurements; a wrong exit status fails the run."""
+    for payload in payloads:
+        op = expected.get(payload.name)
+        if op is None:
+            result.note(f"the guest told of a payload {payload.name!r} that nobody started")
+            continue
+        name = f"payload.{payload.name}"
+        result.note_value(f"{name}.wall_ms", payload.wall_ms)
+        for path, value in payload.metrics().items() if op.output == "json" else ():
+            result.note_value(f"{name}.{path}", value)
+        if payload.killed is not None:
+            result.note(f"payload {payload.name!r} was killed: {payload.killed}")
+        if payload.cut:
+            result.note(f"payload {payload.name!r} printed more than is kept")
+        failure = payload.failure(op.exit_code)
+        if failure is not None:
+            result.record_fail(AssertDetail(DetailKind.OTHER, failure))
 
 
 def _judge_samples(

@@ -136,6 +136,13 @@ class Link:
         line = b'{"req":"stats","args":{"target":"top"}}\n'
         self._writer.send(MsgType.STATS_REQUEST, pack_payload({"id": number, "line": line}))
 
+    def reply(self, msg_type: int, fields: dict[str, object]) -> None:
+        """Answer a request of the guest.
+
+        :raise WireError: when the guest does not read its control port.
+        """
+        self._writer.send(msg_type, pack_payload(fields))
+
     def request_shutdown(self) -> None:
         """Ask the agent to end; a guest that no longer listens is not an error here."""
         try:

@@ -15,13 +15,15 @@ import anyio.to_thread
 from ktstr.capture.boundaries import boundary_offsets_ms
 from ktstr.kernels import Kernel, open_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
+from ktstr.model.op_programs import RunPayload
+from ktstr.model.packing import packed_files, programs
 from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import Scenario, load_scenario
 from ktstr.model.topology import Topology
 from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
 from ktstr.session.options import RunOptions
 from ktstr.vm.accel import Accelerator, choose_accelerator
-from ktstr.vm.image import Image, ImageStore, scheduler_overlay
+from ktstr.vm.image import Image, ImageStore, program_overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Definition:
 
     :param workers: how many workers each (step, cgroup) has that may report.
     :param silenced: the (step, cgroup) pairs of which an op ends workers without reports.
+    :param pauses_ms: how long ops may hold the scenario up beside the holds.
+    :param asks_host: whether an op asks the host to look into the guest or write there.
+    :param payloads: the ops that start programs, by the programs' names.
     """
 
     scenario: Scenario
@@ -42,6 +47,8 @@ class Definition:
     pauses_ms: int
     workload_ms: int
     boundaries_ms: tuple[float, ...]
+    asks_host: bool
+    payloads: Mapping[str, RunPayload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,13 @@ def define(path: Path, options: RunOptions) -> Definition:
 
     :raise DefinitionInvalid: with every mistake found.
     """
-    scenario = load_scenario(path, kernel=options.kernel, topology=options.topology)
+    scenario = load_scenario(
+        path,
+        kernel=options.kernel,
+        topology=options.topology,
+        scheduler=options.scheduler,
+        work_type=options.work_type,
+    )
     topology = scenario.vm.topology
     plan = build_plan(scenario, topology)
     length = workload_ms(scenario)
@@ -71,41 +84,86 @@ def define(path: Path, options: RunOptions) -> Definition:
         workers=reporting_workers(plan),
         silenced=silenced_groups(plan),
         holds_ms=scenario.holds_ms(),
-        pauses_ms=sum(op.get("duration_ms", 0) for op in _ops(plan) if op["op"] == "Pause"),
+        pauses_ms=sum(turns * _delay_ms(op) for turns, op in _ops(plan)),
         workload_ms=length,
         boundaries_ms=boundary_offsets_ms(length, scenario.run.num_snapshots),
+        asks_host=any(op["op"] in _HOST_OPS for _, op in _ops(plan)),
+        payloads={op.name: op for _, op in scenario.all_ops() if isinstance(op, RunPayload)},
     )
 
 
-def _ops(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    parts = [plan["backdrop"], *plan["steps"]]
-    return [op for part in parts for op in part["ops"]]
+_HOST_OPS = ("CaptureSnapshot", "WriteBpfGlobal")
+_DELAYS_MS = {
+    **dict.fromkeys(_HOST_OPS, 10_000),
+    **dict.fromkeys(("AttachScheduler", "ReplaceScheduler", "RestartScheduler"), 60_000),
+    "DetachScheduler": 10_000,
+    "FreezeCgroup": 10_000,
+}
+"""How long an op may take: what the agent allows it, with room."""
+
+
+def _delay_ms(op: Mapping[str, Any]) -> int:
+    own = {"Pause": "duration_ms", "WaitPayload": "timeout_ms"}.get(op["op"], "")
+    return int(op.get(own, 0)) + _DELAYS_MS.get(op["op"], 0)
+
+
+def _parts(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{**plan["backdrop"], "index": 0}, *plan["steps"]]
+
+
+def _turns(part: Mapping[str, Any]) -> int:
+    loop_ms = part.get("loop_ms")
+    return max(1, -(-int(part["hold_ms"]) // int(loop_ms))) if loop_ms else 1
+
+
+def _ops(plan: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """Every op, with how often it is done."""
+    return [(_turns(part), op) for part in _parts(plan) for op in part["ops"]]
 
 
 def reporting_workers(plan: Mapping[str, Any]) -> dict[tuple[int, str], int]:
     """Upper bound of reports per (step, cgroup); 0 is the backdrop."""
     workers: dict[tuple[int, str], int] = {}
 
-    def add(step: int, cgroup: str, work: Mapping[str, Any]) -> None:
-        workers[step, cgroup] = workers.get((step, cgroup), 0) + int(work["workers"])
+    def add(step: int, cgroup: str, work: Mapping[str, Any], turns: int = 1) -> None:
+        for each in (work, *work.get("composed", ())):
+            workers[step, cgroup] = workers.get((step, cgroup), 0) + turns * int(each["workers"])
 
-    for part in [{**plan["backdrop"], "index": 0}, *plan["steps"]]:
+    for part in _parts(plan):
         for cgroup in part["cgroups"]:
             for work in cgroup["works"]:
                 add(part["index"], cgroup["name"], work)
         for op in part["ops"]:
-            if op["op"] == "Spawn":
-                add(part["index"], op["cgroup"], op["work"])
+            for cgroup, work in _works_of(op):
+                add(part["index"], cgroup, work, _turns(part))
     return workers
 
 
+def _works_of(op: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Cgroup and work of all that an op starts."""
+    if op["op"] == "AddCgroupDef":
+        return [(op["name"], work) for work in op["works"]]
+    return [(op["cgroup"], op["work"])] if "work" in op else []
+
+
 def silenced_groups(plan: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
-    """Groups whose workers StopCgroup or RemoveCgroup ends, in their own step or as Backdrop."""
+    """Groups that may report less than was started.
+
+    StopCgroup and RemoveCgroup end workers, in their own step or as Backdrop, also those of cgroups
+    inside; and a loop may have fewer turns than there is time for.
+    """
     found = set()
-    for part in [{**plan["backdrop"], "index": 0}, *plan["steps"]]:
+    started = reporting_workers(plan)
+    for part in _parts(plan):
+        index = int(part["index"])
         for op in part["ops"]:
             if op["op"] in ("StopCgroup", "RemoveCgroup"):
-                found |= {(0, op["cgroup"]), (int(part["index"]), op["cgroup"])}
+                found |= {(0, op["cgroup"]), (index, op["cgroup"])}
+            if op["op"] == "RemoveCgroup":
+                inside = op["cgroup"] + "/"
+                found |= {key for key in started if key[1].startswith(inside)}
+            if _turns(part) > 1:
+                found |= {(index, cgroup) for cgroup, _ in _works_of(op)}
     return frozenset(found)
 
 
@@ -118,7 +176,9 @@ async def prepared(
     :raise CannotRun: naming the one thing that stands in the way.
     """
     scenario = definition.scenario
-    need = ("sched_ext",) if scenario.scheduler.kind != "none" else ()
+    need = set(scenario.scheduler.kernel_features)
+    if any(program.kind != "none" for _, program in programs(scenario)):
+        need.add("sched_ext")
     with stage(emit, "kernel", f"kernel {scenario.kernel}") as done:
         progress = partial(_relay, emit, "kernel")
         async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
@@ -155,9 +215,11 @@ async def _image(scenario: Scenario, run_dir: Path, emit: Emit) -> Image:
             store.base, sysroot, progress, anyio.from_thread.check_cancelled
         )
         image = base
-        program = scenario.scheduler_file()
-        if program is not None:
-            entries = scheduler_overlay(program, scenario.scheduler.guest_file or "")
+        files = {file.guest: file.host for file in packed_files(scenario)}
+        if files:
+            entries = [
+                entry for guest, host in files.items() for entry in program_overlay(host, guest)
+            ]
             image = await anyio.to_thread.run_sync(
                 store.with_overlay, base, entries, run_dir / "image.cpio"
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ktstr.errors import ChannelLost
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.session.hello import Hello
+from ktstr.session.payloads import PayloadResult
 from ktstr.telemetry import TaggedReport, TelemetryError
 from ktstr.wire import Frame, MsgType, Stimulus, WireError, unpack_map
 from ktstr.wire.frame import type_name
@@ -17,6 +18,7 @@ NOTES_CAP = 200
 NOTE_CHARS = 1000
 STATUS_CAP = 64 * 1024
 DUMP_CAP = 512 * 1024
+PAYLOADS_CAP = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Recorder:
         self.step_ends: set[int] = set()
         self.step_starts: dict[int, float] = {}
         self.reports: list[TaggedReport] = []
+        self.payloads: list[PayloadResult] = []
         self.scheduler_exit: SchedulerExit | None = None
         self.scheduler_died_s: float | None = None
         self.scheduler_log = BoundedLog()
@@ -88,6 +91,7 @@ class Recorder:
         self.unknown_frames = 0
         self._doubts = 0
         self.on_stats: Callable[[bytes], None] = lambda payload: None
+        self.on_request: Callable[[int, bytes], None] = lambda msg_type, payload: None
         self.on_pause: Callable[[float], None] = lambda now: None
         self.on_resume: Callable[[float], None] = lambda now: None
         self.on_step: Callable[[int, bool], None] = lambda index, begins: None
@@ -107,6 +111,9 @@ class Recorder:
             MsgType.SCENARIO_RESUME: lambda payload, now: self.on_resume(now),
             MsgType.WORKER_REPORT: self._report,
             MsgType.STATS_REPLY: lambda payload, now: self.on_stats(payload),
+            MsgType.PAYLOAD_RESULT: self._payload,
+            MsgType.SNAPSHOT_REQUEST: self._request(MsgType.SNAPSHOT_REQUEST),
+            MsgType.KERNEL_OP_REQUEST: self._request(MsgType.KERNEL_OP_REQUEST),
             MsgType.GOODBYE: self._goodbye,
         }
 
@@ -232,6 +239,15 @@ class Recorder:
             return
         self._left[key] -= 1
         self.reports.append(tagged)
+
+    def _payload(self, payload: bytes, now: float) -> None:
+        result = PayloadResult.from_wire(unpack_map(payload))
+        if len(self.payloads) >= PAYLOADS_CAP:
+            raise WireError(f"more than {PAYLOADS_CAP} payloads; dropped")
+        self.payloads.append(result)
+
+    def _request(self, msg_type: int) -> Callable[[bytes, float], None]:
+        return lambda payload, now: self.on_request(msg_type, payload)
 
     def _goodbye(self, payload: bytes, now: float) -> None:
         self.goodbye = take_str(unpack_map(payload), "reason", 64)

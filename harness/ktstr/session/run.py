@@ -31,7 +31,7 @@ from ktstr.session.record import RunRecord
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar import check_writable
-from ktstr.session.snapshots import LastLook, capture_periodically, last_look
+from ktstr.session.snapshots import LastLook, last_look, look_in
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import exit_code
 from ktstr.vm.console import tail
@@ -182,7 +182,9 @@ def vm_spec(ready: Prepared) -> VmSpec:
         topology=ready.definition.topology,
         accel=ready.accel,
         memory_mib=scenario.vm.memory_mib,
+        scratch_mib=scenario.vm.scratch_mib,
         pvh=pvh,
+        cmdline=scenario.scheduler.kernel_args,
     )
 
 
@@ -210,8 +212,8 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
     check_topology(hello, definition.topology)
     async with task_scope() as group:
         ready = anyio.Event()
-        if definition.boundaries_ms:
-            group.start_soon(capture_periodically, live, emit, ready)
+        if definition.boundaries_ms or definition.asks_host:
+            group.start_soon(look_in, live, emit, ready)
         with stage(emit, "scheduler", "attaching the scheduler") as done:
             payload: bytes = msgpack.packb(definition.plan)
             ring(live.machine.ram, hello.mailbox, payload, time.time_ns())

@@ -2,57 +2,36 @@
 """Snapshots of one run: at the boundaries while it lives, and once more when it failed."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import anyio.to_thread
-from platformdirs import user_cache_path
 
 from ktstr.capture.boundaries import WorkloadClock
-from ktstr.capture.freezer import Freezer
 from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import StatsClient
 from ktstr.errors import GuestLost, KtstrError
-from ktstr.introspect import Kernel, attach, copy, decode, make_plan, read_kernel_log
+from ktstr.introspect import copy, decode, make_plan, read_kernel_log
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.series.snapshot import Snapshot
 from ktstr.session.events import Emit, Froze, Note
+from ktstr.session.inspector import Inspector, attach_to
 from ktstr.session.live import Live
+from ktstr.session.requests import GuestRequests
+from ktstr.session.scopes import task_scope
 
 LAST_LOOK_S = 20.0
 
 
-def attach_to(live: Live) -> Kernel:
-    """Introspection of the run's guest; blocks.
+async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
+    """Attach to the guest's memory while the scheduler loads, then serve boundaries and requests.
 
-    :raise KernelUnfit: when this kernel cannot be read from outside.
+    :param started: set once the scenario has started.
     """
-    hello = live.recorder.hello
-    assert hello is not None, "Hello carries the address everything else is found from"
-    return attach(live.machine.ram, hello.vmcoreinfo, cache_dir=user_cache_path("ktstr"))
-
-
-async def capture_periodically(live: Live, emit: Emit, started: anyio.Event) -> None:
-    """Attach to the guest's memory while the scheduler loads, then serve the boundaries."""
-    recorder, machine = live.recorder, live.machine
-    try:
-        kernel = await anyio.to_thread.run_sync(attach_to, live)
-    except Exception as error:
-        # Guest memory may hold anything, so reading it may raise anything.
-        recorder.note(f"no snapshots: {_words(error)}")
-        emit(Note(f"no snapshots: {_words(error)}", warning=True))
-        return
-    freezer = Freezer(machine, machine.ram, kernel)
-    await started.wait()
-    clock = WorkloadClock(recorder.started_at or time.monotonic())
-    recorder.on_pause, recorder.on_resume = clock.pause, clock.resume
-    stats: StatsClient | MissingStatsReason
-    if live.definition.scenario.scheduler.kind == "none":
-        stats = MissingStatsReason(MissingStats.NO_SCHEDULER_BINARY)
-    else:
-        stats = StatsClient(live.link.request_stats)
-        recorder.on_stats = stats.on_reply
+    recorder = live.recorder
+    inspector = Inspector(live)
 
     def take(sample: Sample) -> None:
         live.samples.append(sample)
@@ -60,16 +39,45 @@ async def capture_periodically(live: Live, emit: Emit, started: anyio.Event) -> 
         emit(
             Froze(
                 tag=sample.tag,
-                offset_ms=sample.boundary_offset_ms or 0.0,
+                offset_ms=sample.anchor_ms or 0.0,
                 paused_ms=(sample.paused_ns or 0) / 1e6,
                 maps=0 if snapshot is None else len(snapshot.maps),
                 error=sample.error,
             )
         )
 
+    async with task_scope() as group:
+        group.start_soon(GuestRequests(live, inspector, take).serve)
+        try:
+            await inspector.attach()
+        except Exception as error:
+            # Guest memory may hold anything, so reading it may raise anything.
+            recorder.note(f"no snapshots: {_words(error)}")
+            emit(Note(f"no snapshots: {_words(error)}", warning=True))
+        await started.wait()
+        clock = inspector.start_clock(recorder.started_at or time.monotonic())
+        if inspector.attached and live.definition.boundaries_ms:
+            await _capture_periodically(live, inspector, clock, emit, take)
+        await anyio.sleep_forever()
+
+
+async def _capture_periodically(
+    live: Live,
+    inspector: Inspector,
+    clock: WorkloadClock,
+    emit: Emit,
+    take: Callable[[Sample], None],
+) -> None:
+    recorder = live.recorder
+    stats: StatsClient | MissingStatsReason
+    if live.definition.scenario.scheduler.kind == "none":
+        stats = MissingStatsReason(MissingStats.NO_SCHEDULER_BINARY)
+    else:
+        stats = StatsClient(live.link.request_stats)
+        recorder.on_stats = stats.on_reply
     periodic = PeriodicCapture(
         live.definition.boundaries_ms,
-        freezer,
+        inspector,
         stats,
         step_index=lambda: recorder.step_index,
         on_sample=take,

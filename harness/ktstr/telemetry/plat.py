@@ -69,15 +69,18 @@ _EMPTY = _counts(np.zeros(PLAT_NR, dtype=np.uint64))
 
 
 def _read(fields: Fields, name: str) -> Counts:
-    """The dense array of a record, or the wire's pairs."""
+    """The pairs of bucket and count, as the wire's bytes or the record's vector."""
     value = fields.take(name)
-    if isinstance(value, np.ndarray):
-        if value.dtype != np.uint32 or value.shape != (PLAT_NR,):
-            fields.refuse(name, value, f"{PLAT_NR} 32-bit counts")
-        return _counts(value.astype(np.uint64))
-    if type(value) is not bytes or len(value) % 8 or len(value) > 8 * PLAT_NR:
+    flat = np.empty(0, dtype=np.uint64)
+    if type(value) is bytes and len(value) % 8 == 0:
+        flat = np.frombuffer(value, dtype="<u4").astype(np.uint64)
+    elif isinstance(value, np.ndarray) and value.dtype == np.uint64 and value.ndim == 1:
+        flat = value
+    else:
+        fields.refuse(name, value, "pairs of bucket and count, as bytes or a vector")
+    if len(flat) % 2 or len(flat) > 2 * PLAT_NR or (flat > U32_MAX).any():
         fields.refuse(name, value, f"at most {PLAT_NR} pairs of 32-bit bucket and count")
-    bucket, count = np.frombuffer(value, dtype="<u4").reshape(-1, 2).T.astype(np.int64)
+    bucket, count = flat.reshape(-1, 2).T.astype(np.int64)
     if len(bucket) and (bucket[-1] >= PLAT_NR or (np.diff(bucket) <= 0).any() or not count.all()):
         fields.refuse(name, value, f"ascending buckets below {PLAT_NR} with positive counts")
     dense = np.zeros(PLAT_NR, dtype=np.uint64)
@@ -85,10 +88,15 @@ def _read(fields: Fields, name: str) -> Counts:
     return _counts(dense)
 
 
-def _sparse(counts: Counts) -> bytes:
-    """Little-endian pairs of bucket and count, for the buckets that hold anything."""
+def _pairs(counts: Counts) -> Samples:
+    """Bucket and count in turn, for the buckets that hold anything."""
     bucket = np.flatnonzero(counts)
-    return np.column_stack((bucket, counts[bucket])).astype("<u4").tobytes()
+    return np.column_stack((bucket, counts[bucket])).astype(np.uint64).ravel()
+
+
+def _sparse(counts: Counts) -> bytes:
+    """The pairs as little-endian 32-bit numbers."""
+    return _pairs(counts).astype("<u4").tobytes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +109,9 @@ class PlatStats(Coded, ByValue):
     :param min: smallest positive value; 0 is unset, so a zero among the values does not show.
     """
 
-    plat: Annotated[Counts, Kind(_read, wire=_sparse)] = field(default_factory=lambda: _EMPTY)
+    plat: Annotated[Counts, Kind(_read, wire=_sparse, record=_pairs)] = field(
+        default_factory=lambda: _EMPTY
+    )
     nr_samples: U64 = 0
     max: U32 = 0
     min: U32 = 0

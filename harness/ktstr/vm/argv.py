@@ -34,6 +34,9 @@ TSC, and its fallback patches code under running vCPUs, which QEMU before 8.1 do
 survive (oops in int3). A timer interrupt that comes late in the boot's timer check ends in "IO-APIC
 + timer doesn't work!" (seen in 4 of 12 boots at a load of 5 per core)."""
 
+SCRATCH_SERIAL = "ktstr-scratch"
+"""Serial number of the disk that workers may write to (guest/worker/scratch.h)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
@@ -133,6 +136,21 @@ def channel_options(wiring: Wiring) -> list[Option]:
     ]
 
 
+def disk_options(spec: VmSpec) -> list[Option]:
+    """The scratch disk: real requests and interrupts, but no data, so nothing on the host.
+
+    NVMe, whose driver Debian's cloud kernels have built in; that of virtio-blk is a module. The
+    worker knows the disk by its serial number (guest/worker/scratch.h).
+    """
+    if not spec.scratch_mib:
+        return []
+    size = spec.scratch_mib << 20
+    return [
+        ("-blockdev", f"null-co,node-name=scratch,size={size},read-zeroes=on"),
+        ("-device", f"nvme,drive=scratch,serial={SCRATCH_SERIAL}"),
+    ]
+
+
 def inspection_options(spec: VmSpec, wiring: Wiring) -> list[Option]:
     """What lets the host look in: vmcoreinfo, pvpanic, QMP monitors, a gdb stub."""
     options: list[Option] = [("-device", "vmcoreinfo")]
@@ -158,6 +176,7 @@ def build_options(spec: VmSpec, wiring: Wiring, qboot: Path | None) -> list[Opti
         *memory_options(spec, wiring),
         *boot_options(spec, qboot),
         *channel_options(wiring),
+        *disk_options(spec),
         *inspection_options(spec, wiring),
     ]
 

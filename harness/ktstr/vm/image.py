@@ -292,8 +292,8 @@ def _base_entries(built: Path, sources: Path) -> list[Entry]:
     return entries
 
 
-def scheduler_overlay(binary: Path, guest_path: str) -> list[Entry]:
-    """A user's scheduler program (or BPF object) at ``guest_path``, with its libraries.
+def program_overlay(binary: Path, guest_path: str) -> list[Entry]:
+    """A user's program, or a file for one, at ``guest_path``, with a program's libraries.
 
     :raise GuestBuildFailed: when it or a library of it cannot be read.
     """
@@ -304,5 +304,5 @@ def scheduler_overlay(binary: Path, guest_path: str) -> list[Entry]:
             entries += library_entries([binary])
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = getattr(error, "strerror", None) or error
-        raise GuestBuildFailed(f"scheduler {binary}: {reason}") from None
+        raise GuestBuildFailed(f"{binary}: {reason}") from None
     return entries

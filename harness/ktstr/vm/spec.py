@@ -26,6 +26,7 @@ class VmSpec:
     :param memory_mib: RAM in total, MiB.
     :param cmdline: words appended to the kernel command line.
     :param node_memory_mib: RAM of each node (memory-only ones last); ``None`` shares it evenly.
+    :param scratch_mib: size of a disk that keeps nothing; 0: no such disk.
     :param pvpanic: give the guest the device through which it reports a panic.
     :param debug: offer a gdb stub (only together with ``attach``).
     :param one_thread: under TCG, run all vCPUs in turn on one host thread.
@@ -39,6 +40,7 @@ class VmSpec:
     pvh: bool = False
     cmdline: tuple[str, ...] = ()
     node_memory_mib: tuple[int, ...] | None = None
+    scratch_mib: int = 0
     pvpanic: bool = True
     debug: bool = False
     one_thread: bool = False

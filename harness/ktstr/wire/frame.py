@@ -42,6 +42,8 @@ class MsgType:
     WORKER_REPORT = _tag("WRPT")
     SNAPSHOT_REQUEST = _tag("SNRQ")
     GUEST_SNAPSHOT = _tag("GSNP")
+    KERNEL_OP_REQUEST = _tag("KORQ")
+    PAYLOAD_RESULT = _tag("PMET")
     SCHEDULER_STATUS = _tag("SCAT")
     SCHEDULER_EXIT = _tag("SCDX")
     SCHEDULER_LOG = _tag("SCLG")
@@ -55,6 +57,8 @@ class MsgType:
     PAUSE = _tag("PAUS")
     RESUME = _tag("RESU")
     SHUTDOWN = _tag("SHUT")
+    SNAPSHOT_REPLY = _tag("SNRP")
+    KERNEL_OP_REPLY = _tag("KORP")
 
 
 _NAMES = {

@@ -5,12 +5,13 @@ import os
 import time
 from typing import Any
 
+import msgpack
 import pytest
 
+from agent.counters import WorkerFailure
 from agent.loop import Loop
 from agent.scheduler import SchedulerDied
 from agent.steps import Engine, Shutdown, StepFailed
-from agent.workers import WorkerFailure
 from ktstr.wire import MsgType, Stimulus
 
 SPIN = {"type": "SpinWait", "workers": 2}
@@ -26,7 +27,9 @@ class Fakes:
         self.groups: list[Any] = []
         self.made: set[str] = set()
         self.gone = False
+        self.phases: list[int | None] = []
         self.cpus: dict[str, str] = {}
+        self.frozen: set[str] = set()
 
     def note(self, what: str, *args: object) -> None:
         self.did.append((what, *args))
@@ -39,7 +42,19 @@ class Fakes:
             self.note("death", during)
             raise SchedulerDied(during)
 
+    def attach(self, spec: dict[str, Any] | None, during: str) -> None:
+        self.note("attach", spec, during)
+
+    def detach(self, during: str) -> None:
+        self.note("detach", during)
+
+    def restart(self, during: str) -> None:
+        self.note("restart", during)
+
     # Cgroups
+    def make_parent(self) -> None:
+        self.note("parent")
+
     def create(self, name: str) -> None:
         self.note("create", name)
         self.made.add(name)
@@ -68,6 +83,21 @@ class Fakes:
     def set_weight(self, name: str, weight: int) -> None:
         self.note("weight", name, weight)
 
+    def set_cpu_max(self, name: str, limit: str) -> None:
+        self.note("cpu_max", name, limit)
+
+    def freeze(self, name: str) -> None:
+        self.note("freeze", name)
+        self.frozen.add(name)
+
+    def thaw(self, name: str) -> None:
+        self.note("thaw", name)
+        self.frozen.discard(name)
+
+    def thaw_all(self) -> None:
+        for name in sorted(self.frozen):
+            self.thaw(name)
+
     def move_all(self, source: str, target: str) -> int:
         self.note("move", source, target)
         return 1
@@ -78,6 +108,15 @@ class Fakes:
         group = FakeGroup(cgroup, step)
         self.groups.append(group)
         return group
+
+    def spawn_all(self, spec: dict[str, Any], *where: Any) -> list[Any]:
+        return [self.spawn(spec, *where)]
+
+    def begin_phase(self, step: int) -> None:
+        self.phases.append(step)
+
+    def end_phase(self) -> None:
+        self.phases.append(None)
 
     def wait_ready(self, groups: list[Any]) -> None:
         self.note("ready", len(groups))
@@ -106,6 +145,34 @@ class Fakes:
         return 1000
 
 
+class FakePayloads:
+    """Payloads that only keep an account."""
+
+    def __init__(self, fakes: Fakes) -> None:
+        self.fakes = fakes
+        self.running: dict[str, int] = {}
+        self.over: set[str] = set()
+
+    def run(self, op: dict[str, Any], step: int) -> None:
+        self.fakes.note("run", op["name"])
+        self.running[op["name"]] = step
+
+    def ended(self, name: str) -> bool:
+        return name in self.over
+
+    def finish(self, name: str, killed: str) -> None:
+        self.fakes.note("finish", name, killed)
+        del self.running[name]
+
+    def end_step(self, step: int) -> None:
+        for name in [name for name, owner in self.running.items() if owner == step]:
+            self.finish(name, "step")
+
+    def end_all(self) -> None:
+        for name in list(self.running):
+            self.finish(name, "all")
+
+
 class FakeGroup:
     def __init__(self, cgroup: str, step: int) -> None:
         self.cgroup = self.place = cgroup
@@ -120,11 +187,13 @@ def cgroup(name: str, *works: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "cpus": None, "weight": None, "works": list(works), **more}
 
 
-def step(index: int, ops: list[Any] | None = None, *cgroups: Any, hold: int = 10) -> dict[str, Any]:
-    return {"index": index, "hold_ms": hold, "ops": ops or [], "cgroups": list(cgroups)}
+def step(
+    index: int, ops: list[Any] | None = None, *cgroups: Any, hold: int = 10, **more: Any
+) -> dict[str, Any]:
+    return {"index": index, "hold_ms": hold, "ops": ops or [], "cgroups": list(cgroups), **more}
 
 
-def op(name: str, kind: int = 0, **fields: Any) -> dict[str, Any]:
+def op(name: str, kind: int = 0, /, **fields: Any) -> dict[str, Any]:
     return {"op": name, "kind": kind, **fields}
 
 
@@ -134,6 +203,7 @@ class Stage:
     def __init__(self, loop: Loop, heard: Any) -> None:
         self.loop, self.heard = loop, heard
         self.fakes = Fakes(heard)
+        self.payloads = FakePayloads(self.fakes)
         self.shutdown = False
 
     def run(self, *steps: Any, backdrop: list[Any] | None = None, ops: Any = (), settle: int = 0):
@@ -146,6 +216,7 @@ class Stage:
         engine = Engine(plan, self.loop, self.heard, self.fakes, lambda: self.shutdown)
         engine.workers.close()
         engine.cgroups = engine.workers = self.fakes
+        engine.payloads = self.payloads
         self.engine = engine
         engine.run()
 
@@ -439,3 +510,161 @@ def test_faults_come_in_their_order_within_the_hold(
     faults = [op("InjectFault", at_ms=at, fault="kill-worker") for at in (20, 0, 10)]
     stage.run(step(1, faults, hold=30))
     assert came == [0, 10, 20]
+
+
+def test_a_loop_sets_up_once_and_does_its_ops_again(stage: Stage) -> None:
+    stage.run(
+        step(1, [op("SetWeight", cgroup="own", weight=5)], cgroup("own"), hold=110, loop_ms=50)
+    )
+    assert stage.did() == [
+        ("ScenarioStart",),
+        ("create", "own"),
+        ("StepStart", 1),
+        *[("weight", "own", 5)] * 3,
+        ("StepEnd", 1),
+        ("collect", []),
+        ("remove", "own"),
+        ("ScenarioEnd", 1),
+        ("collect", []),
+    ]
+
+
+def test_a_loop_whose_ops_are_slow_ends_in_time(stage: Stage) -> None:
+    stage.fakes.set_weight = lambda name, weight: time.sleep(0.08)
+    turns = [op("SetWeight", cgroup="own", weight=5)]
+    stage.run(step(1, turns, cgroup("own"), hold=100, loop_ms=1))
+    (start,), (end,) = stage.stimuli(MsgType.STEP_START), stage.stimuli(MsgType.STEP_END)
+    # Two turns of 80 ms, not a hundred.
+    assert 100 <= end.elapsed_ms - start.elapsed_ms < 4000
+
+
+def test_limits_of_a_cgroup_made_by_an_op(stage: Stage) -> None:
+    made = op("AddCgroupDef", **cgroup("full", SPIN, cpus="1", weight=3, cpu_max="1000 2000"))
+    stage.run(step(1, [made, op("SpawnHost", cgroup="/", work=SPIN)]))
+    assert stage.did("create", "cpus", "weight", "cpu_max", "spawn", "start", "remove") == [
+        ("create", "full"),
+        ("cpus", "full", "1"),
+        ("weight", "full", 3),
+        ("cpu_max", "full", "1000 2000"),
+        ("spawn", "full", 1, 0),
+        ("start", 1),
+        ("spawn", "/", 1, 0),
+        ("start", 1),
+        ("remove", "full"),
+    ]
+
+
+def test_what_lies_inside_a_removed_cgroup_goes_with_it(stage: Stage) -> None:
+    stage.run(
+        step(1, [op("RemoveCgroup", cgroup="a")]),
+        backdrop=[cgroup("a"), cgroup("a/b", SPIN), cgroup("ab", SPIN)],
+    )
+    discarded = [entry[1] for entry in stage.did("discard") if entry[1]]
+    assert discarded == [["a/b"]]
+    assert stage.engine._kept == {"ab"}
+
+
+def test_the_steps_end_thaws_before_it_collects(stage: Stage) -> None:
+    stage.run(
+        step(1, [op("FreezeCgroup", cgroup="a"), op("FreezeCgroup", cgroup="b")]),
+        step(2, [op("UnfreezeCgroup", cgroup="a")]),
+        backdrop=[cgroup("a", SPIN), cgroup("b", SPIN)],
+    )
+    assert stage.did("freeze", "thaw", "StepEnd", "collect")[:6] == [
+        ("freeze", "a"),
+        ("freeze", "b"),
+        ("StepEnd", 1),
+        ("thaw", "a"),
+        ("thaw", "b"),
+        ("collect", []),
+    ]
+
+
+def test_payloads_are_waited_for_killed_and_end_with_their_step(stage: Stage) -> None:
+    stage.payloads.over = {"quick"}
+    ops = [
+        op("RunPayload", name="quick"),
+        op("RunPayload", name="slow"),
+        op("RunPayload", name="left"),
+        op("WaitPayload", name="quick", timeout_ms=60_000),
+        op("KillPayload", name="slow"),
+    ]
+    stage.run(step(1, ops, cgroup("own", SPIN)), ops=[op("RunPayload", name="bg")])
+    assert stage.did("run", "finish", "StepStart", "StepEnd", "collect") == [
+        ("run", "bg"),
+        *[("run", name) for name in ("quick", "slow", "left")],
+        ("finish", "quick", "it still ran after 60 s"),
+        ("finish", "slow", "KillPayload"),
+        ("StepStart", 1),
+        ("StepEnd", 1),
+        ("finish", "left", "step"),
+        ("collect", ["own"]),
+        ("finish", "bg", "all"),
+        ("collect", []),
+    ]
+
+
+def test_a_payload_that_does_not_end_in_time_fails_the_step(stage: Stage) -> None:
+    ops = [op("RunPayload", name="slow"), op("WaitPayload", name="slow", timeout_ms=20)]
+    with pytest.raises(StepFailed, match=r"'slow' still ran after 0\.02 s and was killed"):
+        stage.run(step(1, ops))
+    assert stage.payloads.running == {}
+
+
+def test_ops_on_the_scheduler_say_where_they_stood(stage: Stage) -> None:
+    other = {"kind": "bpf"}
+    stage.run(
+        step(
+            1,
+            [
+                op("DetachScheduler"),
+                op("AttachScheduler", scheduler=None),
+                op("RestartScheduler"),
+                op("ReplaceScheduler", scheduler=other),
+            ],
+        )
+    )
+    assert stage.did("attach", "detach", "restart") == [
+        ("detach", "step 1"),
+        ("attach", None, "step 1"),
+        ("restart", "step 1"),
+        ("detach", "step 1"),
+        ("attach", other, "step 1"),
+    ]
+
+
+@pytest.mark.parametrize("error", ["", "no such variable"])
+def test_the_host_is_asked_and_its_answer_heeded(stage: Stage, error: str) -> None:
+    heard = stage.heard
+    send = heard.send
+
+    def send_and_answer(msg_type: int, fields: dict[str, object] | None = None) -> None:
+        send(msg_type, fields)
+        replies = {
+            MsgType.SNAPSHOT_REQUEST: MsgType.SNAPSHOT_REPLY,
+            MsgType.KERNEL_OP_REQUEST: MsgType.KERNEL_OP_REPLY,
+        }
+        if msg_type in replies:
+            answer = {"id": (fields or {})["id"], "error": error}
+            heard.handlers[replies[msg_type]](msgpack.packb(answer))
+
+    heard.send = send_and_answer
+    write = op("WriteBpfGlobal", name="stall", value=1, section=None)
+    run = [op("CaptureSnapshot", name="here"), write]
+    if error:
+        with pytest.raises(StepFailed, match="CaptureSnapshot: the host could not do it: no such"):
+            stage.run(step(1, run))
+        return
+    stage.run(step(1, run))
+    assert heard.of(MsgType.SNAPSHOT_REQUEST) == [{"id": 1, "tag": "here", "step": 1}]
+    assert heard.of(MsgType.KERNEL_OP_REQUEST) == [
+        {"id": 2, "name": "stall", "value": 1, "section": None}
+    ]
+
+
+def test_a_host_that_does_not_answer_fails_the_step(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.steps.ANSWER_S", 0.02)
+    with pytest.raises(StepFailed, match="did not answer"):
+        stage.run(step(1, [op("CaptureSnapshot", name="here")]))

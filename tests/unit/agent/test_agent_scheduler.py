@@ -281,3 +281,70 @@ def restored() -> Any:
     grace, state = module.EXIT_GRACE_S, module.sched_ext_state
     yield
     module.EXIT_GRACE_S, module.sched_ext_state = grace, state
+
+
+def test_a_wanted_detach_is_no_death_and_another_may_follow(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = play.attached(DUTIFUL + STAY)
+    state = lambda: "enabled" if scheduler.attached else "disabled"  # noqa: E731
+    monkeypatch.setattr(module, "sched_ext_state", state)
+    first = scheduler.pid
+    scheduler.detach("step 1")
+    assert scheduler.pid is None
+    play.loop.run(time.monotonic() + 0.05)
+    scheduler.check("step 1")
+    assert not scheduler.gone
+    scheduler.attach(None, "step 2")
+    assert scheduler.pid not in (None, first)
+    scheduler.restart("step 3")
+    play.loop.run(time.monotonic() + 0.05)
+    scheduler.check("step 3")
+    assert scheduler.attached
+    events = [status["event"] for status in play.heard.of(MsgType.SCHEDULER_STATUS)]
+    assert events == ["loaded", "attached", "detached"] * 2 + ["loaded", "attached"]
+    assert play.heard.of(MsgType.SCHEDULER_EXIT) == []
+    scheduler.stop()
+
+
+def test_a_scheduler_that_does_not_come_back_is_told_with_the_place(play: Play) -> None:
+    scheduler = play.attached(DUTIFUL + STAY)
+    play.state = "disabled"
+    scheduler.detach("step 1")
+    play.script.write_text(PREAMBLE + 'say(event="error", stage="load", message="no")\n')
+    with pytest.raises(SchedulerDied):
+        scheduler.attach(None, "step 2")
+    exit_frame = play.exit_frame()
+    assert (exit_frame["during"], exit_frame["error"]["stage"]) == ("step 2", "load")
+    scheduler.stop()
+
+
+def test_a_kernel_that_does_not_let_go_is_an_error(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = play.attached(DUTIFUL + STAY)
+    monkeypatch.setattr(module, "STOP_S", 1.0)
+    with pytest.raises(ValueError, match="still enabled 1 s after"):
+        scheduler.detach("step 1")
+
+
+def test_sysctls_are_set_in_order_and_one_that_fails_says_which(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrote: list[tuple[str, str]] = []
+
+    def write(path: str, text: str) -> None:
+        if "nothing" in path:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        wrote.append((path, text))
+
+    monkeypatch.setattr(module, "write_text", write)
+    pairs = [["kernel.a_b", "1"], ["net.x.y", "2 3"], ["kernel.nothing", "0"]]
+    scheduler = play.scheduler(DUTIFUL + STAY, sysctls=pairs)
+    with pytest.raises(SchedulerDied):
+        scheduler.start()
+    assert wrote == [("/proc/sys/kernel/a_b", "1"), ("/proc/sys/net/x/y", "2 3")]
+    assert play.exit_frame()["error"] == {
+        "stage": "sysctl",
+        "message": "sysctl kernel.nothing = 0: No such file or directory",
+    }

@@ -14,9 +14,10 @@ import pytest
 
 from agent import workers as workers_module
 from agent.cgroups import Cgroups
+from agent.counters import SLOTS, Counters, WorkerFailure
 from agent.loop import Loop
 from agent.processes import wait_for_deaths
-from agent.workers import SLOTS, Counters, Group, WorkerFailure, Workers, exit_info, sentinel
+from agent.workers import Group, Workers, exit_info, sentinel
 from ktstr.telemetry import WorkerReport
 from ktstr.telemetry.report import WIRE_ORDER
 
@@ -235,6 +236,72 @@ def test_a_leader_that_dies_unheard_is_told_by_its_end(bench: Bench, steady_fds:
     bench.workers.start([group])  # into a pipe nobody reads
     bench.workers.collect([group])
     assert len(bench.heard.reports()) == 2
+
+
+def test_threads_are_addressed_by_number_and_awaited_as_their_process(
+    bench: Bench, steady_fds: None
+) -> None:
+    group = bench.spawn(3, clone="thread", comm="three", affinity="single")
+    bench.workers.wait_ready([group])
+    assert len(set(group.pids)) == 3
+    assert group.processes == [group.host]
+    assert group.host not in group.pids
+    for tid in group.pids:
+        assert Path(f"/proc/{tid}/comm").read_text() == "three\n"
+        assert os.sched_getaffinity(tid) == {min(os.sched_getaffinity(0))}
+    procs = Path(bench.cgroups.path("one"), "cgroup.procs").read_text().split()
+    assert procs == [str(group.host)]
+    bench.workers.start([group])
+    bench.workers.discard([group])
+    assert wait_for_deaths([group.host], 0)
+    assert bench.workers.groups == []
+
+
+def test_composed_works_report_with_their_place(bench: Bench, steady_fds: None) -> None:
+    spec = {
+        "type": "SpinWait",
+        "workers": 2,
+        "composed": [{"type": "Bursty", "workers": 1, "group_idx": 1}],
+    }
+    groups = bench.workers.spawn_all(spec, "one", 1, 5)
+    bench.workers.wait_ready(groups)
+    bench.workers.start(groups)
+    os.kill(groups[1].pids[0], signal.SIGKILL)
+    assert groups[1].child is not None
+    os.kill(groups[1].child.pid, signal.SIGKILL)
+    bench.workers.collect(groups)
+    places = [
+        (t["work_type"], t["work_idx"], t["group_idx"], t["report"]["group_idx"], t["worker"])
+        for t in bench.heard.reports()
+    ]
+    # The last is a sentinel: its leader was killed.
+    assert places == [
+        ("SpinWait", 5, 0, 0, 0),
+        ("SpinWait", 5, 0, 0, 1),
+        ("Bursty", 5, 1, 1, 0),
+    ]
+    assert [t["report"]["completed"] for t in bench.heard.reports()] == [True, True, False]
+
+
+@pytest.mark.parametrize(("step", "phases"), [(0, [1, 2]), (1, [])])
+def test_only_backdrop_workers_follow_the_phases(
+    bench: Bench, steady_fds: None, step: int, phases: list[int]
+) -> None:
+    bench.workers._phases = 2
+    group = bench.workers.spawn({"type": "SpinWait", "workers": 1}, "one", step, 0)
+    bench.workers.wait_ready([group])
+    bench.workers.start([group])
+    for index in (1, 2):
+        bench.loop.run(time.monotonic() + 0.1)
+        bench.workers.begin_phase(index)
+        bench.loop.run(time.monotonic() + 0.1)
+        bench.workers.end_phase()
+    bench.loop.run(time.monotonic() + 0.1)
+    bench.workers.collect([group])
+    (tagged,) = bench.heard.reports()
+    slices = WorkerReport.from_wire(tagged["report"]).phase_slices
+    assert [part.phase_epoch for part in slices] == phases
+    assert sum(part.wall_ns for part in slices) < tagged["report"]["wall_time_ns"]
 
 
 @pytest.mark.parametrize("broken", ["program", "cgroup"])

@@ -51,7 +51,12 @@ def test_help_tells_the_exit_status() -> None:
     "args",
     [
         [],
-        ["a.toml", "b.toml"],
+        ["a.toml", "--all"],
+        ["a.toml", "--filter", "x"],
+        ["--filter", "nothing in the catalogue has this"],
+        ["a.toml", "b.toml", "--keep-vm"],
+        ["--all", "--keep-vm"],
+        ["a.toml", "b.toml", "--jobs", "0"],
         ["a.toml", "--nonsense"],
         ["a.toml", "--accel", "xen"],
         ["a.toml", "--timeout", "0"],
@@ -77,10 +82,20 @@ def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
         return ExitCode.INCONCLUSIVE
 
     monkeypatch.setattr(runner_module, "run_to_end", note)
-    line = "s.toml --kernel host --topology 1n1l2c1t --accel tcg --timeout 2.5 --out o"
-    done = CliRunner().invoke(ktstr_run, [*line.split(), "--keep-vm", "--json", "-v"])
+    line = "s.toml --kernel host --topology 1n1l2c1t --scheduler none --accel tcg --timeout 2.5"
+    flags = ["--out", "o", "--keep-vm", "--json", "-v"]
+    done = CliRunner().invoke(ktstr_run, [*line.split(), *flags])
     assert done.exit_code == 2
-    options = RunOptions("host", "1n1l2c1t", "tcg", 2.5, Path("o"), keep_vm=True, verbose=True)
+    options = RunOptions(
+        kernel="host",
+        topology="1n1l2c1t",
+        scheduler="none",
+        accel="tcg",
+        timeout_s=2.5,
+        out_dir=Path("o"),
+        keep_vm=True,
+        verbose=True,
+    )
     assert seen == [(Path("s.toml"), options, True)]
 
 

@@ -27,6 +27,8 @@ from ktstr.series.monitor import CpuReading, MonitorSample
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.telemetry import CgroupStats, PhaseCgroupStats, PhaseSlice, TaggedReport, WorkerReport
+from ktstr.telemetry.engines import SchbenchPhaseStats, TaobenchPhaseStats, TaobenchStats
+from ktstr.telemetry.plat import PlatStats
 
 
 def u64(*values: int) -> np.ndarray:
@@ -238,6 +240,25 @@ def run_inputs() -> tuple[SampleSeries, list[StimulusEvent], list[TaggedReport]]
         tagged(0, "bg", 0, iterations=50, phase_slices=(PhaseSlice(2, iterations=20),)),
     ]  # fmt: skip
     return samples, events, reports
+
+
+def test_an_engine_of_one_step_is_read_from_its_slice() -> None:
+    web = SchbenchPhaseStats(request=PlatStats.from_values(u64(7, 9)), loop_count=2)
+    cache = TaobenchPhaseStats(TaobenchStats(get_cmds=5))
+    slices = (PhaseSlice(1, iterations=99, schbench=web), PhaseSlice(3, schbench=web))
+    found = guest_carriers([
+        tagged(1, "a", 0, iterations=2, wall_time_ns=10, phase_slices=slices),
+        tagged(1, "a", 0, 1, iterations=3, phase_slices=slices[:1]),
+        tagged(2, "b", 0, iterations=4, phase_slices=(PhaseSlice(2, taobench=cache),)),
+        tagged(2, "c", 0, iterations=5),
+    ])  # fmt: skip
+    assert [bucket.step_index for bucket in found] == [1, 2]
+    one, two = (bucket.per_cgroup for bucket in found)
+    # The report counts the iterations; the slice is there for the engine alone.
+    assert (one["a"].total_iterations, one["a"].num_workers) == (5, 2)
+    assert one["a"].schbench == web.merge(web)
+    assert (two["b"].taobench, two["b"].schbench) == (cache, None)
+    assert (two["c"].taobench, two["c"].schbench) == (None, None)
 
 
 def test_fold_run_end_to_end() -> None:

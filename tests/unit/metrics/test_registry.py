@@ -182,8 +182,6 @@ def test_the_sources_not_read_yet() -> None:
     unread = {family.title for family in FAMILIES if not family.source.available}
     assert unread == {
         *("Scheduler statistics", "CPU time", "Interrupts", "Interrupt pressure"),
-        *("schbench, one phase", "schbench, whole run"),
-        *("taobench, one phase", "taobench, whole run"),
     }
     assert {family.source for family in FAMILIES} == set(Source)
 

@@ -11,6 +11,8 @@ from ktstr.model.topology import Topology
 
 TOPOLOGY = Topology.parse("2n2l2c1t")
 
+NO_EXTRAS = {"sysctls": [], "profile": "default", "cgroup_parent": "/ktstr"}
+
 TEXT = """
 name = "plan"
 [vm]
@@ -92,9 +94,12 @@ def test_the_whole_plan() -> None:
             "args": [],
             "set": [["on", "1"], ["off", "0"], ["n", "-3"], ["text", "x"]],
             "timeout_ms": 1500,
+            **NO_EXTRAS,
         },
         "backdrop": {
-            "cgroups": [{"name": "base", "cpus": "0-1", "weight": 200, "works": [bursty]}],
+            "cgroups": [
+                {"name": "base", "cpus": "0-1", "weight": 200, "cpu_max": None, "works": [bursty]}
+            ],
             "ops": [],
         },
         "steps": [
@@ -102,14 +107,18 @@ def test_the_whole_plan() -> None:
                 "index": 1,
                 "name": "step1",
                 "hold_ms": 1000,
+                "loop_ms": None,
                 "ops": [],
                 # usable CPUs 0-2, shares of one CPU, the first widened by one on both sides
-                "cgroups": [{"name": "a", "cpus": "0-1", "weight": None, "works": [spin]}],
+                "cgroups": [
+                    {"name": "a", "cpus": "0-1", "weight": None, "cpu_max": None, "works": [spin]}
+                ],
             },
             {
                 "index": 2,
                 "name": "second",
                 "hold_ms": 500,
+                "loop_ms": None,
                 "ops": [
                     {"kind": 2, "op": "SetCpuset", "cgroup": "base", "cpus": "2-3"},
                     {"kind": 7, "op": "SetAffinity", "cgroup": "base", "cpus": None},
@@ -150,6 +159,7 @@ def test_the_default_watchdog_and_the_other_schedulers() -> None:
         "args": [],
         "set": [],
         "timeout_ms": 20_000,
+        **NO_EXTRAS,
     }
     assert scheduler('{ binary = "/bin/true", args = ["-v", "1"] }') == {
         "kind": "binary",
@@ -157,6 +167,7 @@ def test_the_default_watchdog_and_the_other_schedulers() -> None:
         "args": ["-v", "1"],
         "set": [],
         "timeout_ms": None,
+        **NO_EXTRAS,
     }
     assert scheduler("{ kernel_default = true }") == {
         "kind": "none",
@@ -164,6 +175,7 @@ def test_the_default_watchdog_and_the_other_schedulers() -> None:
         "args": [],
         "set": [],
         "timeout_ms": None,
+        **NO_EXTRAS,
     }
 
 

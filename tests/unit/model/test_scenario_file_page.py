@@ -10,7 +10,7 @@ import pytest
 from ktstr.model.op_models import AnyOp, Fault
 from ktstr.model.ops import OP_INDEX
 from ktstr.model.scenario import json_schema, scenario_from_toml
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works import WORK_TYPES, Param, WorkType
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scenario-file.md").read_text()
 
@@ -52,11 +52,21 @@ def test_nothing_else_is_described() -> None:
     assert set(rows("key")) == known | set(schema["properties"])
 
 
+def _described(param: Param) -> str:
+    if param.choices:
+        return f"`{param.name}` ({', '.join(param.choices)})"
+    return f"`{param.name}` ({param.default}, {param.low} to {param.high})"
+
+
+def _group(work: WorkType) -> str:
+    return " + ".join([str(work.group)] * bool(work.group) + [f"`{p}`" for p in work.group_params])
+
+
 def test_work_types() -> None:
     expected = {
         work.name: [
-            str(work.group),
-            ", ".join(f"`{p.name}` ({p.default}, {p.low} to {p.high})" for p in work.params),
+            _group(work),
+            ", ".join(_described(p) for p in work.params),
             work.summary,
             ", ".join(sorted(work.fills)),
         ]

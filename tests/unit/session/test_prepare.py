@@ -9,7 +9,7 @@ import pytest
 from ktstr.errors import DefinitionInvalid
 from ktstr.session.events import RunEvent, StageDone, StageStarted
 from ktstr.session.options import Deadlines, RunOptions
-from ktstr.session.prepare import define, reporting_workers, shortened, stage
+from ktstr.session.prepare import define, reporting_workers, shortened, silenced_groups, stage
 from ktstr.session.run import time_limit_s
 
 SCENARIO = """
@@ -61,6 +61,54 @@ def test_workers_are_counted_by_step_and_cgroup() -> None:
         ],
     }
     assert reporting_workers(plan) == {(0, "calm"): 1, (1, "left"): 9, (2, "left"): 7}
+
+
+def test_workers_of_ops_are_counted_with_every_turn_of_a_loop() -> None:
+    plan = {
+        "backdrop": {"ops": [], "cgroups": [{"name": "a/b", "works": [work(2)]}]},
+        "steps": [
+            {
+                "index": 1,
+                "hold_ms": 1000,
+                "loop_ms": None,
+                "ops": [
+                    {"op": "AddCgroupDef", "name": "new", "works": [work(2), work(3)]},
+                    {"op": "SpawnHost", "cgroup": "/", "work": work(1)},
+                    {"op": "RemoveCgroup", "cgroup": "a"},
+                ],
+                "cgroups": [],
+            },
+            {
+                "index": 2,
+                "hold_ms": 1000,
+                "loop_ms": 300,
+                "ops": [{"op": "Spawn", "cgroup": "left", "work": work(4)}],
+                "cgroups": [{"name": "left", "works": [work(1)]}],
+            },
+        ],
+    }
+    # Turns at 0, 300, 600 and 900 ms of the loop.
+    assert reporting_workers(plan) == {
+        (0, "a/b"): 2,
+        (1, "new"): 5,
+        (1, "/"): 1,
+        (2, "left"): 17,
+    }
+    assert silenced_groups(plan) == {(0, "a"), (1, "a"), (0, "a/b"), (2, "left")}
+
+
+def test_ops_that_hold_the_scenario_up_stretch_its_limits(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    ops = (
+        'ops = [{ op = "RunPayload", name = "p", command = "/bin/true" },'
+        '{ op = "WaitPayload", name = "p", timeout = "7s" }, '
+        '{ op = "CaptureSnapshot", name = "here" }]\n'
+    )
+    path.write_text(SCENARIO.replace('hold = "3s"\n', f'hold = "3s"\n{ops}'))
+    made = define(path, RunOptions())
+    assert made.pauses_ms == 500 + 7_000 + 10_000
+    assert made.asks_host
+    assert list(made.payloads) == ["p"]
 
 
 def test_a_definition_knows_its_times(tmp_path: Path) -> None:

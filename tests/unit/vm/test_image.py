@@ -12,7 +12,7 @@ import pytest
 from ktstr.errors import GuestBuildFailed
 from ktstr.vm import image as image_module
 from ktstr.vm.cpio import Entry, write_cpio
-from ktstr.vm.image import ImageStore, scheduler_overlay
+from ktstr.vm.image import ImageStore, program_overlay
 
 MAKEFILE = """
 all:
@@ -209,15 +209,15 @@ def test_an_overlay_that_cannot_be_written_or_clashes_is_a_sentence(tmp_path: Pa
 def test_a_scheduler_is_packed_at_its_guest_path(tmp_path: Path) -> None:
     script = tmp_path / "mine"
     script.write_text("#!/bin/sh")
-    (entry,) = scheduler_overlay(script, "/ktstr/sched/mine")
+    (entry,) = program_overlay(script, "/ktstr/sched/mine")
     assert (entry.path, entry.data) == ("ktstr/sched/mine", b"#!/bin/sh")
     assert entry.mode & 0o111
 
 
 def test_a_scheduler_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(GuestBuildFailed, match="mine: No such file"):
-        scheduler_overlay(tmp_path / "mine", "ktstr/sched/mine")
+        program_overlay(tmp_path / "mine", "ktstr/sched/mine")
     (tmp_path / "obj").write_bytes(b"\x7fELF rest")
-    (entry,) = scheduler_overlay(tmp_path / "obj", "ktstr/sched/mine.bpf.o")
+    (entry,) = program_overlay(tmp_path / "obj", "ktstr/sched/mine.bpf.o")
     assert (entry.path, entry.data) == ("ktstr/sched/mine.bpf.o", b"\x7fELF rest")
     assert stat.S_IMODE(entry.mode) == 0o755

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One run's eyes and hands in guest memory: who looks or writes does so one at a time.
+
+Captures at boundaries and requests of the guest meet here, since both stop the machine.
+"""
+
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from platformdirs import user_cache_path
+
+from ktstr.capture.boundaries import WorkloadClock
+from ktstr.capture.freezer import Capture, Freezer
+from ktstr.introspect import Kernel, attach
+from ktstr.introspect.globals import find_global
+from ktstr.session.live import Live
+
+
+def attach_to(live: Live) -> Kernel:
+    """Introspection of the run's guest; blocks.
+
+    :raise KernelUnfit: when this kernel cannot be read from outside.
+    """
+    hello = live.recorder.hello
+    assert hello is not None, "Hello carries the address everything else is found from"
+    return attach(live.machine.ram, hello.vmcoreinfo, cache_dir=user_cache_path("ktstr"))
+
+
+class Inspector:
+    """Attaches to the guest's memory once, then captures and writes.
+
+    :ivar clock: the workload's clock, once the scenario has started.
+    """
+
+    def __init__(self, live: Live) -> None:
+        self.clock: WorkloadClock | None = None
+        self._live = live
+        self._lock = anyio.Lock()
+        self._kernel: Kernel | None = None
+        self._freezer: Freezer | None = None
+
+    def start_clock(self, started_at: float) -> WorkloadClock:
+        """The scenario started; from now on pauses count."""
+        self.clock = WorkloadClock(started_at)
+        recorder = self._live.recorder
+        recorder.on_pause, recorder.on_resume = self.clock.pause, self.clock.resume
+        return self.clock
+
+    @property
+    def attached(self) -> bool:
+        """Whether the kernel was found."""
+        return self._freezer is not None
+
+    async def attach(self) -> None:
+        """Find the kernel in memory; a moment of work, and only once.
+
+        :raise Exception: anything: guest memory may hold whatever it likes.
+        """
+        async with self._lock:
+            await self._attached()
+
+    async def _attached(self) -> tuple[Kernel, Freezer]:
+        if self._kernel is None or self._freezer is None:
+            machine = self._live.machine
+            self._kernel = await anyio.to_thread.run_sync(attach_to, self._live)
+            self._freezer = Freezer(machine, machine.ram, self._kernel)
+        return self._kernel, self._freezer
+
+    async def prepare(self) -> None:
+        """Resolve what the next capture copies.
+
+        :raise Exception: as :meth:`attach`.
+        """
+        async with self._lock:
+            _, freezer = await self._attached()
+            await freezer.prepare()
+
+    async def capture(self) -> Capture:
+        """Stop, copy, continue, decode; again when maps came or went since the plan was made.
+
+        :raise GuestLost: when QEMU does not answer.
+        :raise Exception: as :meth:`attach`.
+        """
+        async with self._lock:
+            _, freezer = await self._attached()
+            taken = await freezer.capture()
+            return taken if taken.error is None else await freezer.capture()
+
+    async def write_global(self, name: str, value: int, section: str | None) -> str:
+        """Write a variable of the loaded scheduler while the guest stands still.
+
+        :return: name of the map that holds it.
+        :raise NoSuchGlobal: when there is none, or it does not take the value.
+        :raise GuestLost: when QEMU does not answer.
+        :raise Exception: as :meth:`attach`.
+        """
+        async with self._lock:
+            kernel, _ = await self._attached()
+            machine: Any = self._live.machine
+            with anyio.CancelScope(shield=True):
+                await machine.stop()
+                try:
+                    variable = find_global(kernel, name, section)
+                    data = variable.encode(value)
+                    for address, length in variable.ranges:
+                        machine.ram.write(address, data[:length])
+                        data = data[length:]
+                finally:
+                    await machine.cont()
+            return variable.map_name

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Several scenarios in one command: choice, order, outcomes, the table, the worst exit code."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from click.testing import CliRunner
+
+from ktstr.cli import many as many_module
+from ktstr.cli.many import run_many
+from ktstr.cli.run import main as ktstr_run
+from ktstr.errors import DefinitionInvalid, ExitCode, HostUnfit, Problem, QemuDied
+from ktstr.report.many import Outcome, outcome_line, worst
+from ktstr.session.events import Note, StepStarted
+from ktstr.session.options import RunOptions
+from ktstr.session.record import RunRecord
+from ktstr.verdict import AssertDetail, AssertResult, DetailKind
+
+
+def record(name: str, verdict: str = "pass") -> RunRecord:
+    result = AssertResult()
+    if verdict == "fail":
+        result.record_fail(AssertDetail(DetailKind.OTHER, "it was slow"))
+        return RunRecord("id", name, ExitCode.FAIL, result)
+    if verdict == "inconclusive":
+        result.record_inconclusive(AssertDetail(DetailKind.OTHER, "no report"))
+        return RunRecord("id", name, ExitCode.INCONCLUSIVE, result)
+    if verdict == "lost":
+        return RunRecord("id", name, ExitCode.GUEST_LOST, error="panic\nand more")
+    result.record_pass()
+    return RunRecord("id", name, ExitCode.PASS, result)
+
+
+class Runs:
+    """Stands in for run_scenario: the file's name says how it ends; notes how many ran at once."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def __call__(self, path: Path, options: RunOptions, emit: Any) -> RunRecord:
+        self.seen.append(path.stem)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            emit(StepStarted(1, 2, "", 1.0))
+            emit(StepStarted(2, 2, "", 0.5))
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            return await self.end(path.stem, emit)
+        finally:
+            self.at_once -= 1
+
+    async def end(self, name: str, emit: Any) -> RunRecord:
+        match name.split("-")[0]:
+            case "unfit":
+                raise HostUnfit("no QEMU here", hint="install it")
+            case "wrong":
+                raise DefinitionInvalid([Problem("x.toml", 3, "steps[0].hold", "1", "2")])
+            case "detach":
+                found = '"DetachScheduler"'
+                raise DefinitionInvalid([Problem("x.toml", 3, "steps[0].ops[0].op", found, "-")])
+            case "died":
+                raise QemuDied("QEMU is gone")
+            case "broken":
+                raise ZeroDivisionError("oops")
+            case "warns":
+                emit(Note("look here", warning=True))
+                emit(Note("no need to look"))
+            case "signal" | "torn" as how:
+                os.kill(os.getpid(), signal.SIGINT)
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    if how == "torn":
+                        raise QemuDied("QEMU was ended")
+            case "fail" | "inconclusive" | "lost" as verdict:
+                return record(name, verdict)
+        return record(name)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    found = Runs()
+    monkeypatch.setattr(many_module, "run_scenario", found)
+    return found
+
+
+def run(*names: str, jobs: int = 1, as_json: bool = False, **options: Any) -> ExitCode:
+    paths = [Path(f"{name}.toml") for name in names]
+    return run_many(paths, RunOptions(**options), jobs=jobs, as_json=as_json)
+
+
+def without_times(text: str) -> list[str]:
+    return [re.sub(r" +", " ", re.sub(r"\d+\.\d", "T", line)).strip() for line in text.splitlines()]
+
+
+def test_a_line_for_each_and_a_table(runs: Runs, capfd: Any) -> None:
+    assert run("good", "fail", "inconclusive") == ExitCode.FAIL
+    lines = without_times(capfd.readouterr().out)
+    assert lines[:4] == [
+        "[1/3] PASS good T s",
+        "[2/3] FAIL fail T s [Other] it was slow",
+        "[3/3] INCONCLUSIVE inconclusive T s [Other] no report",
+        "",
+    ]
+    assert lines[4:-2] == [
+        "scenario verdict s first reason",
+        "good pass T",
+        "fail fail T [Other] it was slow",
+        "inconclusive inconclusive T [Other] no report",
+    ]
+    # Three times 1.5 s of holds.
+    assert lines[-1].startswith("3 scenarios: 1 pass, 1 inconclusive, 1 fail; 0 s, T times the T s")
+
+
+def test_whatever_happens_to_one_the_rest_still_runs(runs: Runs, capfd: Any) -> None:
+    names = ["unfit", "wrong", "died", "broken", "lost", "warns"]
+    assert run(*names) == ExitCode.CANNOT_RUN
+    assert runs.seen == names
+    out = capfd.readouterr().out
+    lines = without_times(out)
+    assert "[1/6] CANNOT RUN unfit T s no QEMU here: hint: install it" in lines
+    reason = "1 mistake in the definition: x.toml:3: steps[0].hold: found 1; allowed: 2"
+    assert f"[2/6] CANNOT RUN wrong T s {reason}" in lines
+    assert "[3/6] GUEST LOST died T s QEMU is gone" in lines
+    assert "[4/6] CANNOT RUN broken T s ktstr itself went wrong: ZeroDivisionError('oops')" in lines
+    assert "Traceback" in out
+    assert "[5/6] GUEST LOST lost T s panic" in lines
+    assert "warns: warning: look here" in lines and "no need" not in out
+    assert "[6/6] PASS warns T s" in lines
+
+
+def test_ops_on_a_scheduler_are_skipped_without_one(runs: Runs, capfd: Any) -> None:
+    assert run("detach", "good", scheduler="none") == ExitCode.PASS
+    lines = without_times(capfd.readouterr().out)
+    assert lines[0].startswith("[1/2] SKIP detach T s DetachScheduler: there is no scheduler")
+    # With a scheduler the same mistake is one.
+    assert run("detach", "good") == ExitCode.CANNOT_RUN
+    assert run("wrong", scheduler="none") == ExitCode.CANNOT_RUN
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 9])
+def test_jobs_are_how_many_run_at_a_time(runs: Runs, jobs: int) -> None:
+    names = [f"good-{number}" for number in range(5)]
+    assert run(*names, jobs=jobs) == ExitCode.PASS
+    assert runs.seen == names
+    assert runs.most_at_once == min(jobs, 5)
+
+
+@pytest.mark.parametrize("how", ["signal", "torn"])
+def test_a_signal_ends_it_and_what_finished_is_told(runs: Runs, how: str, capfd: Any) -> None:
+    assert run("good", how, "never") == ExitCode.INTERRUPTED
+    assert runs.seen == ["good", how] and runs.at_once == 0
+    lines = without_times(capfd.readouterr().out)
+    assert "good pass T" in lines and f"{how} not run T" in lines and "never not run T" in lines
+    assert not any("QEMU" in line or "Traceback" in line for line in lines)
+    assert lines[-1] == "interrupted; everything is cleaned up"
+
+
+def test_one_document_on_stdout(runs: Runs, capfd: Any) -> None:
+    assert run("good", "fail", as_json=True) == ExitCode.FAIL
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert (found["exit_code"], found["workload_s"]) == (1, 3.0)
+    assert found["verdicts"] == {"pass": 1, "fail": 1}
+    good, fail = found["scenarios"]
+    assert good["path"] == "good.toml" and good["workload_s"] == 1.5 and good["reason"] == ""
+    assert fail["verdict"] == "fail" and fail["reason"] == "[Other] it was slow"
+    assert "[2/2] FAIL" in err
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([], 0),
+        ([0, 0], 0),
+        ([0, 2], 2),
+        ([2, 1, 0], 1),
+        ([1, 3, 2], 3),
+        ([3, 4, 1], 4),
+    ],
+)
+def test_the_worst_decides(codes: list[int], expected: int) -> None:
+    assert worst([ExitCode(code) for code in codes]) == expected
+
+
+def test_text_of_a_guest_stays_on_its_line() -> None:
+    evil = Outcome("n", Path("n"), "fail", ExitCode.FAIL, reason="a\x1b[2J\nb" + "x" * 500)
+    line = outcome_line(evil, 1, 100).plain
+    assert line.startswith("[  1/100] FAIL")
+    assert "\x1b" not in line and "\n" not in line and len(line) < 250
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    calls: list[Any] = []
+
+    def note(paths: list[Path], options: RunOptions, *, jobs: int, as_json: bool) -> ExitCode:
+        calls.append(([path.stem for path in paths], jobs))
+        return ExitCode.PASS
+
+    monkeypatch.setattr(many_module, "run_many", note)
+    return calls
+
+
+def test_what_the_command_line_chooses(chosen: list[Any]) -> None:
+    lines = ["--all", "--filter mutex --jobs 2", "--filter nice_sweep", "nice_sweep x.toml"]
+    for line in lines:
+        assert CliRunner().invoke(ktstr_run, line.split()).exit_code == 0
+    everything, *others = chosen
+    assert len(everything[0]) >= 80 and everything[1] == 1
+    assert others == [
+        (["mutex_contention_heavy", "mutex_contention_light"], 2),
+        # By filter it is a choice of several, even where it finds one.
+        (["nice_sweep"], 1),
+        (["nice_sweep", "x"], 1),
+    ]
+
+
+def test_a_name_that_does_not_exist_runs_nothing(chosen: list[Any]) -> None:
+    done = CliRunner().invoke(ktstr_run, ["nice_sweep", "nice_swep"])
+    assert done.exit_code == ExitCode.CANNOT_RUN
+    assert 'did you mean "nice_sweep"?' in done.output
+    assert not chosen
