@@ -82,7 +82,8 @@ static void tell(struct worker *w, const char *path)
 {
 	struct cgroup_state *s = w->state;
 
-	if (!s->told)
+	/* At the end a partner may have removed the sibling already. */
+	if (!s->told && !stopped(w))
 		dprintf(STDERR_FILENO, "worker %u: %s: cannot move to %s: %s\n", w->index,
 			w->spec->type->name, path, strerror(errno));
 	s->told = true;

@@ -146,13 +146,15 @@ static uint64_t posted_at(const struct worker *w, uint32_t before)
 
 static bool compute_receiver(struct worker *w)
 {
-	uint64_t blocked_at = 0, ignored;
+	uint64_t blocked_at = 0, posted, ignored;
 	uint32_t before;
 
 	if (!receive(w, &before, &blocked_at))
 		return false;
-	if (blocked_at)
-		probe_sample(&w->probe, RESERVOIR_WAKE, w->probe.stamp_ns - posted_at(w, before));
+	posted = posted_at(w, before);
+	/* Held up right after waking, it may find its stamp gone: a later one tells nothing. */
+	if (blocked_at && posted <= w->probe.stamp_ns)
+		probe_sample(&w->probe, RESERVOIR_WAKE, w->probe.stamp_ns - posted);
 	if (param(w, SLEEP_US) && !sleep_for(w, param(w, SLEEP_US) * NSEC_PER_USEC, &ignored))
 		return false;
 	for (uint64_t i = 0; i < param(w, OPERATIONS); i++)
