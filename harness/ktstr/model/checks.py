@@ -47,7 +47,7 @@ class Checks(Table):
 
     def plain(self) -> dict[str, bool | int | float]:
         """The checks that are set, by name; ``not_stuck`` is another name of ``not_starved``."""
-        found = {name: value for name, value in self if value is not None}
+        found = {n: v for n in Checks.model_fields if (v := getattr(self, n)) is not None}
         if "not_stuck" in found:
             found["not_starved"] = found.pop("not_stuck")
         return found

@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, PlainValidator, PrivateAttr, StrictInt, WithJsonSchema
 
+from ktstr.model.across import ScenarioChecks, phase_index
 from ktstr.model.cgroup_def import CgroupDef
-from ktstr.model.checks import Checks
 from ktstr.model.fields import (
     DurationMs,
     KernelSpec,
@@ -149,7 +149,7 @@ class Scenario(Table):
     run: Run = Field(default_factory=Run)
     backdrop: Backdrop = Field(default_factory=Backdrop)
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=256)]
-    checks: Checks = Field(default_factory=Checks)
+    checks: ScenarioChecks = Field(default_factory=ScenarioChecks)
 
     _source: Source = PrivateAttr(default_factory=Source)
 
@@ -170,6 +170,10 @@ class Scenario(Table):
     def step_name(self, index: int) -> str:
         """Name of a step, counted from 0; ``step1`` and so on where none is given."""
         return self.steps[index].name or f"step{index + 1}"
+
+    def phase_index(self, word: str) -> int | None:
+        """The phase called ``word``, steps by name first; ``None``: there is none."""
+        return phase_index(word, len(self.steps), self.step_name)
 
     def check_levels(self) -> tuple[dict[str, bool | int | float], ...]:
         """The checks of the scheduler, then those of the scenario, which go before them."""

@@ -27,7 +27,17 @@ _OP_STAND_INS: Final = {
     "value": 0,
     "command": "unreadable",
 }
-_ELEMENT_STAND_INS: Final = {"works": {"type": "SpinWait"}, "kernel_features": "btf"}
+_COMPARISON: Final = {
+    "metric": "unreadable",
+    "phase": "Step[0]",
+    "against": "baseline",
+    "better": True,
+}
+_ELEMENT_STAND_INS: Final = {
+    "works": {"type": "SpinWait"},
+    "kernel_features": "btf",
+    "across": _COMPARISON,
+}
 
 
 @dataclass(slots=True)
@@ -101,6 +111,7 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
                 holder.update(_FIRST_FORM)
         case "step", "name":
             holder["name"] = result.fresh_name()
+            result.unknown.steps = True
         case "step", "hold":
             _unknown_hold(result, holder, was, at)
         case "step" | "backdrop", "ops" | "cgroups":
@@ -115,6 +126,11 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
         case "params", _:
             # The size of a group of workers can hang on a parameter.
             result.muted.append((*at[:-2], "workers"))
+        case "across", "metric" | "phase" | "against":
+            holder[key] = _COMPARISON[str(key)]
+            result.muted.append(at[:-1])
+        case "across", _:
+            result.muted.append(at[:-1])
         case "op", _:
             _mend_op(result, holder, key, at)
 
@@ -192,7 +208,7 @@ def _unknown_hold(result: Repair, step: dict[Any, Any], was: object, at: KeyPath
 
 
 def _unknown_step(result: Repair) -> dict[str, Any]:
-    result.unknown.times = True
+    result.unknown.times = result.unknown.steps = True
     _unknown_cgroups(result)
     return {"hold": _LONG_HOLD}
 

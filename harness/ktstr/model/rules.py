@@ -14,6 +14,7 @@ from ktstr.model.op_models import (
     InjectFault,
     SetCpuset,
 )
+from ktstr.model.rules_across import across_mistakes
 from ktstr.model.rules_ops import op_mistakes
 from ktstr.model.rules_scheduler import file_mistakes, scheduler_mistakes
 from ktstr.model.source import Mistake, Unknown
@@ -42,7 +43,8 @@ def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
         rules.append(_timing)
     if not unknown.cpusets:
         rules.append(_cpuset_checks)
-    return [mistake for rule in rules for mistake in rule(scenario)]
+    found = [mistake for rule in rules for mistake in rule(scenario)]
+    return [*found, *across_mistakes(scenario, unknown)]
 
 
 def walk_cgroups(

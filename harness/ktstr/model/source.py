@@ -31,6 +31,7 @@ class Unknown:
     :ivar cgroups: whether there are more cgroups than those that can be read.
     :ivar history: whether a cgroup still exists, and with which CPUs: an op is unreadable.
     :ivar cpusets: whether there are more cpusets than those that can be read.
+    :ivar steps: which steps there are, and their names.
     :ivar scheduler: whether ktstr starts a scheduler.
     """
 
@@ -39,6 +40,7 @@ class Unknown:
     cgroups: bool = False
     history: bool = False
     cpusets: bool = False
+    steps: bool = False
     scheduler: bool = False
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The end of a run for people: figures, the ends of the logs, the verdict and its reasons."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from ktstr.metrics.timeline import Timeline, TimelineContext
 from ktstr.report.cgroups import cgroup_table
+from ktstr.report.measurements import measurement_table
 from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
 from ktstr.report.printable import lines, one_line
 from ktstr.session.record import RunRecord
@@ -30,7 +32,8 @@ MAX_WIDTH = 1000
 class Sections:
     """What is shown beside the default.
 
-    :param metrics: every metric of the run and its phases, not just the main ones.
+    :param metrics: every metric of the run and its phases, and every measurement, not just the main
+        ones.
     :param phases: every metric of each cgroup in each phase.
     :param timeline: the phases in time, and where they got worse.
     """
@@ -112,6 +115,9 @@ def _tables(record: RunRecord, sections: Sections) -> Iterator[Table]:
     if sections.phases:
         yield from cgroup_metrics(record)
     yield from all_metrics(record) if sections.metrics else main_metrics(record)
+    table = measurement_table(record, everything=sections.metrics)
+    if table is not None:
+        yield table
 
 
 def _headline(record: RunRecord) -> Text:
@@ -144,13 +150,12 @@ def _listed(details: list[AssertDetail], style: str, record: RunRecord) -> Itera
 
 
 def _in_words(detail: AssertDetail, record: RunRecord) -> str:
-    """The detail; where it begins with its phase, the step's own name follows that."""
-    message, phase = detail.message, detail.phase
-    if phase is not None and message.startswith(f"{phase} "):
-        title = next(
-            (record.phase_title(b.step_index) for b in record.phases if b.label == phase), phase
-        )
-        message = title + message.removeprefix(phase)
+    """The detail; where it names phases, each step's own name follows its label."""
+    message = detail.message
+    if detail.phase is not None:
+        for bucket in record.phases:
+            label = rf"(?<!\w){re.escape(bucket.label)}(?!\w)"
+            message = re.sub(label, record.phase_title(bucket.step_index), message)
     return f"[{detail.kind.value}] {message}"
 
 

@@ -6,7 +6,7 @@ from typing import Any, Self, Unpack
 
 from ktstr.model.scenario import Scenario, scenario_from_data
 from ktstr.model.topology import Topology
-from ktstr.scenario.keys import CheckKeys, Duration, RunKeys, SchedulerKeys
+from ktstr.scenario.keys import CheckKeys, CompareKeys, Duration, RunKeys, SchedulerKeys
 from ktstr.scenario.part import Part
 from ktstr.scenario.parts import Cgroup, Hold, Op
 from ktstr.scenario.toml import toml_text
@@ -69,6 +69,14 @@ class ScenarioBuilder(Part):
     def check(self, **keys: Unpack[CheckKeys]) -> Self:
         """Add checks; of one that was set before, the later value counts."""
         return self._with_table("checks", **keys)
+
+    def compare(
+        self, metric: str, *, phase: str, against: str, **keys: Unpack[CompareKeys]
+    ) -> Self:
+        """Add a comparison of two phases: an entry of ``[[checks.across]]``."""
+        added = Part.of(metric=metric, phase=phase, against=against, **keys)
+        before = self.plain().get("checks", {}).get("across", ())
+        return self._with_table("checks", across=[*before, added])
 
     def model(self) -> Scenario:
         """The checked scenario, the same as its TOML gives.

@@ -98,6 +98,16 @@ class CheckKeys(TypedDict, total=False):
     sustained_samples: int
 
 
+class CompareKeys(TypedDict, total=False):
+    """Keys of ``[[checks.across]]`` beside the metric and the two phases."""
+
+    cgroup: str
+    at_least: float
+    at_most: float
+    better: bool
+    better_by: float
+
+
 class FlagKeys(TypedDict, total=False):
     """Keys of one flag in ``known_flags``."""
 

@@ -12,6 +12,7 @@ from ktstr.model.topology import Topology
 from ktstr.series.monitor import monitor_samples
 from ktstr.series.sample import SampleSeries
 from ktstr.session.payloads import PayloadResult
+from ktstr.session.phase_checks import phase_checks
 from ktstr.session.prepare import Definition
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.verdict import (
@@ -24,6 +25,7 @@ from ktstr.verdict import (
     require_evaluated,
 )
 from ktstr.verdict.death import DeathCause, SchedulerDeath
+from ktstr.verdict.phase_checks import PhaseCheck, judge_phases
 
 FIRST_ERROR_KIND = 1024
 """SCX_EXIT_ERROR in kernel/sched/ext_internal.h: kinds from here on are failures."""
@@ -38,6 +40,7 @@ class Expectations:
     :param snapshots: how many periodic samples were asked for.
     :param silenced: (step, cgroup) pairs of which an op ended workers, so that reports may lack.
     :param payloads: by name, the ops that start programs and say how they should end.
+    :param across: comparisons between phases.
     :param scheduler_active: whether anything but the kernel's own scheduler was asked for.
     """
 
@@ -47,6 +50,7 @@ class Expectations:
     snapshots: int
     silenced: frozenset[tuple[int, str]] = frozenset()
     payloads: Mapping[str, RunPayload] = field(default_factory=dict)
+    across: tuple[PhaseCheck, ...] = ()
     topology: Topology = field(default_factory=Topology)
     scheduler_active: bool = True
 
@@ -61,6 +65,7 @@ class Expectations:
             snapshots=len(definition.boundaries_ms),
             silenced=definition.silenced,
             payloads=definition.payloads,
+            across=phase_checks(scenario),
             topology=definition.topology,
             scheduler_active=scenario.scheduler.kind != "none",
         )
@@ -108,6 +113,9 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
                 scheduler_active=expected.scheduler_active,
             )
             result.extend(evaluate(expected.checks, judged, around))
+        begun = {event.step_index for event in recorder.events if event.step_index}
+        cut_short = {Phase(step) for step in begun if not _ran_to_its_end(recorder, step)}
+        judge_phases(result, stats, expected.across, cut_short)
     for error in recorder.agent_errors:
         result.record_fail(AssertDetail(DetailKind.OTHER, f"the scenario could not go on: {error}"))
     for (step, cgroup), count in sorted(recorder.missing_reports().items()):

@@ -13,6 +13,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from ktstr.capture.boundaries import boundary_offsets_ms
+from ktstr.errors import DefinitionInvalid
 from ktstr.kernels import Kernel, open_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.op_programs import RunPayload
@@ -22,6 +23,7 @@ from ktstr.model.scenario import Scenario, load_scenario
 from ktstr.model.topology import Topology
 from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
 from ktstr.session.options import RunOptions
+from ktstr.session.phase_checks import metric_mistakes
 from ktstr.vm.accel import Accelerator, choose_accelerator
 from ktstr.vm.image import Image, ImageStore, program_overlay
 
@@ -73,6 +75,8 @@ def define(path: Path, options: RunOptions) -> Definition:
         scheduler=options.scheduler,
         work_type=options.work_type,
     )
+    if mistakes := list(metric_mistakes(scenario)):
+        raise DefinitionInvalid(scenario.source.problems(mistakes))
     topology = scenario.vm.topology
     plan = build_plan(scenario, topology)
     length = workload_ms(scenario)

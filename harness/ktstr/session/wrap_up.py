@@ -87,7 +87,8 @@ def _facts(live: Live) -> dict[str, Any]:
                 zip(scenario.steps, live.definition.holds_ms, strict=True)
             )
         ],
-        "checks": scenario.checks.plain(),
+        "checks": scenario.checks.plain()
+        | {"across": [check.plain() for check in scenario.checks.across]},
         "link": live.link.decoder.stats.as_dict(),
         "notes": recorder.notes,
     }

@@ -14,11 +14,17 @@ from ktstr.verdict.result import AssertResult
 _HIGHER_IS_BETTER = {"HigherBetter": True, "LowerBetter": False}
 
 
+def higher_is_better(metric: str) -> bool | None:
+    """The direction of a metric; ``None`` when the registry gives it none, or does not know it."""
+    definition = metric_def(metric)
+    return None if definition is None else _HIGHER_IS_BETTER.get(definition.polarity.name)
+
+
 class BetterThanPhase:
-    """A claim that a metric is better in one phase than in another.
+    """A claim about a metric in one phase, the candidate, against another, the baseline.
 
     What better means is the metric's polarity in the registry. A metric without a direction, or
-    one that either phase did not measure, leaves the claim inconclusive.
+    one that either phase did not measure, leaves the claim inconclusive. Ratios need no direction.
     """
 
     __slots__ = ("_baseline", "_candidate", "_metric", "_read", "_result", "_where")
@@ -64,20 +70,54 @@ class BetterThanPhase:
         holds = after >= limit if higher else after <= limit
         self._settle(holds, ("ge", "le"), found, limit, f"better by {margin:.1%} than")
 
+    def ratio_at_least(self, factor: float) -> None:
+        """Candidate over baseline is ``factor`` or more; over zero or less there is no ratio."""
+        self._settle_ratio("ge", "at least", factor)
+
+    def ratio_at_most(self, factor: float) -> None:
+        """Candidate over baseline is ``factor`` or less; otherwise as :meth:`ratio_at_least`."""
+        self._settle_ratio("le", "at most", factor)
+
+    def ratio(self) -> float | None:
+        """Candidate over baseline; ``None`` where either was not measured or there is no ratio."""
+        before, after = map(self._read, (self._baseline, self._candidate))
+        return None if before is None or after is None or before <= 0 else after / before
+
+    def _settle_ratio(self, comparator: str, words: str, factor: float) -> None:
+        found = self._measured()
+        if found is None:
+            return
+        before, after = found
+        if before <= 0:
+            self._doubt(f"{self._baseline} is {show(before)}, over which there is no ratio")
+            return
+        ratio = after / before
+        if ratio >= factor if comparator == "ge" else ratio <= factor:
+            self._result.confirm(PassDetail(self._name, comparator, show(ratio), show(factor)))
+            return
+        self._fail(
+            f"expected {self._candidate} over {self._baseline} {words} {show(factor)}, "
+            f"was {ratio:.4g} ({show(after)} over {show(before)})"
+        )
+
     def _values(self) -> tuple[bool, float, float] | None:
         """Whether higher is better, the baseline and the candidate; ``None`` with a doubt."""
-        definition = metric_def(self._metric)
-        higher = None if definition is None else _HIGHER_IS_BETTER.get(definition.polarity.name)
+        higher = higher_is_better(self._metric)
         if higher is None:
             self._doubt("the metric has no direction in the registry")
             return None
+        found = self._measured()
+        return None if found is None else (higher, *found)
+
+    def _measured(self) -> tuple[float, float] | None:
+        """The baseline and the candidate; ``None`` with a doubt."""
         values = [self._read(phase) for phase in (self._baseline, self._candidate)]
         before, after = values
         if before is None or after is None:
             missing = self._baseline if before is None else self._candidate
             self._doubt(f"not measured in {missing}")
             return None
-        return higher, before, after
+        return before, after
 
     def _settle(
         self,

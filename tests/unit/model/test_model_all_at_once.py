@@ -114,6 +114,17 @@ not_starved = true
 max_gap_ms = 5
 max_spread_pct = 3.0
 min_iteration_rate = 2
+[[checks.across]]
+metric = "iteration_rate"
+phase = "one"
+against = "Step[1]"
+better_by = 0.1
+[[checks.across]]
+metric = "total_iterations"
+phase = "loop"
+against = "baseline"
+cgroup = "full"
+at_least = 1.5
 """
 
 MISTAKEN = """
@@ -144,10 +155,18 @@ ops = [
 [[steps.cgroups]]
 name = "a"
 works = [{ type = "SpinWait", params = { spin = 1 } }]
+[[checks.across]]
+metric = "iteration_rate"
+phase = "sane"
+against = "same"
+cgroup = "c"
+better = true
+at_most = 0.5
 """
 ABOUT_TIMES = {"run.num_snapshots", "steps[1].ops[0].at"}
 UNKNOWN_CGROUP = "steps[0].ops[0].cgroup"
 TWICE = "steps[1].ops[1].cgroup"
+ACROSS = {"checks.across[0]", "checks.across[0].phase", "checks.across[0].cgroup"}
 ALL = ABOUT_TIMES | {
     "vm.memory",
     "scheduler.args",
@@ -160,6 +179,7 @@ ALL = ABOUT_TIMES | {
     TWICE,
     "steps[1].name",
     "steps[1].cgroups[0].works[0].params.spin",
+    *ACROSS,
 }
 NEVER_RIGHT = datetime.date(1979, 5, 27)
 
@@ -255,6 +275,14 @@ def untold(at: KeyPath) -> set[str]:
     lists_and_ops = {"backdrop", "steps", "cgroups", "ops"}
     if at[-1] in {"op", "cgroup"} | lists_and_ops or at[-2:-1] in (("steps",), ("ops",)):
         lost |= {UNKNOWN_CGROUP, TWICE}
+    if at[-1] in {"op"} | lists_and_ops or at[-2:-1] in (("steps",), ("ops",), ("cgroups",)):
+        lost |= {"checks.across[0].cgroup"}
+    if (at[-2:] == (0, "name") and "cgroups" in at) or key == "steps[1].hold" or at[-1] == "cgroup":
+        lost |= {"checks.across[0].cgroup"}
+    if at == ("steps",) or (at[0] == "steps" and (len(at) == 2 or at[2] == "name")):
+        lost |= {"checks.across[0].phase"}
+    if at[0] == "checks":
+        lost |= ACROSS
     if at[-2:-1] == ("cgroups",):
         lost |= {UNKNOWN_CGROUP, TWICE}
     if at[-2:] == (0, "name") and "cgroups" in at:

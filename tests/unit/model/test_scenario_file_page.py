@@ -37,7 +37,10 @@ def test_the_examples_are_valid() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["Scenario", "Vm", "Scheduler", "Run", "Backdrop", "Step", "CgroupDef", "Work", "Checks"],
+    [
+        *("Scenario", "Vm", "Scheduler", "Run", "Backdrop", "Step", "CgroupDef", "Work"),
+        *("Checks", "ScenarioChecks", "Across"),
+    ],
 )
 def test_every_key_is_described(table: str) -> None:
     schema = json_schema()
@@ -47,7 +50,7 @@ def test_every_key_is_described(table: str) -> None:
 
 def test_nothing_else_is_described() -> None:
     schema = json_schema()
-    tables = ["Vm", "Scheduler", "Run", "Step", "CgroupDef", "Work", "Checks"]
+    tables = ["Vm", "Scheduler", "Run", "Step", "CgroupDef", "Work", "ScenarioChecks", "Across"]
     known = {key for table in tables for key in schema["$defs"][table]["properties"]}
     assert set(rows("key")) == known | set(schema["properties"])
 

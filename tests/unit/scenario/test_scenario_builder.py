@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ktstr.errors import DefinitionInvalid
+from ktstr.model.across import Across
 from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.checks import Checks
 from ktstr.model.definition import Run
@@ -198,6 +199,7 @@ def test_small_parts(part: typing.Any, said: object) -> None:
         (keys.FlagKeys, FlagDecl, set()),
         (keys.RunKeys, Run, set()),
         (keys.CheckKeys, Checks, set()),
+        (keys.CompareKeys, Across, {"metric", "phase", "against"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
