@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ktstr.errors import ExitCode
+from ktstr.metrics.phase import Phase
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.model.topology import Topology
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
@@ -18,6 +19,7 @@ from ktstr.session.prepare import define
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.telemetry import TaggedReport, WorkerReport
 from ktstr.verdict import Assert, AssertResult, DetailKind, exit_code
+from ktstr.verdict.phase_checks import PhaseCheck
 
 HEALTHY = WorkerReport(
     tid=7,
@@ -126,6 +128,45 @@ def test_reports_of_a_step_cut_short_are_not_judged() -> None:
     result = verdict(made)
     assert [kind for kind, _ in failures(result)] == [DetailKind.SCHEDULER_CRASHED]
     assert any("one was cut short" in note.message for note in result.info_notes)
+
+
+FASTER = PhaseCheck("iteration_rate", Phase.step(1), Phase.step(0), at_least=1.5)
+
+
+def two_steps(*, second_ends: bool) -> Recorder:
+    """500 iterations in the first second, 1000 in the second."""
+    made = recorder(ended=False)
+    made.events.append(
+        StimulusEvent(1000, "StepStart[1]", total_iterations=500, step_index=2),
+    )
+    end = StimulusEvent(2000, "StepEnd[1]", total_iterations=1500, step_index=2)
+    made.events.append(replace(end, is_step_end=True))
+    if second_ends:
+        made.step_ends.add(2)
+    return made
+
+
+def test_phases_are_compared() -> None:
+    result = verdict(two_steps(second_ends=True), across=(FASTER,))
+    (held,) = [one for one in result.passes if one.name == "iteration_rate"]
+    assert (held.value, held.expected, held.phase) == ("2.0", "1.5", "Step[1]")
+    assert result.measurements["iteration_rate Step[1]/Step[0]"] == 2.0
+    slower = verdict(two_steps(second_ends=True), across=(replace(FASTER, at_least=2.5),))
+    assert [kind for kind, _ in failures(slower)] == [DetailKind.BENCHMARK]
+
+
+def test_a_phase_cut_short_is_not_compared() -> None:
+    made = two_steps(second_ends=False)
+    made.scheduler_exit = EXIT
+    result = verdict(made, across=(FASTER,))
+    assert doubts(result) == ["iteration_rate: Step[1] was cut short"]
+
+
+def test_without_a_scheduler_nothing_is_compared() -> None:
+    made = recorder(steps_ended=0, ended=False, reports=0)
+    made.attached_at, made.scheduler_exit = None, replace(EXIT, stage="load")
+    result = verdict(made, across=(FASTER,))
+    assert doubts(result) == [] and len(failures(result)) == 1
 
 
 @pytest.mark.parametrize(
