@@ -54,7 +54,7 @@ def test_at_most_twelve_lines() -> None:
 
 
 def test_a_guests_text_is_only_text() -> None:
-    assert listed({"a\x1b[2J": "[red]\x1b[31m"}) == ["a?[2J [red]?[31m"]
+    assert listed({"[bold]a\x1b[2J": "[red]\x1b[31m"}) == ["[bold]a?[2J [red]?[31m"]
 
 
 def test_without_a_verdict_there_is_no_list() -> None:
