@@ -9,6 +9,7 @@ import time
 PORTS = "/sys/class/virtio-ports"
 CPUS = "/sys/devices/system/cpu"
 NODES = "/sys/devices/system/node"
+ZONES = "/proc/zoneinfo"
 SCHED_EXT = "/sys/kernel/sched_ext"
 PORT_S = 10.0
 PORT_PAUSE_S = 0.01
@@ -80,6 +81,28 @@ def find_port(name: str) -> str:
         time.sleep(PORT_PAUSE_S)
 
 
+def numbers(text: str) -> list[int]:
+    """Decimal numbers between white space."""
+    return [int(word) for word in text.split()]
+
+
+def memory_of_nodes() -> dict[int, int]:
+    """KiB of RAM in each node, what the kernel keeps for itself included.
+
+    A node's meminfo leaves out the kernel's image and page descriptors; its zones do not.
+    """
+    pages: dict[int, int] = {}
+    node = 0
+    for line in (read_text(ZONES, 1 << 22) or "").splitlines():
+        words = line.replace(",", " ").split()
+        if words[:1] == ["Node"]:
+            node = int(words[1])
+        elif words[:1] == ["present"]:
+            pages[node] = pages.get(node, 0) + int(words[1])
+    page_kib = os.sysconf("SC_PAGE_SIZE") // 1024
+    return {node: count * page_kib for node, count in pages.items()}
+
+
 def topology() -> dict[str, object]:
     """CPUs, last-level-cache domains and NUMA nodes as this kernel sees them."""
     cpus = parse_cpus(read_text(f"{CPUS}/online") or "0")
@@ -93,8 +116,14 @@ def topology() -> dict[str, object]:
         siblings = read_text(f"{base}/topology/thread_siblings_list")
         if siblings is not None:
             threads[siblings] = parse_cpus(siblings)
+    memory = memory_of_nodes()
     nodes = [
-        parse_cpus(read_text(f"{NODES}/node{number}/cpulist") or "")
+        {
+            "node": number,
+            "cpus": parse_cpus(read_text(f"{NODES}/node{number}/cpulist") or ""),
+            "distances": numbers(read_text(f"{NODES}/node{number}/distance") or ""),
+            "memory_kib": memory.get(number, 0),
+        }
         for number in parse_cpus(read_text(f"{NODES}/online") or "")
     ]
     return {

@@ -20,6 +20,7 @@ from ktstr.model.fields import (
     TopologySpec,
 )
 from ktstr.model.locate import KeyPath
+from ktstr.model.numa import MAX_NODES, NumaNode, llcs_of_nodes
 from ktstr.model.op_models import MAX_OPS, AnyOp
 from ktstr.model.scheduler_def import Scheduler
 from ktstr.model.source import Source
@@ -42,6 +43,7 @@ class Vm(Table):
     memory: SizeBytes = Field(
         default_factory=lambda: 512 * _MIB, json_schema_extra={"default": "512M"}
     )
+    numa: Annotated[tuple[NumaNode, ...], Field(max_length=MAX_NODES)] = ()
     scratch_disk: SizeBytes | None = None
     clock: Literal["wall"] = "wall"
 
@@ -52,8 +54,29 @@ class Vm(Table):
 
     @property
     def memory_mib(self) -> int:
-        """Guest memory in MiB."""
-        return self.memory // _MIB
+        """Guest memory in MiB: that of all nodes where they are given."""
+        return sum(self.node_memory_mib or (self.memory // _MIB,))
+
+    @property
+    def node_memory_mib(self) -> tuple[int, ...] | None:
+        """Memory of each node in MiB; ``None``: it is shared evenly."""
+        return tuple(node.memory // _MIB for node in self.numa) or None
+
+    @property
+    def node_distances(self) -> tuple[tuple[int, ...], ...] | None:
+        """For each node its distance to every node; ``None``: the kernel's own."""
+        rows = tuple(node.distances for node in self.numa)
+        return rows if any(rows) else None
+
+    @property
+    def guest_topology(self) -> Topology:
+        """The topology with its CPUs divided as the nodes say, where they are given.
+
+        :raises ValueError: when they cannot be; a scenario that was read has no such nodes.
+        """
+        if not self.numa:
+            return self.topology
+        return self.topology.with_nodes(llcs_of_nodes(self.numa, self.topology.llcs))
 
 
 class Run(Table):

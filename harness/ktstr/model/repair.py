@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ktstr.model.locate import KeyPath
+from ktstr.model.numa import LOCAL_DISTANCE
 from ktstr.model.op_models import MAX_OPS, OPS
 from ktstr.model.source import Unknown, child
 
@@ -18,6 +19,7 @@ _LONG_HOLD: Final = "1440m"
 """No fault's ``at`` lies behind it."""
 
 _FIRST_FORM: Final = {"bpf": "scx_ktstr"}
+_NODE_MEMORY: Final = "128M"
 
 _OP_STAND_INS: Final = {
     "affinity": "inherit",
@@ -93,8 +95,13 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
         case "scenario", "scheduler":
             holder["scheduler"] = dict(_FIRST_FORM)
             result.unknown.scheduler = True
-        case "vm", "topology":
+        case "vm", "topology" | "numa":
             result.unknown.topology = True
+            result.muted.append(("vm", "memory" if key == "numa" else "topology"))
+        case "numa", _:
+            _unknown_node(result, divided=key != "llcs")
+            if key == "memory":
+                holder["memory"] = _NODE_MEMORY
         case "run", "duration":
             result.unknown.times = True
         case "scheduler", "bpf":
@@ -145,6 +152,12 @@ def _mend_element(result: Repair, holder: list[Any], index: int, at: KeyPath) ->
         case "ops":
             _unknown_op(result, at)
             holder[index] = {"op": "AddCgroup", "cgroup": result.fresh_name()}
+        case "numa":
+            _unknown_node(result, divided=False)
+            holder[index] = {"memory": _NODE_MEMORY}
+        case "distances":
+            _unknown_node(result, divided=True)
+            holder[index] = LOCAL_DISTANCE
         case name:
             # A word of a command line, a file, a flag: whatever it names is not judged.
             result.muted.append(at)
@@ -216,6 +229,12 @@ def _unknown_step(result: Repair) -> dict[str, Any]:
 def _unknown_cgroups(result: Repair) -> None:
     unknown = result.unknown
     unknown.cgroups = unknown.cpusets = unknown.history = True
+
+
+def _unknown_node(result: Repair, *, divided: bool) -> None:
+    # What the nodes say together, memory in total and distances both ways, hangs on every one.
+    result.unknown.topology |= not divided
+    result.muted += [("vm", "numa"), ("vm", "memory")]
 
 
 def _unknown_op(result: Repair, at: KeyPath) -> None:

@@ -15,6 +15,7 @@ from ktstr.model.op_models import (
     SetCpuset,
 )
 from ktstr.model.rules_across import across_mistakes
+from ktstr.model.rules_numa import MIN_MEMORY, node_mistakes
 from ktstr.model.rules_ops import op_mistakes
 from ktstr.model.rules_scheduler import file_mistakes, scheduler_mistakes
 from ktstr.model.source import Mistake, Unknown
@@ -25,7 +26,6 @@ from ktstr.model.works import WORK_TYPES
 from ktstr.model.works_of import all_works
 from ktstr.model.workspec import MAX_RT_PRIO
 
-MIN_MEMORY = 128 << 20
 MAX_SCRATCH = 64 << 30
 """Largest scratch disk; it takes no room on the host."""
 
@@ -38,7 +38,8 @@ MAX_CPUS = 255
 
 def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     """Every mistake that can be told without looking at the topology."""
-    rules = [_vm, scheduler_mistakes, file_mistakes, _works, _crowd, _steps, op_mistakes, _checks]
+    rules = [_vm, node_mistakes, scheduler_mistakes, file_mistakes, op_mistakes]
+    rules += [_works, _crowd, _steps, _checks]
     if not unknown.times:
         rules.append(_timing)
     if not unknown.cpusets:
@@ -110,7 +111,7 @@ def _fault_targets(table: CgroupTable, ops: Sequence[AnyOp], at: KeyPath) -> Ite
 
 def _vm(scenario: Scenario) -> Iterator[Mistake]:
     memory = scenario.vm.memory
-    if memory < MIN_MEMORY or memory % (1 << 20):
+    if not scenario.vm.numa and (memory < MIN_MEMORY or memory % (1 << 20)):
         yield Mistake(("vm", "memory"), 'whole MiB, at least "128M"')
     disk = scenario.vm.scratch_disk
     if disk is not None and (not 0 < disk <= MAX_SCRATCH or disk % (1 << 20)):

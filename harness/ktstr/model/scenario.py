@@ -21,6 +21,7 @@ from ktstr.model.locate import KeyPath
 from ktstr.model.mistakes import mistakes_from
 from ktstr.model.repair import repair
 from ktstr.model.rules import rule_mistakes, walk_cgroups
+from ktstr.model.rules_numa import division_mistakes
 from ktstr.model.source import Mistake, Source, Unknown
 
 __all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_data", "scenario_from_toml"]
@@ -136,10 +137,13 @@ def _validate(data: dict[str, Any], source: Source) -> Scenario:
         except ValidationError:
             raise DefinitionInvalid(source.problems(mistakes)) from None
     scenario._source = source  # the object's own private slot; frozen fields stay as they are
-    topology = scenario.vm.topology
+    division = [] if unknown.topology else [*division_mistakes(scenario)]
+    unknown.topology |= bool(division)
+    topology = scenario.vm.topology if unknown.topology else scenario.vm.guest_topology
     mistakes += [
         mistake
         for mistake in (
+            *division,
             *rule_mistakes(scenario, unknown),
             *walk_cgroups(scenario, topology, unknown)[0],
         )

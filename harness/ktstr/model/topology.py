@@ -10,8 +10,10 @@ is therefore one contiguous range of CPUs.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Self
 
 _FORM = re.compile(r"([0-9]{1,4})n([0-9]{1,4})l([0-9]{1,4})c([0-9]{1,4})t(?:\+([0-9]{1,4})m)?")
@@ -23,13 +25,14 @@ MAX_CPUS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A uniform topology: every node has as many LLCs as the next, every LLC as many cores.
+    """Every LLC has as many cores as the next, and so has every node LLCs unless they are given.
 
     :param numa_nodes: nodes that have CPUs.
-    :param llcs: last-level caches in total, a multiple of ``numa_nodes``.
+    :param llcs: last-level caches in total, a multiple of ``numa_nodes`` when shared evenly.
     :param memory_only_nodes: nodes without CPUs, numbered after those with CPUs.
-    :raises ValueError: when a count is below 1, the LLCs do not divide among the nodes, or there
-        are more than ``MAX_CPUS`` CPUs.
+    :param node_llcs: LLCs of each node that has CPUs, where they differ; empty shares evenly.
+    :raises ValueError: when a count is below 1, the LLCs do not divide among the nodes, those of
+        the nodes are not all of them, or there are more than ``MAX_CPUS`` CPUs.
     """
 
     numa_nodes: int = 1
@@ -37,6 +40,7 @@ class Topology:
     cores_per_llc: int = 1
     threads_per_core: int = 1
     memory_only_nodes: int = 0
+    node_llcs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for count, what in (
@@ -49,7 +53,17 @@ class Topology:
                 raise ValueError(f"topology {self}: {what} must be at least 1")
         if self.memory_only_nodes < 0:
             raise ValueError(f"topology {self}: memory-only nodes cannot be negative")
-        if self.llcs % self.numa_nodes:
+        if self.node_llcs:
+            if (
+                len(self.node_llcs) != self.numa_nodes
+                or min(self.node_llcs) < 1
+                or sum(self.node_llcs) != self.llcs
+            ):
+                raise ValueError(
+                    f"topology {self}: {list(self.node_llcs)} does not share {self.llcs} LLCs "
+                    f"among {self.numa_nodes} nodes"
+                )
+        elif self.llcs % self.numa_nodes:
             raise ValueError(
                 f"topology {self}: {self.llcs} LLCs do not divide evenly among "
                 f"{self.numa_nodes} nodes (l counts all LLCs, not those of one node)"
@@ -76,7 +90,22 @@ class Topology:
                 f"topology {text!r}: expected <nodes>n<llcs>l<cores>c<threads>t, "
                 f"for example 1n2l2c1t{hint}"
             )
-        return cls(*(int(group or 0) for group in match.groups()))
+        nodes, llcs, cores, threads, memory = (int(group or 0) for group in match.groups())
+        return cls(nodes, llcs, cores, threads, memory)
+
+    def with_nodes(self, node_llcs: Sequence[int]) -> "Topology":
+        """The same CPUs, divided among other nodes.
+
+        :param node_llcs: LLCs of each node; nodes without any have memory only and come last.
+        :raises ValueError: when they are not all of the LLCs.
+        """
+        own = tuple(llcs for llcs in node_llcs if llcs)
+        return replace(
+            self,
+            numa_nodes=len(own),
+            memory_only_nodes=len(node_llcs) - len(own),
+            node_llcs=own if len(set(own)) > 1 else (),
+        )
 
     def __str__(self) -> str:
         memory = f"+{self.memory_only_nodes}m" if self.memory_only_nodes else ""
@@ -95,9 +124,9 @@ class Topology:
         return self.numa_nodes + self.memory_only_nodes
 
     @property
-    def llcs_per_node(self) -> int:
-        """LLCs of one node that has CPUs."""
-        return self.llcs // self.numa_nodes
+    def llcs_of_nodes(self) -> tuple[int, ...]:
+        """LLCs of each node that has CPUs, in node order."""
+        return self.node_llcs or (self.llcs // self.numa_nodes,) * self.numa_nodes
 
     @property
     def cpus_per_llc(self) -> int:
@@ -125,7 +154,10 @@ class Topology:
         """
         if self.numa_nodes <= node < self.nodes:
             return ()
-        return self._range("node", node, self.numa_nodes, self.llcs_per_node * self.cpus_per_llc)
+        self._range("node", node, self.numa_nodes, 1)
+        first = sum(self.llcs_of_nodes[:node])
+        last = first + self.llcs_of_nodes[node]
+        return tuple(range(first * self.cpus_per_llc, last * self.cpus_per_llc))
 
     def llc_of(self, cpu: int) -> int:
         """LLC a CPU belongs to.
@@ -140,7 +172,7 @@ class Topology:
 
         :raises IndexError: when there is no such CPU.
         """
-        return self.llc_of(cpu) // self.llcs_per_node
+        return bisect_right([*accumulate(self.llcs_of_nodes)], self.llc_of(cpu))
 
     def _range(self, what: str, index: int, count: int, width: int) -> tuple[int, ...]:
         if not 0 <= index < count:

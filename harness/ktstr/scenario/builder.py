@@ -8,7 +8,7 @@ from ktstr.model.scenario import Scenario, scenario_from_data
 from ktstr.model.topology import Topology
 from ktstr.scenario.keys import CheckKeys, CompareKeys, Duration, RunKeys, SchedulerKeys
 from ktstr.scenario.part import Part
-from ktstr.scenario.parts import Cgroup, Hold, Op
+from ktstr.scenario.parts import Cgroup, Hold, Node, Op
 from ktstr.scenario.toml import toml_text
 
 
@@ -36,6 +36,10 @@ class ScenarioBuilder(Part):
     def memory(self, size: str) -> Self:
         """Choose the guest's memory, ``"512M"`` and the like."""
         return self._with_table("vm", memory=size)
+
+    def numa_nodes(self, *nodes: Node) -> Self:
+        """Give the NUMA nodes one by one, in the place of what was given before."""
+        return self._with_table("vm", numa=nodes or None)
 
     def scheduler(self, **keys: Unpack[SchedulerKeys]) -> Self:
         """Choose the scheduler; what an earlier call said is replaced."""

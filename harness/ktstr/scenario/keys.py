@@ -128,6 +128,13 @@ class SchedulerKeys(ProgramKeys, total=False):
     checks: CheckKeys
 
 
+class NodeKeys(TypedDict, total=False):
+    """Keys of a NUMA node beside its memory."""
+
+    llcs: int
+    distances: Sequence[int]
+
+
 class RunKeys(TypedDict, total=False):
     """Keys of ``[run]``."""
 

@@ -3,10 +3,18 @@
 
 from typing import Unpack
 
-from ktstr.scenario.keys import CgroupKeys, Cpuset, Duration, ProgramKeys, Work, WorkKeys
+from ktstr.scenario.keys import (
+    CgroupKeys,
+    Cpuset,
+    Duration,
+    NodeKeys,
+    ProgramKeys,
+    Work,
+    WorkKeys,
+)
 from ktstr.scenario.part import Part
 
-__all__ = ["Cgroup", "Cpuset", "Hold", "Op", "Program", "Work"]
+__all__ = ["Cgroup", "Cpuset", "Hold", "Node", "Op", "Program", "Work"]
 
 
 class Cgroup(Part):
@@ -21,6 +29,12 @@ class Op(Part):
     __slots__ = ()
 
 
+class Node(Part):
+    """A NUMA node of the machine; made by :func:`node`."""
+
+    __slots__ = ()
+
+
 class Program(Part):
     """A scheduler that an op starts; made by :func:`program`."""
 
@@ -31,6 +45,11 @@ class Hold(Part):
     """A step's length that is no fixed time; made by :func:`frac` and :func:`loop`."""
 
     __slots__ = ()
+
+
+def node(memory: str, **keys: Unpack[NodeKeys]) -> Node:
+    """A NUMA node with that much memory, ``"256M"``; with ``llcs=0`` it has no CPUs."""
+    return Node.of(memory=memory, **keys)
 
 
 def work(type: str, **keys: Unpack[WorkKeys]) -> Work:

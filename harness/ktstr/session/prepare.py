@@ -77,7 +77,7 @@ def define(path: Path, options: RunOptions) -> Definition:
     )
     if mistakes := list(metric_mistakes(scenario)):
         raise DefinitionInvalid(scenario.source.problems(mistakes))
-    topology = scenario.vm.topology
+    topology = scenario.vm.guest_topology
     plan = build_plan(scenario, topology)
     length = workload_ms(scenario)
     return Definition(

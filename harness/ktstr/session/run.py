@@ -182,6 +182,8 @@ def vm_spec(ready: Prepared) -> VmSpec:
         topology=ready.definition.topology,
         accel=ready.accel,
         memory_mib=scenario.vm.memory_mib,
+        node_memory_mib=scenario.vm.node_memory_mib,
+        node_distances=scenario.vm.node_distances,
         scratch_mib=scenario.vm.scratch_mib,
         pvh=pvh,
         cmdline=scenario.scheduler.kernel_args,
@@ -209,7 +211,7 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         done("booted")
     hello = recorder.hello
     assert hello is not None
-    check_topology(hello, definition.topology)
+    check_topology(hello, vm_spec(live.prepared))
     async with task_scope() as group:
         ready = anyio.Event()
         if definition.boundaries_ms or definition.asks_host:

@@ -23,6 +23,7 @@ from ktstr.telemetry import WorkerReport
 from ktstr.vm.events import MachineEnd
 from ktstr.wire import FrameWriter, MsgType, Stimulus, pack_payload
 
+NODE = {"node": 0, "cpus": [0, 1], "distances": [10], "memory_kib": 512 << 10}
 MAILBOX_PAGES = (0x10000, 0x12000, 0x13000)
 
 
@@ -77,7 +78,7 @@ class ScriptedGuest:
             "vmcoreinfo": [0x20000, 4096],
             "sched_ext": "disabled",
             "agent_start_s": 0.5,
-            "topology": {"cpus": 2, "llcs": [[0, 1]], "nodes": [[0, 1]], "cores": [[0], [1]]},
+            "topology": {"cpus": 2, "llcs": [[0, 1]], "nodes": [NODE], "cores": [[0], [1]]},
         }
         self.send(MsgType.HELLO, {**fields, **changes})
 

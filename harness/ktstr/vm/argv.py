@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.model.topology import format_cpulist
-from ktstr.vm.spec import VmSpec
+from ktstr.vm.spec import VmSpec, sockets_and_dies
 
 Option = tuple[str, ...]
 
@@ -81,16 +81,17 @@ def cpu_options(spec: VmSpec) -> list[Option]:
     its own (CPUID leaf 4), and unlike a named Intel model, ``max`` asks TCG for nothing it lacks.
     """
     topology = spec.topology
+    sockets, dies = sockets_and_dies(topology)
     model = "max,vendor=GenuineIntel" if topology.llcs > 1 else "max"
     smp = (
-        f"{topology.cpus},sockets={topology.numa_nodes},dies={topology.llcs_per_node},"
+        f"{topology.cpus},sockets={sockets},dies={dies},"
         f"cores={topology.cores_per_llc},threads={topology.threads_per_core}"
     )
     return [("-cpu", model), ("-smp", smp)]
 
 
 def memory_options(spec: VmSpec, wiring: Wiring) -> list[Option]:
-    """RAM: one shared backend per NUMA node, in node order."""
+    """RAM: one shared backend per NUMA node, in node order, and how far the nodes are apart."""
     options: list[Option] = [("-m", f"{spec.memory_mib}M")]
     split = spec.memory_of_nodes()
     for node, (backend, size) in enumerate(zip(wiring.ram, split, strict=True)):
@@ -102,6 +103,9 @@ def memory_options(spec: VmSpec, wiring: Wiring) -> list[Option]:
             cpus = format_cpulist(spec.topology.node_cpus(node))
             own = f",cpus={cpus}" if cpus else ""
             options.append(("-numa", f"node,nodeid={node},memdev=ram{node}{own}"))
+    for here, row in enumerate(spec.node_distances or ()):
+        for there, distance in enumerate(row):
+            options.append(("-numa", f"dist,src={here},dst={there},val={distance}"))
     return options
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostUnfit
+from ktstr.model.numa import LOCAL_DISTANCE, REMOTE_DISTANCE
 from ktstr.model.topology import Topology
 from ktstr.vm.accel import Accelerator
 
@@ -26,6 +27,8 @@ class VmSpec:
     :param memory_mib: RAM in total, MiB.
     :param cmdline: words appended to the kernel command line.
     :param node_memory_mib: RAM of each node (memory-only ones last); ``None`` shares it evenly.
+    :param node_distances: for each node its distance to every node, 10 to itself; ``None`` leaves
+        them to the kernel, which takes 20 between nodes.
     :param scratch_mib: size of a disk that keeps nothing; 0: no such disk.
     :param pvpanic: give the guest the device through which it reports a panic.
     :param debug: offer a gdb stub (only together with ``attach``).
@@ -40,6 +43,7 @@ class VmSpec:
     pvh: bool = False
     cmdline: tuple[str, ...] = ()
     node_memory_mib: tuple[int, ...] | None = None
+    node_distances: tuple[tuple[int, ...], ...] | None = None
     scratch_mib: int = 0
     pvpanic: bool = True
     debug: bool = False
@@ -64,6 +68,25 @@ class VmSpec:
             )
         return split
 
+    def distances(self) -> tuple[tuple[int, ...], ...]:
+        """For each node its distance to every node, the kernel's own where none are given."""
+        nodes = range(self.topology.nodes)
+        return self.node_distances or tuple(
+            tuple(LOCAL_DISTANCE if here == there else REMOTE_DISTANCE for there in nodes)
+            for here in nodes
+        )
+
+
+def sockets_and_dies(topology: Topology) -> tuple[int, int]:
+    """Sockets, and dies per socket: each LLC is a die.
+
+    A socket is a node where all nodes are alike. Otherwise one socket holds all dies, as QEMU's
+    sockets are alike; a node may be a part of a socket, but an LLC never lies in two nodes.
+    """
+    if topology.node_llcs:
+        return 1, topology.llcs
+    return topology.numa_nodes, topology.llcs // topology.numa_nodes
+
 
 def highest_apic_id(topology: Topology) -> int:
     """APIC id of the last CPU: each level takes a whole number of bits (Intel SDM 3A, 9.9)."""
@@ -73,9 +96,10 @@ def highest_apic_id(topology: Topology) -> int:
 
     thread_bits = bits(topology.threads_per_core)
     core_bits = bits(topology.cores_per_llc)
-    die_bits = bits(topology.llcs_per_node)
-    apic_id = topology.numa_nodes - 1
-    apic_id = apic_id << die_bits | topology.llcs_per_node - 1
+    sockets, dies = sockets_and_dies(topology)
+    die_bits = bits(dies)
+    apic_id = sockets - 1
+    apic_id = apic_id << die_bits | dies - 1
     apic_id = apic_id << core_bits | topology.cores_per_llc - 1
     return apic_id << thread_bits | topology.threads_per_core - 1
 

@@ -241,3 +241,39 @@ def test_the_death_of_others_is_waited_for() -> None:
     assert child.wait(30)
     assert wait_for_deaths([child.pid], 0)
     child.close()
+
+
+ZONEINFO = """\
+Node 0, zone      DMA
+  per-node stats
+      nr_inactive_anon 7
+  pages free     100
+        spanned  4095
+        present  3998
+        managed  3840
+Node 0, zone   Normal
+        present  1000
+Node 1, zone    DMA32
+        present  2048
+Node 1, zone   Normal
+        present  0
+"""
+
+
+def test_the_nodes_as_the_kernel_shows_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "online").write_text("0-1\n")
+    for node, (cpus, distances) in enumerate((("0-1", "10 31"), ("", "31 10"))):
+        folder = tmp_path / f"node{node}"
+        folder.mkdir()
+        (folder / "cpulist").write_text(f"{cpus}\n")
+        (folder / "distance").write_text(f"{distances}\n")
+    (tmp_path / "zoneinfo").write_text(ZONEINFO)
+    monkeypatch.setattr(system, "NODES", str(tmp_path))
+    monkeypatch.setattr(system, "ZONES", str(tmp_path / "zoneinfo"))
+    kib = os.sysconf("SC_PAGE_SIZE") // 1024
+    assert system.topology()["nodes"] == [
+        {"node": 0, "cpus": [0, 1], "distances": [10, 31], "memory_kib": 4998 * kib},
+        {"node": 1, "cpus": [], "distances": [31, 10], "memory_kib": 2048 * kib},
+    ]

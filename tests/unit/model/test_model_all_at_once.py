@@ -29,6 +29,11 @@ kernel = "host"
 [vm]
 topology = "1n2l2c1t"
 memory = "1G"
+numa = [
+    { memory = "600M", llcs = 1, distances = [10, 22, 33] },
+    { memory = "200M", distances = [22, 10, 44] },
+    { memory = "224M", llcs = 0, distances = [33, 44, 10] },
+]
 clock = "wall"
 [scheduler]
 bpf = "scx_ktstr"
@@ -131,6 +136,10 @@ MISTAKEN = """
 [vm]
 topology = "1n2l2c1t"
 memory = "64M"
+numa = [
+    { memory = "300M", llcs = 1, distances = [10, 20] },
+    { memory = "1M", distances = [20, 11] },
+]
 [scheduler]
 bpf = "scx_ktstr"
 timeout = "40s"
@@ -163,12 +172,12 @@ cgroup = "c"
 better = true
 at_most = 0.5
 """
+ABOUT_NODES = {"vm.memory", "vm.numa[1].memory", "vm.numa[1].distances[1]"}
 ABOUT_TIMES = {"run.num_snapshots", "steps[1].ops[0].at"}
 UNKNOWN_CGROUP = "steps[0].ops[0].cgroup"
 TWICE = "steps[1].ops[1].cgroup"
 ACROSS = {"checks.across[0]", "checks.across[0].phase", "checks.across[0].cgroup"}
-ALL = ABOUT_TIMES | {
-    "vm.memory",
+ALL = (ABOUT_TIMES | ABOUT_NODES) | {
     "scheduler.args",
     "scheduler.timeout",
     "backdrop.cgroups[0].cpuset",
@@ -266,12 +275,12 @@ def untold(at: KeyPath) -> set[str]:
         lost |= {UNKNOWN_CGROUP, TWICE}  # it may have been a loop
     if at[-1] in ("hold", "fault") or key == "steps[1].ops[0].op":
         lost |= {"steps[1].ops[0].at"} if at[:2] == ("steps", 1) else set()
-    if at in (("vm",), ("vm", "topology")):
-        lost |= (
-            {"backdrop.cgroups[0].cpuset", "vm.memory"}
-            if len(at) == 1
-            else {"backdrop.cgroups[0].cpuset"}
-        )
+    if at in (("vm",), ("vm", "topology")) or (
+        at[:2] == ("vm", "numa") and (len(at) < 4 or at[-1] == "llcs")
+    ):
+        lost |= {"backdrop.cgroups[0].cpuset"}
+    if at == ("vm",) or at[:2] == ("vm", "numa"):
+        lost |= ABOUT_NODES
     lists_and_ops = {"backdrop", "steps", "cgroups", "ops"}
     if at[-1] in {"op", "cgroup"} | lists_and_ops or at[-2:-1] in (("steps",), ("ops",)):
         lost |= {UNKNOWN_CGROUP, TWICE}

@@ -38,7 +38,7 @@ def test_the_examples_are_valid() -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        *("Scenario", "Vm", "Scheduler", "Run", "Backdrop", "Step", "CgroupDef", "Work"),
+        *("Scenario", "Vm", "NumaNode", "Scheduler", "Run", "Backdrop", "Step", "CgroupDef", "Work"),
         *("Checks", "ScenarioChecks", "Across"),
     ],
 )
@@ -50,7 +50,8 @@ def test_every_key_is_described(table: str) -> None:
 
 def test_nothing_else_is_described() -> None:
     schema = json_schema()
-    tables = ["Vm", "Scheduler", "Run", "Step", "CgroupDef", "Work", "ScenarioChecks", "Across"]
+    tables = ["Vm", "NumaNode", "Scheduler", "Run", "Step", "CgroupDef", "Work"]
+    tables += ["ScenarioChecks", "Across"]
     known = {key for table in tables for key in schema["$defs"][table]["properties"]}
     assert set(rows("key")) == known | set(schema["properties"])
 

@@ -86,7 +86,7 @@ ONE_MISTAKE = [
         2,
         "vm.cpus",
         'the unknown key "cpus"',
-        "clock, memory, scratch_disk, topology",
+        "clock, memory, numa, scratch_disk, topology",
     ),
     ("[vm]", 'kernel = "6.12"\n[vm]', 1, "kernel", '"6.12"', '"debian:7"'),
     ("[vm]", 'name = "Über"\n[vm]', 1, "name", '"Über"', "lower-case"),
@@ -473,3 +473,115 @@ def test_what_is_shown_is_short_and_printable() -> None:
     assert len(problem.found) < 80
     assert problem.found.isprintable()
     assert str(problem).startswith("s.toml:13: steps[0].cgroups[0].name: found ")
+
+
+def nodes(*tables: str, topology: str = "1n3l1c1t", memory: str = "") -> str:
+    vm = f'[vm]\ntopology = "{topology}"\n{memory}\n'
+    own = "".join(f"[[vm.numa]]\n{table}\n" for table in tables)
+    return BASE.replace('[vm]\ntopology = "1n2l2c1t"\n', vm + own)
+
+
+def test_nodes_one_by_one() -> None:
+    vm = scenario_from_toml(
+        nodes(
+            'memory = "256M"\nllcs = 2\ndistances = [10, 11, 254]',
+            'memory = "32M"\ndistances = [11, 10, 30]',
+            'memory = "96M"\nllcs = 0\ndistances = [254, 30, 10]',
+            memory='memory = "384M"',
+        )
+    ).vm
+    assert (vm.memory_mib, vm.node_memory_mib) == (384, (256, 32, 96))
+    assert vm.node_distances == ((10, 11, 254), (11, 10, 30), (254, 30, 10))
+    assert [vm.guest_topology.node_cpus(n) for n in range(3)] == [(0, 1), (2,), ()]
+
+
+def test_nodes_share_the_llcs_and_make_up_the_memory() -> None:
+    vm = scenario_from_toml(nodes(*['memory = "100M"'] * 3, topology="3n3l1c1t")).vm
+    assert (vm.memory_mib, vm.node_distances) == (300, None)
+    assert vm.guest_topology == vm.topology
+
+
+BIG = 'memory = "256M"'
+ALONE = 'memory = "256M"\nllcs = 0'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "found", "allowed"),
+    [
+        (nodes(BIG, "llcs = 1"), "vm.numa[1].memory", "", "a size such as"),
+        (nodes(BIG, 'memory = "31M"\nllcs = 1'), "vm.numa[1].memory", '"31M"', 'least "32M"'),
+        (nodes(BIG, 'memory = "32769K"\nllcs = 1'), "vm.numa[1].memory", '"32769K"', "whole MiB"),
+        (nodes('memory = "127M"'), "vm.numa", "", 'at least "128M" in total'),
+        (
+            nodes(BIG, memory='memory = "512M"'),
+            "vm.memory",
+            '"512M"',
+            'the memory of all nodes, "256M" (or leave it out)',
+        ),
+        (nodes(BIG, ALONE, BIG), "vm.numa[1].llcs", "0", "0 only in the last nodes"),
+        (nodes(ALONE), "vm.numa[0].llcs", "0", "at least 1 in one of the nodes"),
+        (nodes(BIG + "\nllcs = -1"), "vm.numa[0].llcs", "-1", "an integer from 0 to 255"),
+        (nodes(BIG, BIG), "vm.numa", "", "all 3 LLCs of the topology, 3 of them shared evenly"),
+        (nodes(BIG + "\nllcs = 3", BIG), "vm.numa", "", "0 of them shared evenly among 1 nodes"),
+        (nodes(BIG + "\nllcs = 4"), "vm.numa", "", "nodes with all 3 LLCs of the topology"),
+        (nodes(BIG + "\nllcs = 2"), "vm.numa", "", "nodes with all 3 LLCs of the topology"),
+        (nodes(BIG, topology="3n3l1c1t"), "vm.numa", "", "topology 3n3l1c1t, 3 with CPUs (or 1n"),
+        (
+            nodes(BIG, BIG, BIG, topology="1n3l1c1t+2m"),
+            "vm.numa",
+            "",
+            "topology 1n3l1c1t+2m, 1 with CPUs and 2 with llcs = 0 (or 1n",
+        ),
+        (
+            nodes(BIG + "\ndistances = [10]", ALONE),
+            "vm.numa[0].distances",
+            "[10]",
+            "2 distances, one to each node",
+        ),
+        (
+            nodes(BIG + "\ndistances = [10, 20]", ALONE),
+            "vm.numa[1].distances",
+            "",
+            "2 distances, one to each node, as another node has them",
+        ),
+        (
+            nodes(BIG + "\ndistances = [11]"),
+            "vm.numa[0].distances[0]",
+            "11",
+            "10, the distance of a node to itself",
+        ),
+        (
+            nodes(BIG + "\ndistances = [10, 10]", ALONE + "\ndistances = [20, 10]"),
+            "vm.numa[0].distances[1]",
+            "10",
+            "an integer from 11 to 254 to another node",
+        ),
+        (
+            nodes(BIG + "\ndistances = [10, 20]", ALONE + "\ndistances = [21, 10]"),
+            "vm.numa[1].distances[0]",
+            "21",
+            "20, as from node 0 to node 1",
+        ),
+        (
+            nodes(BIG + "\ndistances = [255]"),
+            "vm.numa[0].distances[0]",
+            "255",
+            "an integer from 10 to 254",
+        ),
+        (nodes(*[BIG] * 65), "vm.numa", "", "a list, at most 64"),
+        (nodes(BIG + "\ncpus = 1"), "vm.numa[0].cpus", 'the unknown key "cpus"', "llcs, memory"),
+    ],
+)
+def test_a_mistake_about_nodes(text: str, key: str, found: str, allowed: str) -> None:
+    problem = next(problem for problem in problems(text) if problem.key == key)
+    assert found in problem.found
+    assert allowed in problem.allowed
+    assert problem.line is not None
+    assert {other.key[:6] for other in problems(text)} <= {"vm.num", "vm.mem"}
+
+
+def test_without_a_division_no_cpuset_is_judged() -> None:
+    text = nodes(BIG, BIG).replace("{ llc = 0 }", "{ numa = 2 }")
+    assert [problem.key for problem in problems(text)] == ["vm.numa"]
+    text = nodes(BIG + "\nllcs = 2", BIG).replace("{ llc = 0 }", "{ numa = 2 }")
+    assert only(text).allowed == "a node from 0 to 1 (topology 2n3l1c1t)"

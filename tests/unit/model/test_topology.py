@@ -9,7 +9,7 @@ def test_parse_counts() -> None:
     assert (topology.numa_nodes, topology.llcs) == (2, 4)
     assert (topology.cores_per_llc, topology.threads_per_core) == (3, 2)
     assert topology.cpus == 24
-    assert topology.llcs_per_node == 2
+    assert topology.llcs_of_nodes == (2, 2)
 
 
 def test_llcs_are_the_total_not_per_node() -> None:
@@ -74,3 +74,21 @@ def test_cpulist() -> None:
 def test_bad_cpulist(text: str) -> None:
     with pytest.raises(ValueError, match="CPU list"):
         parse_cpulist(text)
+
+
+def test_nodes_that_differ_in_llcs() -> None:
+    topology = Topology.parse("1n4l2c1t").with_nodes((1, 3, 0))
+    assert str(topology) == "2n4l2c1t+1m"
+    assert topology.llcs_of_nodes == (1, 3)
+    assert [topology.node_cpus(node) for node in range(3)] == [(0, 1), (2, 3, 4, 5, 6, 7), ()]
+    assert [topology.node_of(cpu) for cpu in range(8)] == [0, 0, 1, 1, 1, 1, 1, 1]
+
+
+def test_nodes_that_are_alike_are_the_plain_topology() -> None:
+    assert Topology.parse("1n4l2c1t").with_nodes((2, 2, 0)) == Topology.parse("2n4l2c1t+1m")
+
+
+@pytest.mark.parametrize("llcs", [(1, 2), (4, 1), (3, 2)])
+def test_nodes_must_have_all_llcs(llcs: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="does not share 4 LLCs among 2 nodes"):
+        Topology.parse("1n4l2c1t").with_nodes(llcs)

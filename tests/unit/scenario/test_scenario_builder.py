@@ -15,6 +15,7 @@ from ktstr.model.across import Across
 from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.checks import Checks
 from ktstr.model.definition import Run
+from ktstr.model.numa import NumaNode
 from ktstr.model.op_models import OPS
 from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.scheduler_def import FlagDecl, Scheduler, SchedulerProgram
@@ -29,6 +30,7 @@ from ktstr.scenario import (
     keys,
     llc,
     loop,
+    node,
     numa,
     ops,
     overlap,
@@ -45,7 +47,7 @@ kernel = "host"
 
 [vm]
 topology = "2n2l2c1t"
-memory = "1G"
+numa = [{ memory = "600M" }, { memory = "400M", llcs = 1 }]
 
 [scheduler]
 bpf = "scx_ktstr"
@@ -90,7 +92,7 @@ def built() -> ScenarioBuilder:
         .describe("all of it")
         .kernel("host")
         .topology(Topology(2, 2, 2, 1))
-        .memory("1G")
+        .numa_nodes(node("600M"), node("400M", llcs=1))
         .scheduler(bpf="scx_ktstr", globals={"slow_every": 4}, timeout=10, checks={"strict": True})
         .run(duration="4s")
         .run(num_snapshots=2)
@@ -180,6 +182,10 @@ def test_a_program_starts_at_the_working_directory() -> None:
         (share(0.25, 0.5), {"range": [0.25, 0.5]}),
         (disjoint(1, 3), {"disjoint": [1, 3]}),
         (overlap(0, 2, 0.5), {"overlap": [0, 2, 0.5]}),
+        (
+            node("96M", llcs=0, distances=[20, 10]),
+            {"memory": "96M", "llcs": 0, "distances": [20, 10]},
+        ),
         (frac(0.5), {"frac": 0.5}),
         (loop("1s"), {"loop": "1s"}),
         (program(bpf="x.o", args=["-v"]), {"bpf": "x.o", "args": ["-v"]}),
@@ -197,6 +203,7 @@ def test_small_parts(part: typing.Any, said: object) -> None:
         (keys.ProgramKeys, SchedulerProgram, set()),
         (keys.SchedulerKeys, Scheduler, set()),
         (keys.FlagKeys, FlagDecl, set()),
+        (keys.NodeKeys, NumaNode, {"memory"}),
         (keys.RunKeys, Run, set()),
         (keys.CheckKeys, Checks, set()),
         (keys.CompareKeys, Across, {"metric", "phase", "against"}),

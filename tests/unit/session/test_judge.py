@@ -312,3 +312,32 @@ checks = { max_gap_ms = 9, not_starved = true }
     with_workers = path.read_text().replace('"2-3"', '"2-3", works = [{ type = "SpinWait" }]')
     path.write_text(with_workers)
     assert Expectations.of(define(path, RunOptions())).expected_nodes() == {(1, "a"): {1}}
+
+
+def test_expectations_know_the_explicit_nodes(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        """
+vm = { topology = "1n3l1c1t", numa = [
+    { memory = "256M", llcs = 2 }, { memory = "96M" }, { memory = "64M", llcs = 0 },
+] }
+scheduler = { kernel_default = true }
+steps = [{ hold = 1, cgroups = [
+    { name = "a", cpuset = { numa = 1 }, works = [{ type = "SpinWait" }] },
+] }]
+checks = { max_slow_tier_ratio = 0.2 }
+"""
+    )
+    expected = Expectations.of(define(path, RunOptions()))
+    assert expected.expected_nodes() == {(1, "a"): {1}}
+    made = recorder(reports=0)
+    made.reports, made._left = [tagged(numa_pages={1: 30, 2: 10})], {}
+    assert failures(judge(made, SampleSeries([]), expected)) == [
+        (
+            DetailKind.SLOW_TIER,
+            (
+                "Step[0] left: slow-tier ratio 0.2500 above limit 0.2 "
+                "(10 of 40 pages on memory-only nodes 2)"
+            ),
+        )
+    ]

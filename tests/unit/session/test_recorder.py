@@ -2,6 +2,7 @@
 """What the recorder believes, refuses and bounds."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from ktstr.session.hello import Hello, check_topology
 from ktstr.session.recorder import LOG_CAP, NOTES_CAP, BoundedLog, Recorder
 from ktstr.telemetry import WorkerReport
 from ktstr.testing.guest import ScriptedGuest
+from ktstr.vm.accel import Accelerator
+from ktstr.vm.spec import VmSpec
 from ktstr.wire import FrameDecoder, MsgType, pack_payload
 
 
@@ -99,6 +102,10 @@ def test_the_exit_record_of_the_scheduler() -> None:
     assert recorder.scheduler_died_s == 5.0
 
 
+NODE = {"node": 0, "cpus": [0, 1, 2, 3], "distances": [10], "memory_kib": 524_000}
+SPEC = VmSpec(Path("k"), Path("i"), Topology.parse("1n2l2c1t"), Accelerator("tcg", ""))
+
+
 def hello(**changes: object) -> Hello:
     fields: dict[str, object] = {
         "protocol": 1,
@@ -107,7 +114,7 @@ def hello(**changes: object) -> Hello:
         "vmcoreinfo": [1, 2],
         "sched_ext": None,
         "agent_start_s": 0.5,
-        "topology": {"cpus": 4, "llcs": [[0, 1], [2, 3]], "nodes": [[0, 1, 2, 3]], "cores": []},
+        "topology": {"cpus": 4, "llcs": [[0, 1], [2, 3]], "nodes": [NODE], "cores": []},
     }
     return Hello.from_payload(pack_payload({**fields, **changes}))
 
@@ -121,6 +128,18 @@ def hello(**changes: object) -> Hello:
         {"vmcoreinfo": "x"},
         {"topology": {"cpus": 10**9}},
         {"topology": {"cpus": 1, "llcs": 5, "nodes": [], "cores": []}},
+        *(
+            {"topology": {"cpus": 4, "llcs": [], "nodes": nodes, "cores": []}}
+            for nodes in (
+                [[0, 1]],
+                [{**NODE, "node": 5000}],
+                [{**NODE, "cpus": [-1]}],
+                [{**NODE, "distances": []}],
+                [{**NODE, "distances": [10] * 2000}],
+                [{**NODE, "memory_kib": 1 << 60}],
+                [NODE] * 2000,
+            )
+        ),
         {"release": "r" * 1000},
         {"agent_start_s": float("nan")},
     ],
@@ -131,8 +150,81 @@ def test_a_hello_that_lies_is_refused(changes: dict[str, object]) -> None:
 
 
 def test_the_topology_is_held_against_the_one_asked_for() -> None:
-    check_topology(hello(), Topology.parse("1n2l2c1t"))
+    check_topology(hello(), SPEC)
     with pytest.raises(HostUnfit) as caught:
-        check_topology(hello(), Topology.parse("1n1l4c1t"))
+        check_topology(hello(), replace(SPEC, topology=Topology.parse("1n1l4c1t")))
     assert "last-level caches: asked {0,1,2,3}, the guest has {0,1} {2,3}" in str(caught.value)
     assert "NUMA" not in str(caught.value)
+
+
+NODES_SPEC = replace(
+    SPEC,
+    topology=Topology.parse("1n3l1c1t").with_nodes((2, 1, 0)),
+    node_memory_mib=(256, 160, 96),
+    node_distances=((10, 21, 31), (21, 10, 41), (31, 41, 10)),
+)
+NODES = (
+    {"node": 0, "cpus": [0, 1], "distances": [10, 21, 31], "memory_kib": 255 << 10},
+    {"node": 1, "cpus": [2], "distances": [21, 10, 41], "memory_kib": 160 << 10},
+    {"node": 2, "cpus": [], "distances": [31, 41, 10], "memory_kib": 96 << 10},
+)
+
+
+def with_nodes(*nodes: dict[str, object]) -> Hello:
+    return hello(topology={"cpus": 3, "llcs": [[0], [1], [2]], "nodes": [*nodes], "cores": []})
+
+
+def test_nodes_as_they_were_asked_for() -> None:
+    found = with_nodes(*NODES)
+    check_topology(found, NODES_SPEC)
+    assert [(node.number, node.memory_kib) for node in found.nodes] == [
+        (0, 255 << 10),
+        (1, 160 << 10),
+        (2, 96 << 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "line"),
+    [
+        (0, {"cpus": [0]}, "NUMA node 0, CPUs: asked {0,1}, the guest has {0}"),
+        (2, {"cpus": [2]}, "NUMA node 2, CPUs: asked {}, the guest has {2}"),
+        (
+            1,
+            {"distances": [21, 10, 20]},
+            "NUMA node 1, distances: asked 21 10 41, the guest has 21 10 20",
+        ),
+        (
+            1,
+            {"memory_kib": 96 << 10},
+            "NUMA node 1, memory: asked 160 MiB, the guest has 96.0 MiB",
+        ),
+        (
+            2,
+            {"memory_kib": (96 << 10) + 1},
+            "NUMA node 2, memory: asked 96 MiB, the guest has 96.0 MiB",
+        ),
+        (2, {"node": 3}, "NUMA nodes: asked {0} {1} {2}, the guest has {0} {1} {3}"),
+    ],
+)
+def test_a_node_that_is_not_as_asked_for(node: int, change: dict[str, object], line: str) -> None:
+    nodes = list(NODES)
+    nodes[node] = {**nodes[node], **change}
+    with pytest.raises(HostUnfit) as caught:
+        check_topology(with_nodes(*nodes), NODES_SPEC)
+    assert str(caught.value).splitlines()[:2] == [
+        "the guest's topology is not 2n3l1c1t+1m:",
+        f"    {line}",
+    ]
+    assert len([text for text in str(caught.value).splitlines() if "asked" in text]) == 1
+
+
+def test_distances_that_nobody_gave_are_the_kernels() -> None:
+    spec = replace(NODES_SPEC, node_distances=None)
+    nodes = [{**node, "distances": row} for node, row in zip(NODES, DEFAULTS, strict=True)]
+    check_topology(with_nodes(*nodes), spec)
+    with pytest.raises(HostUnfit, match="asked 10 20 20, the guest has 10 21 31"):
+        check_topology(with_nodes(*NODES), spec)
+
+
+DEFAULTS = ([10, 20, 20], [20, 10, 20], [20, 20, 10])

@@ -108,6 +108,37 @@ def test_numa_nodes_have_a_backend_each() -> None:
     )
 
 
+def test_explicit_nodes() -> None:
+    spec = replace(
+        SPEC,
+        topology=Topology.parse("1n3l2c1t").with_nodes((1, 2, 0)),
+        node_memory_mib=(64, 256, 192),
+        node_distances=((10, 21, 31), (21, 10, 41), (31, 41, 10)),
+    )
+    wiring = replace(WIRING, ram=tuple(f"memory-backend-file,mem-path=/f{n}" for n in range(3)))
+    assert text(cpu_options(spec)) == (
+        "-cpu max,vendor=GenuineIntel\n-smp 6,sockets=1,dies=3,cores=2,threads=1\n"
+    )
+    assert text(memory_options(spec, wiring)) == (
+        "-m 512M\n"
+        "-object memory-backend-file,id=ram0,size=64M,mem-path=/f0\n"
+        "-object memory-backend-file,id=ram1,size=256M,mem-path=/f1\n"
+        "-object memory-backend-file,id=ram2,size=192M,mem-path=/f2\n"
+        "-numa node,nodeid=0,memdev=ram0,cpus=0-1\n"
+        "-numa node,nodeid=1,memdev=ram1,cpus=2-5\n"
+        "-numa node,nodeid=2,memdev=ram2\n"
+        "-numa dist,src=0,dst=0,val=10\n"
+        "-numa dist,src=0,dst=1,val=21\n"
+        "-numa dist,src=0,dst=2,val=31\n"
+        "-numa dist,src=1,dst=0,val=21\n"
+        "-numa dist,src=1,dst=1,val=10\n"
+        "-numa dist,src=1,dst=2,val=41\n"
+        "-numa dist,src=2,dst=0,val=31\n"
+        "-numa dist,src=2,dst=1,val=41\n"
+        "-numa dist,src=2,dst=2,val=10\n"
+    )
+
+
 @pytest.mark.parametrize("split", [(512,), (256, 255), (512, 0), (200, 200, 112)])
 def test_memory_split_that_does_not_fit(split: tuple[int, ...]) -> None:
     spec = replace(SPEC, topology=Topology.parse("2n2l1c1t"), node_memory_mib=split)
