@@ -56,3 +56,18 @@ def test_parsing_any_text_raises_value_error_at_most(text: str) -> None:
     for parse in (Topology.parse, parse_cpulist):
         with suppress(ValueError):
             parse(text)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 2), small)
+def test_each_node_has_the_llcs_it_was_given(given: list[int], memory: int, cores: int) -> None:
+    plain = Topology(1, sum(given), cores)
+    topology = plain.with_nodes([*given, *[0] * memory])
+    owners = [node for node, llcs in enumerate(given) for _ in range(llcs * cores)]
+    assert [topology.node_of(cpu) for cpu in range(topology.cpus)] == owners
+    assert [c for n in range(topology.nodes) for c in topology.node_cpus(n)] == [
+        *range(len(owners))
+    ]
+    assert topology.nodes == len(given) + memory
+    assert [topology.llc_cpus(llc) for llc in range(topology.llcs)] == [
+        plain.llc_cpus(llc) for llc in range(plain.llcs)
+    ]

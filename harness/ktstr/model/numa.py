@@ -39,6 +39,9 @@ def llcs_of_nodes(nodes: Sequence[NumaNode], llcs: int) -> tuple[int, ...]:
     left = llcs - sum(node.llcs or 0 for node in nodes)
     sharing = sum(node.llcs is None for node in nodes)
     if left < sharing or (left % sharing if sharing else left):
-        among = f", {left} of them shared evenly among {sharing} nodes" if sharing else ""
-        raise ValueError(f"nodes with all {llcs} LLCs of the topology{among}")
+        raise ValueError(
+            f"llcs that leave {sharing} nodes an even share of the topology's {llcs} LLCs"
+            if sharing
+            else f"llcs that add up to the topology's {llcs}"
+        )
     return tuple(left // sharing if node.llcs is None else node.llcs for node in nodes)

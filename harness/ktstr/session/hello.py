@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ktstr.errors import ChannelLost, HostUnfit
+from ktstr.model.topology import format_cpulist
 from ktstr.session.mailbox import MAX_PAGES
 from ktstr.vm.spec import VmSpec
 from ktstr.wire import WireError, unpack_map
@@ -47,6 +48,15 @@ class GuestNode:
             distances=tuple(_ints(fields.get("distances"), MAX_NODES)),
             memory_kib=take_int(fields, "memory_kib", MAX_MEMORY_KIB),
         )
+
+    def plain(self) -> dict[str, object]:
+        """The node for the record of a run."""
+        return {
+            "node": self.number,
+            "cpus": format_cpulist(self.cpus),
+            "memory_kib": self.memory_kib,
+            "distances": list(self.distances),
+        }
 
 
 @dataclass(frozen=True, slots=True)

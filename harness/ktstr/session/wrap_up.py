@@ -74,6 +74,7 @@ def _facts(live: Live) -> dict[str, Any]:
         "image_digest": ready.image.digest,
         "topology": str(live.definition.topology),
         "memory_mib": scenario.vm.memory_mib,
+        "numa_nodes": [node.plain() for node in recorder.hello.nodes] if recorder.hello else [],
         "accelerator": ready.accel.name,
         "scheduler": {
             "kind": scenario.scheduler.kind,

@@ -177,10 +177,10 @@ def with_nodes(*nodes: dict[str, object]) -> Hello:
 def test_nodes_as_they_were_asked_for() -> None:
     found = with_nodes(*NODES)
     check_topology(found, NODES_SPEC)
-    assert [(node.number, node.memory_kib) for node in found.nodes] == [
-        (0, 255 << 10),
-        (1, 160 << 10),
-        (2, 96 << 10),
+    assert [node.plain() for node in found.nodes] == [
+        {"node": 0, "cpus": "0-1", "memory_kib": 261_120, "distances": [10, 21, 31]},
+        {"node": 1, "cpus": "2", "memory_kib": 163_840, "distances": [21, 10, 41]},
+        {"node": 2, "cpus": "", "memory_kib": 98_304, "distances": [31, 41, 10]},
     ]
 
 
