@@ -49,8 +49,9 @@ def packed_files(scenario: Scenario) -> Iterator[PackedFile]:
         if program.config_file is not None:
             yield included((*at, "config_file"), program.config_file)
     for at, work in all_works(scenario):
-        if work.command is not None and work.guest_file is not None:
-            yield PackedFile((*at, "command"), folder / work.command, work.guest_file)
+        if work.own_file is not None and work.guest_file is not None:
+            key, path = work.own_file
+            yield PackedFile((*at, key), folder / path, work.guest_file)
     for at, op in scenario.all_ops():
         if isinstance(op, RunPayload):
             yield PackedFile((*at, "command"), folder / op.command, op.guest_file)

@@ -168,7 +168,10 @@ def _mend_work(result: Repair, work: dict[Any, Any], key: str | int, at: KeyPath
     if key == "type":
         work["type"] = "SpinWait"  # takes any number of workers
         work.pop("params", None)
-        result.muted += [(*at[:-1], "workers"), (*at[:-1], "params")]
+        about_type = ("workers", "params", "clone", "command", "python", "args")
+        result.muted += [(*at[:-1], name) for name in about_type]
+    elif key in ("command", "python"):
+        result.muted.append((*at[:-1], "command"))  # where both are missing
     elif key == "policy":
         work.pop("rt_prio", None)
     elif key == "params":

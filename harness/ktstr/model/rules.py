@@ -14,10 +14,12 @@ from ktstr.model.op_models import (
     InjectFault,
     SetCpuset,
 )
+from ktstr.model.python_work import file_mistakes as python_mistakes
+from ktstr.model.python_work import split_call
 from ktstr.model.rules_across import across_mistakes
 from ktstr.model.rules_numa import MIN_MEMORY, node_mistakes
 from ktstr.model.rules_ops import op_mistakes
-from ktstr.model.rules_scheduler import file_mistakes, scheduler_mistakes
+from ktstr.model.rules_scheduler import file_mistakes, is_file, scheduler_mistakes
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
@@ -39,7 +41,7 @@ MAX_CPUS = 255
 def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     """Every mistake that can be told without looking at the topology."""
     rules = [_vm, node_mistakes, scheduler_mistakes, file_mistakes, op_mistakes]
-    rules += [_works, _crowd, _steps, _checks]
+    rules += [_works, _python, _crowd, _steps, _checks]
     if not unknown.times:
         rules.append(_timing)
     if not unknown.cpusets:
@@ -202,6 +204,17 @@ def _works(scenario: Scenario) -> Iterator[Mistake]:
                 if work.rt_prio is not None
                 else f"{allowed}: policy {work.policy} needs a priority",
             )
+
+
+def _python(scenario: Scenario) -> Iterator[Mistake]:
+    for at, work in all_works(scenario):
+        if work.python is None:
+            continue
+        file, function = split_call(work.python)
+        path = scenario.folder / file
+        if is_file(path):  # else that is said already
+            for allowed in python_mistakes(path, function):
+                yield Mistake((*at, "python"), allowed)
 
 
 def _crowd(scenario: Scenario) -> Iterator[Mistake]:

@@ -83,13 +83,14 @@ def file_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     for file in packed_files(scenario):
         if file.at[-1] == "bpf" and file.host.suffix != ".o":
             continue  # said already
-        if not _is_file(file.host):
+        if not is_file(file.host):
             yield Mistake(file.at, f"a file that exists (looked for {file.host})")
         elif taken.setdefault(file.guest, file.host) != file.host:
             yield Mistake(file.at, f"a file name that {taken[file.guest]} does not have")
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a file is there; what cannot be a path is none."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or a NUL inside

@@ -6,5 +6,7 @@ from typing import Final
 from ktstr.model.work_type import WAKE, WorkType
 
 CUSTOM: Final[tuple[WorkType, ...]] = (
-    WorkType("Custom", "a program of your own, see guide/custom-work.md", fills=WAKE),
+    WorkType(
+        "Custom", "a program or a Python function of your own, see guide/custom-work.md", fills=WAKE
+    ),
 )

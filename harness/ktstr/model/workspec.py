@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from ktstr.model.fields import Argument, Table
 from ktstr.model.placement import MemFlag, MemNodes, Memory, MemPolicy, WorkAffinity
+from ktstr.model.python_work import GUEST_PYTHON, PythonCall, command_words, split_call
 from ktstr.model.topology import Topology, format_cpulist
 from ktstr.model.work_type import MAX_US
 from ktstr.model.works import WORK_TYPES
@@ -76,6 +77,7 @@ class WorkSpec(Table):
     mem_nodes: MemNodes | None = None
     mem_flags: Annotated[tuple[MemFlag, ...], Field(max_length=3)] = ()
     command: ProgramFile | None = None
+    python: PythonCall | None = None
     args: Annotated[tuple[Argument, ...], Field(max_length=16)] = ()
     params: dict[str, StrictInt | StrictStr] = Field(default_factory=dict)
 
@@ -95,9 +97,24 @@ class WorkSpec(Table):
         return Memory(self.mempolicy, self.mem_nodes, self.mem_flags)
 
     @property
+    def own_file(self) -> tuple[str, str] | None:
+        """The user's file that custom work takes along: the key that names it, and its path."""
+        if self.python is not None:
+            return "python", split_call(self.python)[0]
+        return None if self.command is None else ("command", self.command)
+
+    @property
     def guest_file(self) -> str | None:
-        """Where the program of custom work lies in the guest."""
-        return None if self.command is None else f"{GUEST_WORK_DIR}/{PurePath(self.command).name}"
+        """Where the user's file of custom work lies in the guest."""
+        file = self.own_file
+        return None if file is None else f"{GUEST_WORK_DIR}/{PurePath(file[1]).name}"
+
+    def _program(self) -> tuple[str | None, tuple[str, ...]]:
+        """What the guest starts for custom work, and its arguments."""
+        if self.python is None or self.guest_file is None:
+            return self.guest_file, self.args
+        words = command_words(self.guest_file, split_call(self.python)[1])
+        return GUEST_PYTHON, (*words, *self.args)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """What contradicts itself, as key and what is allowed there."""
@@ -112,8 +129,13 @@ class WorkSpec(Table):
                 "deadline with dl_runtime_us <= dl_deadline_us <= dl_period_us, all three given",
             )
         custom = self.type == CUSTOM
-        if custom != (self.command is not None):
-            yield "command", f"the path of a program with {CUSTOM}, nothing with other types"
+        for key, what in (("command", "the path of a program"), ("python", "a Python function")):
+            if not custom and getattr(self, key) is not None:
+                yield key, f"{what} with {CUSTOM}, nothing with other types"
+        if custom and self.own_file is None:
+            yield "command", f"the path of a program with {CUSTOM}, or python with a function"
+        elif custom and None not in (self.command, self.python):
+            yield "python", "one of command and python, not both"
         if self.args and not custom:
             yield "args", f"arguments of a program, only with {CUSTOM}"
         if any("\x1f" in word for word in self.args):
@@ -136,6 +158,7 @@ class WorkSpec(Table):
     def plan(self) -> dict[str, PlanValue]:
         """The guest's form; what is rarely given is left out where it is not."""
         affinity = self.affinity
+        program, args = self._program()
         plan: dict[str, PlanValue] = {
             "type": self.type,
             "workers": self.worker_count,
@@ -152,8 +175,8 @@ class WorkSpec(Table):
             "mempolicy": None if self.mempolicy == "default" else self.mempolicy,
             "mem_nodes": None if self.mem_nodes is None else format_cpulist(self.mem_nodes),
             "mem_flags": ",".join(self.mem_flags) or None,
-            "program": self.guest_file,
-            "args": "\x1f".join(self.args) or None,
+            "program": program,
+            "args": "\x1f".join(args) or None,
         }
         plan.update({key: value for key, value in rare.items() if value is not None})
         return plan

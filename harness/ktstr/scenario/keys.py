@@ -30,6 +30,7 @@ class WorkKeys(TypedDict, total=False):
     nice: int
     affinity: str
     command: str
+    python: str
     args: Words
     mempolicy: str
     mem_nodes: str

@@ -26,9 +26,13 @@ GUEST_HOME = "ktstr/python"
 _PROBE = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
-import agent.main
+import agent.custom, agent.main
 print(json.dumps({n: getattr(m, "__file__", None) for n, m in sys.modules.items()}))
 """
+_PROGRAMS = {
+    "agent": "from agent.main import main\n\nmain()\n",
+    "custom": "import sys\n\nfrom agent.custom import main\n\nmain(sys.argv[1:])\n",
+}
 # Imported by the interpreter before -I and -S take effect, or by name at start-up.
 _ALWAYS = (
     "encodings",
@@ -60,9 +64,9 @@ def python_entries(guest_dir: Path) -> list[Entry]:
             target = f"{library}/{'/'.join(name.split('.')[:-1])}/{path.name}".replace("//", "/")
             entries[target] = Entry.file(target, stripped(path), 0o755)
             binaries.append(path)
-    main = "ktstr/agent.pyc"
-    code = compile("from agent.main import main\n\nmain()\n", "agent", "exec")
-    entries[main] = Entry.file(main, _pyc(code))
+    for program, source in _PROGRAMS.items():
+        target = f"ktstr/{program}.pyc"
+        entries[target] = Entry.file(target, _pyc(compile(source, program, "exec")))
     interpreter = f"{GUEST_HOME}/bin/python3"
     entries[interpreter] = Entry.file(interpreter, stripped(binaries[0]), 0o755)
     # getpath decides where the standard library is by these two landmarks.

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,25 @@ def test_a_program_that_cannot_be_started_is_told(lead, tmp_path):
 )
 def test_wrong_specs(lead, keys, text):
     assert lead(workers=1, **keys).error() == text
+
+
+def test_the_python_example_counts_and_notes_its_wake_ups(lead, tmp_path):
+    source = tmp_path / "sleeper.py"
+    source.write_text(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0])
+    start = f"import sys; sys.path.insert(0, {str(ROOT / 'guest')!r}); "
+    start += "from agent.custom import main; main(sys.argv[1:])"
+    # As many words as a scenario can cause: six, and sixteen of its own.
+    words = ["-I", "-S", "-B", f"-c{start}", str(source), "naps", *["x"] * 16]
+    for message in custom(lead, sys.executable, workers=2, args="\x1f".join(words)).run(0.5):
+        report = WorkerReport.from_wire(message["report"])
+        assert report.completed
+        assert 0 < report.iterations == report.wake_sample_total
+        assert report.work_units == 1000 * report.iterations
+        assert report.iterations * 1_000_000 < report.wall_time_ns
+
+
+def test_the_last_word_arrives(lead, tmp_path):
+    out = tmp_path / "seen"
+    program = script(tmp_path, PAGES + f"open({str(out)!r}, 'w').write(sys.argv[-1])\ngo()\n")
+    custom(lead, program, args="\x1f".join(map(str, range(22)))).run(0.1)
+    assert out.read_text() == "21"
