@@ -134,7 +134,7 @@ def test_a_python_function(
     ktstr: Any, scenario_file: Callable[[str], Path], tmp_path: Path
 ) -> None:
     (text,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    naps = "import itertools, json, math, re, struct\n" + text
+    naps = "import random\nfrom concurrent import futures\n" + text
     (tmp_path / "naps.py").write_text(naps)
     (tmp_path / "fails.py").write_text("def f(ctx):\n    if ctx.index:\n        1 // 0\n")
     built = scenario("python").topology("1n1l2c1t").scheduler(kernel_default=True)

@@ -9,6 +9,7 @@ from ktstr.model.definition import Scenario
 from ktstr.model.fields import file_name
 from ktstr.model.locate import KeyPath
 from ktstr.model.op_programs import AttachScheduler, ReplaceScheduler, RunPayload
+from ktstr.model.python_work import import_statements, split_call
 from ktstr.model.scheduler_def import GUEST_INCLUDE_DIR, SchedulerProgram
 from ktstr.model.works_of import all_works
 
@@ -57,3 +58,9 @@ def packed_files(scenario: Scenario) -> Iterator[PackedFile]:
             yield PackedFile((*at, "command"), folder / op.command, op.guest_file)
             for index, name in enumerate(op.files):
                 yield included((*at, "files", index), name)
+
+
+def python_imports(scenario: Scenario) -> set[str]:
+    """The import statements of the files with a scenario's Python functions."""
+    files = {split_call(work.python)[0] for _, work in all_works(scenario) if work.python}
+    return {line for file in files for line in import_statements(scenario.folder / file)}

@@ -51,6 +51,18 @@ def file_mistakes(path: Path, function: str) -> Iterator[str]:
         yield f"a function of {path}: {', '.join(functions) or 'it has none'}"
 
 
+def import_statements(path: Path) -> set[str]:
+    """The absolute imports anywhere in a file, one statement each.
+
+    :raises SyntaxError: for a file that :func:`file_mistakes` complains about.
+    """
+    return {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_bytes(), str(path)))
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+    }
+
+
 def _names(tree: ast.Module) -> Iterator[str]:
     # Inside an "if" or a "try" a function is the module's as well.
     for node in ast.walk(tree):

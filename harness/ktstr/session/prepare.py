@@ -17,7 +17,7 @@ from ktstr.errors import DefinitionInvalid
 from ktstr.kernels import Kernel, open_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.op_programs import RunPayload
-from ktstr.model.packing import packed_files, programs
+from ktstr.model.packing import packed_files, programs, python_imports
 from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import Scenario, load_scenario
 from ktstr.model.topology import Topology
@@ -25,7 +25,8 @@ from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
 from ktstr.session.options import RunOptions
 from ktstr.session.phase_checks import metric_mistakes
 from ktstr.vm.accel import Accelerator, choose_accelerator
-from ktstr.vm.image import Image, ImageStore, program_overlay
+from ktstr.vm.closure import import_entries
+from ktstr.vm.image import Image, ImageStore, guest_sources, program_overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,7 @@ async def _image(scenario: Scenario, run_dir: Path, emit: Emit) -> Image:
             entries = [
                 entry for guest, host in files.items() for entry in program_overlay(host, guest)
             ]
+            entries += import_entries(guest_sources(), python_imports(scenario))
             image = await anyio.to_thread.run_sync(
                 store.with_overlay, base, entries, run_dir / "image.cpio"
             )

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType
@@ -23,11 +24,18 @@ from ktstr.errors import GuestBuildFailed
 from ktstr.vm.cpio import Entry
 
 GUEST_HOME = "ktstr/python"
+LIBRARY = f"{GUEST_HOME}/lib/python{sys.version_info.major}.{sys.version_info.minor}"
 _PROBE = """
 import json, sys
+standard = list(sys.path)
 sys.path[:0] = json.loads(sys.argv[1])
 import agent.custom, agent.main
-print(json.dumps({n: getattr(m, "__file__", None) for n, m in sys.modules.items()}))
+have = set(sys.modules) if sys.argv[2:] else set()
+sys.path[:] = standard
+for statement in sys.argv[2:]:
+    exec(statement, {})
+found = {n: getattr(m, "__file__", None) for n, m in sys.modules.items() if n not in have}
+print(json.dumps(found))
 """
 _PROGRAMS = {
     "agent": "from agent.main import main\n\nmain()\n",
@@ -49,47 +57,71 @@ def python_entries(guest_dir: Path) -> list[Entry]:
     :param guest_dir: folder that holds the ``agent`` package.
     :raise GuestBuildFailed: when the agent cannot be imported on this host.
     """
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    library = f"{GUEST_HOME}/lib/{version}"
-    entries: dict[str, Entry] = {}
-    binaries = [Path(os.path.realpath(sys.executable))]
-    for name, source in sorted(_imported_modules(guest_dir).items()):
-        path = Path(source)
-        is_package = path.stem == "__init__"
-        where = f"{library}/{name.replace('.', '/')}"
-        if path.suffix == ".py":
-            target = f"{where}/__init__.pyc" if is_package else f"{where}.pyc"
-            entries[target] = Entry.file(target, compile_module(path, name))
-        else:
-            target = f"{library}/{'/'.join(name.split('.')[:-1])}/{path.name}".replace("//", "/")
-            entries[target] = Entry.file(target, stripped(path), 0o755)
-            binaries.append(path)
+    modules = _imported_modules(guest_dir)
+    for name in _ALWAYS:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            modules[name] = spec.origin
+    entries, binaries = _module_entries(modules)
+    binaries.insert(0, Path(os.path.realpath(sys.executable)))
     for program, source in _PROGRAMS.items():
         target = f"ktstr/{program}.pyc"
         entries[target] = Entry.file(target, _pyc(compile(source, program, "exec")))
     interpreter = f"{GUEST_HOME}/bin/python3"
     entries[interpreter] = Entry.file(interpreter, stripped(binaries[0]), 0o755)
     # getpath decides where the standard library is by these two landmarks.
-    entries[f"{library}/lib-dynload"] = Entry.symlink(f"{library}/lib-dynload", ".")
+    entries[f"{LIBRARY}/lib-dynload"] = Entry.symlink(f"{LIBRARY}/lib-dynload", ".")
     for entry in library_entries(binaries):
         entries.setdefault(entry.path, entry)
     return list(entries.values())
 
 
-def _imported_modules(guest_dir: Path) -> dict[str, str]:
+def import_entries(guest_dir: Path, statements: Iterable[str]) -> list[Entry]:
+    """What these import statements take beyond :func:`python_entries`.
+
+    :param statements: done here once; they find the standard library, and nothing else.
+    :raise GuestBuildFailed: when one fails.
+    """
+    wanted = sorted(statements)
+    if not wanted:
+        return []
+    entries, binaries = _module_entries(_imported_modules(guest_dir, *wanted))
+    return [*entries.values(), *(library_entries(binaries) if binaries else ())]
+
+
+def _module_entries(modules: Mapping[str, str]) -> tuple[dict[str, Entry], list[Path]]:
+    """Modules' entries by path, and the extension modules among them."""
+    entries: dict[str, Entry] = {}
+    binaries = []
+    for name, source in sorted(modules.items()):
+        path = Path(source)
+        is_package = path.stem == "__init__"
+        where = f"{LIBRARY}/{name.replace('.', '/')}"
+        if path.suffix == ".py":
+            target = f"{where}/__init__.pyc" if is_package else f"{where}.pyc"
+            entries[target] = Entry.file(target, compile_module(path, name))
+        else:
+            target = f"{LIBRARY}/{'/'.join(name.split('.')[:-1])}/{path.name}".replace("//", "/")
+            entries[target] = Entry.file(target, stripped(path), 0o755)
+            binaries.append(path)
+    return entries, binaries
+
+
+def _imported_modules(guest_dir: Path, *statements: str) -> dict[str, str]:
+    """Name to file of what the agent imports, or of what the statements import beyond that."""
     import msgpack
 
     paths = [str(guest_dir), str(Path(__file__).parents[2]), str(Path(msgpack.__file__).parents[1])]
-    command = [sys.executable, "-I", "-S", "-B", "-c", _PROBE, json.dumps(paths)]
+    command = [sys.executable, "-I", "-S", "-B", "-c", _PROBE, json.dumps(paths), *statements]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
+        what = f"imports of Python work ({'; '.join(statements)}) fail in"
         raise GuestBuildFailed(
-            f"the guest agent cannot be imported by {sys.executable}:\n{done.stderr.strip()}"
+            f"{what if statements else 'the guest agent cannot be imported by'} "
+            f"{sys.executable}:\n{done.stderr.strip()}",
+            hint="Python work has the standard library only" if statements else None,
         )
     modules: dict[str, str | None] = json.loads(done.stdout)
-    for name in _ALWAYS:
-        spec = importlib.util.find_spec(name)
-        modules[name] = spec.origin if spec else None
     return {
         name: source
         for name, source in modules.items()

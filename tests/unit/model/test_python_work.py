@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import DefinitionInvalid
-from ktstr.model.packing import packed_files
+from ktstr.model.packing import packed_files, python_imports
 from ktstr.model.plan import build_plan
 from ktstr.model.scenario import Scenario, scenario_from_toml
 
@@ -79,3 +79,23 @@ def test_each_mistake_is_told_once(folder: Path, work: str, key: str, words: str
     found = mistakes(folder, work)
     assert list(found) == [key]
     assert words in found[key]
+
+
+def test_imports_are_found_wherever_they_are(folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        "import os.path, json as j\n"
+        "from a.b import c as d\n"
+        "def one(ctx):\n"
+        "    from math import pi\n"
+        "    from . import sibling\n"
+        "    from .near import sibling\n"
+    )
+    (folder / "other.py").write_text("import time\ndef two(ctx): pass\n")
+    composed = '[{ type = "Custom", python = "other.py:two" }, { type = "SpinWait" }]'
+    made = scenario(folder, f'type = "Custom", python = "mine.py:one", composed = {composed}')
+    assert python_imports(made) == {
+        "import os.path, json as j",
+        "from a.b import c as d",
+        "from math import pi",
+        "import time",
+    }

@@ -11,7 +11,13 @@ import pytest
 
 from ktstr.errors import GuestBuildFailed
 from ktstr.vm import closure
-from ktstr.vm.closure import compile_module, python_entries, shared_libraries, stripped
+from ktstr.vm.closure import (
+    compile_module,
+    import_entries,
+    python_entries,
+    shared_libraries,
+    stripped,
+)
 from ktstr.vm.image import guest_sources
 
 LIBRARY = f"ktstr/python/lib/python{sys.version_info.major}.{sys.version_info.minor}/"
@@ -116,3 +122,33 @@ def test_libraries_are_found_in_what_ldd_says(monkeypatch: pytest.MonkeyPatch) -
         "/opt/lib/libx.so.1": Path("/opt/lib/libx.so.1"),
         "/lib64/ld-linux-x86-64.so.2": Path("/lib64/ld-linux-x86-64.so.2"),
     }
+
+
+def test_what_a_file_imports_comes_with_all_that_needs(
+    packed: dict[str, bytes], tmp_path: Path
+) -> None:
+    extra = {entry.path: entry.data for entry in import_entries(guest_sources(), ["import random"])}
+    assert f"{LIBRARY}random.pyc" in extra
+    modules = {path for path in extra if path.startswith(LIBRARY)}
+    assert not modules & set(packed)
+    for path, data in (packed | extra).items():
+        if path.startswith(LIBRARY) and not path.endswith("lib-dynload"):
+            target = tmp_path / path.removeprefix(LIBRARY)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+    script = "import sys; sys.path[:] = [sys.argv[1]]; import random; print(random.__file__)"
+    command = [sys.executable, "-I", "-S", "-B", "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
+
+
+def test_nothing_more_is_packed_for_what_the_agent_has() -> None:
+    assert import_entries(guest_sources(), []) == []
+    assert import_entries(guest_sources(), ["import time", "from struct import pack"]) == []
+
+
+def test_an_import_from_outside_the_standard_library_is_refused() -> None:
+    with pytest.raises(GuestBuildFailed, match="import pytest") as raised:
+        import_entries(guest_sources(), ["import pytest"])
+    assert "No module named 'pytest'" in str(raised.value)
+    assert "standard library" in str(raised.value)
