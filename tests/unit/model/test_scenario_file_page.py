@@ -38,7 +38,17 @@ def test_the_examples_are_valid() -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        *("Scenario", "Vm", "NumaNode", "Scheduler", "Run", "Backdrop", "Step", "CgroupDef", "Work"),
+        *(
+            "Scenario",
+            "Vm",
+            "NumaNode",
+            "Scheduler",
+            "Run",
+            "Backdrop",
+            "Step",
+            "CgroupDef",
+            "Work",
+        ),
         *("Checks", "ScenarioChecks", "Across"),
     ],
 )
