@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 # Built in and without a stub; the signal module would bring enum along.
-import _signal  # type: ignore[import-not-found]
+import _signal
 import os
 import select
 import time

@@ -12,7 +12,8 @@ One reader takes either form.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, get_type_hints
+from dataclasses import fields as dataclass_fields
+from typing import Annotated, Any, Self, cast, get_type_hints
 
 from ktstr.telemetry.decode import Fields
 from ktstr.telemetry.vectors import MAX_WAKE_SAMPLES, WIRE_U64, Percents, Samples
@@ -86,7 +87,7 @@ def kinds_of(owner: type) -> Mapping[str, Kind]:
         hints = get_type_hints(owner, include_extras=True)
         _KINDS[owner] = {
             name: next(extra for extra in hints[name].__metadata__ if isinstance(extra, Kind))
-            for name in owner.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass
+            for name in (field.name for field in dataclass_fields(cast("Any", owner)))
         }
     return _KINDS[owner]
 

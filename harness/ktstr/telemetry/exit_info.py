@@ -2,6 +2,7 @@
 """How a worker ended that left no report of its own (seed 003, ``WorkerExitInfo``)."""
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,14 +16,14 @@ COLLECTION_DEADLINE_S = 5
 Reason = Annotated[str, text(4096)]
 
 
-class WorkerExitInfo:
+class WorkerExitInfo(ABC):
     """One of Exited, Signaled, TimedOut, WaitFailed, Panicked; only sentinel reports carry one."""
 
     __slots__ = ()
 
+    @abstractmethod
     def in_words(self) -> str:
         """The end of the sentence that starts with the worker's name."""
-        raise NotImplementedError
 
     def to_wire(self) -> dict[str, object]:
         """``{"kind": ...}`` with the variant's own field; a record holds the same."""

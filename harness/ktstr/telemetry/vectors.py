@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,14 +76,17 @@ def exact_sum(values: Samples) -> int:
 
 
 class ByValue:
-    """Field-wise equality for dataclasses that hold arrays (``==`` on arrays is element-wise)."""
+    """Field-wise equality for dataclasses that hold arrays (``==`` on arrays is element-wise).
+
+    They have no hash, as arrays have none.
+    """
 
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+        for field in fields(cast("Any", self)):  # every subclass is a dataclass
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             if isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray):
                 if not np.array_equal(mine, theirs):
@@ -91,5 +94,3 @@ class ByValue:
             elif mine != theirs:
                 return False
         return True
-
-    __hash__ = None  # type: ignore[assignment]  # arrays have no hash

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import reduce
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from ktstr.errors import CannotRun
 
@@ -80,7 +80,7 @@ class Assert:
         :raise CheckRefused: naming every unknown name and wrong value at once.
         """
         problems: list[str] = []
-        values: dict[str, bool | int | float] = {}
+        values: dict[str, Any] = {}
         for written, value in checks.items():
             name = ALIASES.get(written, written)
             if name not in _TYPES:
@@ -98,7 +98,7 @@ class Assert:
                 values[name] = checked
         if problems:
             raise CheckRefused(problems)
-        return cls(**values)  # type: ignore[arg-type]  # _checked made each value its type
+        return cls(**values)
 
     @classmethod
     def default_checks(cls) -> "Assert":

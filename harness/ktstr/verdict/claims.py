@@ -7,9 +7,10 @@ after the comparator.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
@@ -162,17 +163,17 @@ class ClaimBuilder(Claim, Generic[T]):
         return self._settle(holds, comparator, was, expected, failure)
 
 
-class _CollectionClaim(Claim):
+class _CollectionClaim(Claim, ABC):
     """Claims about how many elements there are; ``_prefix`` starts the comparators' tokens."""
 
     __slots__ = ()
     _prefix = ""
 
-    def _length(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _length(self) -> int: ...
 
-    def _shown(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _shown(self) -> str: ...
 
     def empty(self) -> Self:
         """There is no element."""
@@ -307,8 +308,8 @@ def show(value: object) -> str:
 def show_set(values: Collection[object]) -> str:
     """A set's elements in order, shortened where they are many."""
     try:
-        ordered = sorted(values)  # type: ignore[type-var]  # what has no order is sorted as text
-    except TypeError:
+        ordered = sorted(cast("Collection[Any]", values))
+    except TypeError:  # what has no order of its own is sorted as text
         ordered = sorted(values, key=show)
     return "{" + _listed(ordered[:MAX_SHOWN], len(values)) + "}"
 

@@ -4,20 +4,19 @@
 import gc
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
+from tests.unit.agent.engine_stage import Stage
+
+from agent.loop import Loop
+from agent.processes import reserve_low_fds
+from ktstr.wire import MsgType, Stimulus
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "guest"))
-
-from agent.loop import Loop  # noqa: E402
-from agent.processes import reserve_low_fds  # noqa: E402
-from ktstr.wire import MsgType, Stimulus  # noqa: E402
 
 
 class Heard:
@@ -84,3 +83,8 @@ def worker_program(tmp_path_factory: pytest.TempPathFactory) -> str:
     make = ["make", "-s", "-f", "guest/worker/worker.mk", f"OUT={out}"]
     subprocess.run(make, cwd=ROOT, check=True)
     return str(out / "worker")
+
+
+@pytest.fixture
+def stage(loop: Loop, heard: Any) -> Stage:
+    return Stage(loop, heard)

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -132,8 +133,8 @@ def build() -> SimpleNamespace:
 def kernel_file(tmp_path: Path) -> Callable[..., Path]:
     """Writes a bzImage with a gzip payload; keywords go to :func:`make_elf`."""
 
-    def make(name: str = "vmlinuz", *, compression: str = "gzip", **elf: object) -> Path:
-        payload = compress(compression, make_elf(**elf))  # type: ignore[arg-type]
+    def make(name: str = "vmlinuz", *, compression: str = "gzip", **elf: Any) -> Path:
+        payload = compress(compression, make_elf(**elf))
         release = elf.get("release", RELEASE)
         path = tmp_path / name
         path.write_bytes(make_bzimage(payload, release=str(release)))

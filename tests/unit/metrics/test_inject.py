@@ -3,6 +3,7 @@
 
 import random
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -138,11 +139,9 @@ def test_pressure_is_told_per_cgroup_by_address_and_serial_number() -> None:
     assert inject(capture(0, CgroupPsi(1, 1, 2.0, 100))) == {"max_cgroup_psi_irq_avg10": 2.0}
 
 
-def reading(
-    at_ms: int, lengths: tuple[int, ...], depth: int = 0, **values: object
-) -> MonitorSample:
+def reading(at_ms: int, lengths: tuple[int, ...], depth: int = 0, **values: Any) -> MonitorSample:
     cpus = tuple(CpuReading(i, n, local_dsq_depth=depth, rq_clock=1) for i, n in enumerate(lengths))
-    return MonitorSample(at_ms, cpus, **values)  # type: ignore[arg-type]
+    return MonitorSample(at_ms, cpus, **values)
 
 
 MONITOR = [
