@@ -176,8 +176,12 @@ static void look(struct engine *e)
 	struct probe *p = &e->w->probe;
 	uint64_t loops = 0;
 
-	for (unsigned int i = 0; i < e->count; i++)
-		loops += __atomic_load_n(&e->threads[i]->loops, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < e->count; i++) {
+		struct engine_thread *t = e->threads[i];
+
+		t->seen_loops = __atomic_load_n(&t->loops, __ATOMIC_RELAXED);
+		loops += t->seen_loops;
+	}
 	/* Without progress the gap goes on, although the control thread runs. */
 	if (loops == e->loops && !e->open_loop)
 		return;

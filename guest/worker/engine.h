@@ -72,6 +72,7 @@ struct engine_thread {
 	int32_t tid;   /* 0 until it runs */
 	uint32_t gate; /* futex of post() and await() */
 	uint64_t loops;
+	uint64_t seen_loops;		      /* of the control thread: as it counted them last */
 	uint64_t schedstat[SCHEDSTAT_FIELDS]; /* when last gathered */
 	pthread_mutex_t lock; /* measurements of the thread, against the control thread */
 	uint64_t cpus_used[CPU_MASK_WORDS];

@@ -105,8 +105,9 @@ static void drain(struct engine *e, struct engine_phase *to, uint64_t ns)
 		struct schbench_thread *s = &b->threads[i];
 
 		engine_record(&s->thread);
-		to->schbench.loop_count += s->thread.loops - s->drained_loops;
-		s->drained_loops = s->thread.loops;
+		/* What was counted as iterations, so that the two never differ. */
+		to->schbench.loop_count += s->thread.seen_loops - s->drained_loops;
+		s->drained_loops = s->thread.seen_loops;
 		plat_move(&to->schbench.wakeup, &s->wakeup);
 		plat_move(&to->schbench.request, &s->request);
 		engine_recorded(&s->thread);

@@ -163,9 +163,7 @@ def test_a_backdrop_worker_sends_a_slice_for_each_step(lead):
     assert [part.phase_epoch for part in report.phase_slices] == [1, 3]
     first, last = report.phase_slices
     for part in (first, last):
-        # The threads go on between the two looks at their counters.
-        assert part.iterations > 5
-        assert part.schbench.loop_count == pytest.approx(part.iterations, rel=0.2, abs=20)
+        assert part.schbench.loop_count == part.iterations > 5
         assert part.schbench.request.nr_samples == part.iterations
         assert part.schbench.worker_pcount > 0
         assert part.run_delay_ns >= part.schbench.worker_run_delay_ns
