@@ -69,7 +69,9 @@ class Engine:
         )
         self.payloads = Payloads(loop, channel, self.cgroups)
         self.requests = Requests(channel)
-        self._start = 0.0
+        # The workload's clock: what holds have lasted, and when the present one began.
+        self._held = 0.0
+        self._hold_began: float | None = None
         self.step = BASELINE
 
     def prepare(self) -> None:
@@ -93,8 +95,6 @@ class Engine:
             self._set_up(backdrop["ops"], [])
             self._hold(int(self._plan["settle_ms"]) / 1000, [])
             self._kept = self.cgroups.names()
-            # From here on the workload's clock runs; what settles before is not workload.
-            self._start = time.monotonic()
             self._channel.send(MsgType.SCENARIO_START, {"steps": len(steps)})
             for step in steps:
                 self._run_step(step)
@@ -120,6 +120,7 @@ class Engine:
         for op in ops:
             kinds |= 1 << int(op["kind"])
         self.workers.begin_phase(self.step)
+        self._hold_began = time.monotonic()
         self._send_stimulus(MsgType.STEP_START, self.step, len(ops), kinds)
         hold_s = int(step["hold_ms"]) / 1000
         if loop_ms is None:
@@ -127,17 +128,23 @@ class Engine:
         else:
             self._repeat(hold_s, int(loop_ms) / 1000, ops)
         self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
+        self._held, self._hold_began = self._workload_s(), None
         self.workers.end_phase()
         self.payloads.end_step(self.step)
         self._attempt("thawing its cgroups", self.cgroups.thaw_all)
         self.workers.collect(self.workers.of_step(self.step))
         self._attempt("removing its cgroups", self.cgroups.remove_all, self._kept)
 
+    def _workload_s(self) -> float:
+        # Without what lies between holds, which takes longer the slower the host is.
+        began = self._hold_began
+        return self._held if began is None else self._held + time.monotonic() - began
+
     def _send_stimulus(self, msg_type: int, step: int, op_count: int, op_kinds: int) -> None:
         self._channel.send_stimulus(
             msg_type,
             Stimulus(
-                elapsed_ms=int((time.monotonic() - self._start) * 1000),
+                elapsed_ms=int(self._workload_s() * 1000),
                 step_index=step,
                 op_count=op_count,
                 op_kinds=op_kinds,

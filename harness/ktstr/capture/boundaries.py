@@ -2,8 +2,8 @@
 """When to freeze: pure arithmetic on the workload's clock.
 
 ``N`` boundaries lie in the middle eighty per cent of the workload time ``d``, at
-``0.1 d + (i + 1) * 0.8 d / (N + 1)`` from ScenarioStart; a pause of the scenario shifts
-every boundary not yet fired.
+``0.1 d + (i + 1) * 0.8 d / (N + 1)``; whatever stops the workload's clock shifts every boundary
+not yet fired.
 """
 
 MAX_SNAPSHOTS = 64
@@ -17,7 +17,7 @@ def spacing_ms(duration_ms: float, count: int) -> float:
 
 
 def boundary_offsets_ms(duration_ms: float, count: int) -> tuple[float, ...]:
-    """The offsets of all boundaries from ScenarioStart.
+    """The offsets of all boundaries, in workload time.
 
     :raise ValueError: for more than 64 snapshots, or closer than 100 ms apart.
     """
@@ -40,33 +40,34 @@ def periodic_tag(ordinal: int) -> str:
 
 
 class WorkloadClock:
-    """Milliseconds of workload since ScenarioStart, without the pauses.
+    """Milliseconds of workload: the time steps were held, without what lies between them.
 
-    The caller hands in host monotonic seconds; nothing here reads a clock.
+    Setting up and clearing away take longer the slower the host is; a clock that ran meanwhile would
+    let a boundary meant for one step fall into the one before. The caller hands in host monotonic
+    seconds; nothing here reads a clock.
     """
 
-    def __init__(self, started: float) -> None:
-        self._started = started
-        self._paused_since: float | None = None
-        self._paused_total = 0.0
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._total = 0.0
 
     @property
-    def paused(self) -> bool:
-        """Whether a pause is in progress."""
-        return self._paused_since is not None
+    def running(self) -> bool:
+        """Whether a step is being held."""
+        return self._since is not None
 
-    def pause(self, now: float) -> None:
-        """The scenario paused; a second pause changes nothing."""
-        if self._paused_since is None:
-            self._paused_since = now
+    def start(self, now: float) -> None:
+        """A hold begins or goes on; a second start changes nothing."""
+        if self._since is None:
+            self._since = now
 
-    def resume(self, now: float) -> None:
-        """The scenario goes on; a resume without a pause changes nothing."""
-        if self._paused_since is not None:
-            self._paused_total += now - self._paused_since
-            self._paused_since = None
+    def stop(self, now: float) -> None:
+        """The hold ends or pauses; a second stop changes nothing."""
+        if self._since is not None:
+            self._total += max(0.0, now - self._since)
+            self._since = None
 
     def elapsed_ms(self, now: float) -> float:
         """Workload time so far."""
-        end = self._paused_since if self._paused_since is not None else now
-        return (end - self._started - self._paused_total) * 1000.0
+        running = 0.0 if self._since is None else max(0.0, now - self._since)
+        return (self._total + running) * 1000.0

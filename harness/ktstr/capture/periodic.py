@@ -81,10 +81,10 @@ class PeriodicCapture:
     async def _sleep_until(self, clock: WorkloadClock, offset_ms: float) -> None:
         while True:
             left_ms = offset_ms - clock.elapsed_ms(time.monotonic())
-            if left_ms <= 0 and not clock.paused:
+            if left_ms <= 0 and clock.running:
                 return
-            # A pause may come at any moment of the wait and shifts its end.
-            longest = PAUSE_POLL_S if clock.paused else left_ms / 1000
+            # The clock may stop at any moment of the wait, which shifts its end.
+            longest = left_ms / 1000 if clock.running else PAUSE_POLL_S
             await anyio.sleep(max(0.001, min(longest, PAUSE_POLL_S * 5)))
 
     async def _sample(self, clock: WorkloadClock, ordinal: int, offset_ms: float) -> Sample:

@@ -44,9 +44,9 @@ class Sample:
     """One capture.
 
     :param tag: ``periodic_000`` and so on; anything else is an on-demand capture.
-    :param elapsed_ms: run time without pauses when the statistics request ended, just before the
-        freeze; ``None`` when it was not recorded.
-    :param boundary_offset_ms: scheduled offset from ScenarioStart; ``None`` for on-demand captures.
+    :param elapsed_ms: workload time when the statistics request ended, just before the freeze;
+        ``None`` when it was not recorded.
+    :param boundary_offset_ms: scheduled workload time; ``None`` for on-demand captures.
     :param step_index: 1-based step stamped at capture time; 0 is BASELINE.
     :param snapshot: what was read from the frozen guest; ``None`` when the capture failed.
     :param paused_ns: how long the guest stood still for it.

@@ -10,7 +10,6 @@ import anyio
 import anyio.to_thread
 from platformdirs import user_cache_path
 
-from ktstr.capture.boundaries import WorkloadClock
 from ktstr.capture.freezer import Capture, Freezer
 from ktstr.introspect import Kernel, attach
 from ktstr.introspect.globals import find_global
@@ -28,24 +27,13 @@ def attach_to(live: Live) -> Kernel:
 
 
 class Inspector:
-    """Attaches to the guest's memory once, then captures and writes.
-
-    :ivar clock: the workload's clock, once the scenario has started.
-    """
+    """Attaches to the guest's memory once, then captures and writes."""
 
     def __init__(self, live: Live) -> None:
-        self.clock: WorkloadClock | None = None
         self._live = live
         self._lock = anyio.Lock()
         self._kernel: Kernel | None = None
         self._freezer: Freezer | None = None
-
-    def start_clock(self, started_at: float) -> WorkloadClock:
-        """The scenario started; from now on pauses count."""
-        self.clock = WorkloadClock(started_at)
-        recorder = self._live.recorder
-        recorder.on_pause, recorder.on_resume = self.clock.pause, self.clock.resume
-        return self.clock
 
     @property
     def attached(self) -> bool:

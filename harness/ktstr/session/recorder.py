@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ktstr.capture.boundaries import WorkloadClock
 from ktstr.errors import ChannelLost
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.session.hello import Hello
@@ -66,6 +67,7 @@ class Recorder:
     """Takes frames in order and keeps what they mean.
 
     :param expected: the (step, cgroup) pairs that may report, each with its worker count.
+    :ivar clock: the workload's clock, which runs while the guest holds a step.
     """
 
     def __init__(self, expected: dict[tuple[int, str], int]) -> None:
@@ -77,6 +79,7 @@ class Recorder:
         self.ended_at: float | None = None
         self.goodbye: str | None = None
         self.step_index = 0
+        self.clock = WorkloadClock()
         self.events: list[StimulusEvent] = []
         self.step_ends: set[int] = set()
         self.step_starts: dict[int, float] = {}
@@ -92,8 +95,6 @@ class Recorder:
         self._doubts = 0
         self.on_stats: Callable[[bytes], None] = lambda payload: None
         self.on_request: Callable[[int, bytes], None] = lambda msg_type, payload: None
-        self.on_pause: Callable[[float], None] = lambda now: None
-        self.on_resume: Callable[[float], None] = lambda now: None
         self.on_step: Callable[[int, bool], None] = lambda index, begins: None
         self._left = dict(expected)
         self._handlers: dict[int, Callable[[bytes, float], None]] = {
@@ -107,8 +108,8 @@ class Recorder:
             MsgType.STEP_START: self._step_start,
             MsgType.STEP_END: self._step_end,
             MsgType.SCENARIO_END: self._end,
-            MsgType.SCENARIO_PAUSE: lambda payload, now: self.on_pause(now),
-            MsgType.SCENARIO_RESUME: lambda payload, now: self.on_resume(now),
+            MsgType.SCENARIO_PAUSE: lambda payload, now: self.clock.stop(now),
+            MsgType.SCENARIO_RESUME: self._resume,
             MsgType.WORKER_REPORT: self._report,
             MsgType.STATS_REPLY: lambda payload, now: self.on_stats(payload),
             MsgType.PAYLOAD_RESULT: self._payload,
@@ -205,13 +206,19 @@ class Recorder:
         if self._add_event(StimulusEvent.from_wire(stimulus)):
             self.step_index = stimulus.step_index
             self.step_starts[stimulus.step_index] = now
+            self.clock.start(now)
             self.on_step(stimulus.step_index, True)
 
     def _step_end(self, payload: bytes, now: float) -> None:
+        self.clock.stop(now)
         stimulus = Stimulus.from_payload(payload)
         if self._add_event(StimulusEvent.from_step_end(stimulus)):
             self.step_ends.add(stimulus.step_index)
             self.on_step(stimulus.step_index, False)
+
+    def _resume(self, payload: bytes, now: float) -> None:
+        if self.step_index in self.step_starts and self.step_index not in self.step_ends:
+            self.clock.start(now)
 
     def _end(self, payload: bytes, now: float) -> None:
         stimulus = Stimulus.from_payload(payload)

@@ -82,8 +82,7 @@ class GuestRequests:
         if tag.startswith(PERIODIC_PREFIX) or self._taken >= MAX_SAMPLES:
             raise WireError(f"a snapshot {tag!r} is not taken: a wrong name, or one too many")
         self._taken += 1
-        clock = self._inspector.clock
-        elapsed_ms = 0 if clock is None else round(clock.elapsed_ms(time.monotonic()))
+        elapsed_ms = round(self._live.recorder.clock.elapsed_ms(time.monotonic()))
         taken = await self._inspector.capture()
         self._on_sample(
             Sample(

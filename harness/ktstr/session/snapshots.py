@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Snapshots of one run: at the boundaries while it lives, and once more when it failed."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from ktstr.capture.boundaries import WorkloadClock
 from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import StatsClient
 from ktstr.errors import GuestLost, KtstrError
@@ -55,16 +53,14 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
             recorder.note(f"no snapshots: {_words(error)}")
             emit(Note(f"no snapshots: {_words(error)}", warning=True))
         await started.wait()
-        clock = inspector.start_clock(recorder.started_at or time.monotonic())
         if inspector.attached and live.definition.boundaries_ms:
-            await _capture_periodically(live, inspector, clock, emit, take)
+            await _capture_periodically(live, inspector, emit, take)
         await anyio.sleep_forever()
 
 
 async def _capture_periodically(
     live: Live,
     inspector: Inspector,
-    clock: WorkloadClock,
     emit: Emit,
     take: Callable[[Sample], None],
 ) -> None:
@@ -83,7 +79,7 @@ async def _capture_periodically(
         on_sample=take,
     )
     try:
-        await periodic.run(clock)
+        await periodic.run(recorder.clock)
     except GuestLost as error:
         # The conversation notices the same loss and speaks for the run.
         recorder.note(f"snapshots ended early: {error.message}")

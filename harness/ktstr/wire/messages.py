@@ -72,8 +72,8 @@ def take_str(fields: dict[str, object], name: str, maximum: int = 4096) -> str:
 class Stimulus:
     """Payload of StepStart, StepEnd and ScenarioEnd.
 
-    ``elapsed_ms`` since ScenarioStart on the guest's monotonic clock; ``step_index`` is
-    1-based, 0 is BASELINE; ``op_kinds`` is a bit mask of op indices; ``total_iterations``
+    ``elapsed_ms`` is workload time: what holds have lasted on the guest's monotonic
+    clock, without what lies between them; ``step_index`` is 1-based, 0 is BASELINE; ``op_kinds`` is a bit mask of op indices; ``total_iterations``
     sums the live counters of the workers alive at that instant.
     """
 

@@ -44,14 +44,17 @@ def test_tags_are_zero_padded() -> None:
     assert (periodic_tag(0), periodic_tag(12)) == ("periodic_000", "periodic_012")
 
 
-def test_the_clock_stands_still_while_paused() -> None:
-    clock = WorkloadClock(100.0)
+def test_the_clock_runs_while_a_step_is_held_and_only_then() -> None:
+    clock = WorkloadClock()
+    assert (clock.running, clock.elapsed_ms(99.0)) == (False, 0)
+    clock.start(100.0)
+    clock.start(101.0)
+    assert clock.running
     assert clock.elapsed_ms(101.5) == pytest.approx(1500)
-    clock.pause(102.0)
-    assert clock.paused
+    clock.stop(102.0)
+    clock.stop(105.0)
+    assert not clock.running
     assert clock.elapsed_ms(109.0) == pytest.approx(2000)
-    clock.pause(105.0)
-    clock.resume(110.0)
+    clock.start(110.0)
     assert clock.elapsed_ms(110.5) == pytest.approx(2500)
-    clock.resume(200.0)
-    assert clock.elapsed_ms(111.0) == pytest.approx(3000)
+    assert clock.elapsed_ms(109.0) == pytest.approx(2000)

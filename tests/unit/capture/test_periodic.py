@@ -62,7 +62,9 @@ async def capture_all(freezer: ScriptedFreezer, count: int, stats: Any) -> tuple
         step_index=lambda: 2,
         on_sample=samples.append,
     )
-    await periodic.run(WorkloadClock(time.monotonic() - 10))
+    clock = WorkloadClock()
+    clock.start(time.monotonic() - 10)
+    await periodic.run(clock)
     return periodic, samples
 
 

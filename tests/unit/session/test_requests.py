@@ -25,7 +25,6 @@ class Desk:
         self.replies: list[tuple[int, dict[str, object]]] = []
         self.samples: list[Sample] = []
         self.wrote: list[tuple[object, ...]] = []
-        self.clock: WorkloadClock | None = None
         self.error: Exception | None = None
         self.due = -1
         live: Any = SimpleNamespace(recorder=self.recorder, link=self)
