@@ -93,7 +93,9 @@ def outcome_line(outcome: Outcome, number: int, of: int) -> Text:
 
 
 def summary(outcomes: Sequence[Outcome], wall_s: float) -> list[RenderableType]:
-    """The table of all scenarios, and the totals below it.
+    """The table of all scenarios, the worst last and skips after passes, and the totals below it.
+
+    In a long log the last lines are what people see first.
 
     :param wall_s: from the first start to the last end, seconds.
     """
@@ -102,7 +104,7 @@ def summary(outcomes: Sequence[Outcome], wall_s: float) -> list[RenderableType]:
     table.add_column("verdict", no_wrap=True)
     table.add_column("s", justify="right", no_wrap=True)
     table.add_column("first reason", no_wrap=True)
-    for outcome in outcomes:
+    for outcome in _best_first(outcomes):
         table.add_row(
             Text(one_line(outcome.name)),
             Text(outcome.verdict, style=_STYLES.get(outcome.verdict, "")),
@@ -124,19 +126,30 @@ def document(outcomes: Sequence[Outcome], wall_s: float, code: ExitCode) -> dict
 
 
 def _totals(outcomes: Sequence[Outcome], wall_s: float) -> Text:
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in _counted(outcomes).items())
+    counted = _counted(outcomes)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items())
     text = f"{len(outcomes)} scenarios: {verdicts}; {wall_s:.0f} s"
     workload = _workload_s(outcomes)
     if workload:
         text += f", {wall_s / workload:.1f} times the {workload:g} s that they hold"
+    if len(counted) > 1:
+        text += f"; the worst: {[*counted][-1]}"
     good = worst([outcome.exit_code for outcome in outcomes]) == ExitCode.PASS
     return Text(text, style="bold green" if good else "bold red")
 
 
 def _counted(outcomes: Sequence[Outcome]) -> Counter[str]:
     """How often each verdict came, the best first."""
-    ordered = sorted(outcomes, key=lambda outcome: SEVERITY.index(outcome.exit_code))
-    return Counter(outcome.verdict for outcome in ordered)
+    return Counter(outcome.verdict for outcome in _best_first(outcomes))
+
+
+def _best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """From passes and skips to the worst; those of one verdict stay in the order they ran in."""
+
+    def rank(outcome: Outcome) -> tuple[int, bool]:
+        return SEVERITY.index(outcome.exit_code), outcome.verdict != "pass"
+
+    return sorted(outcomes, key=rank)
 
 
 def _workload_s(outcomes: Sequence[Outcome]) -> float:

@@ -114,11 +114,26 @@ def test_a_line_for_each_and_a_table(runs: Runs, capfd: Any) -> None:
     assert lines[4:-2] == [
         "scenario verdict s first reason",
         "good pass T",
-        "fail fail T [Other] it was slow",
         "inconclusive inconclusive T [Other] no report",
+        "fail fail T [Other] it was slow",
     ]
     # Three times 1.5 s of holds.
-    assert lines[-1].startswith("3 scenarios: 1 pass, 1 inconclusive, 1 fail; 0 s, T times the T s")
+    counts = "3 scenarios: 1 pass, 1 inconclusive, 1 fail"
+    assert lines[-1] == f"{counts}; 0 s, T times the T s that they hold; the worst: fail"
+
+
+def test_the_table_ends_with_the_worst(runs: Runs, capfd: Any) -> None:
+    names = ["unfit", "fail-1", "detach", "good-1", "lost", "fail-2", "inconclusive", "good-2"]
+    run(*names, scheduler="none")
+    lines = without_times(capfd.readouterr().out)
+    table = lines[lines.index("scenario verdict s first reason") + 1 : -2]
+    ordered = ["good-1", "good-2", "detach", "inconclusive", "fail-1", "fail-2", "lost", "unfit"]
+    assert [row.split()[0] for row in table] == ordered
+    # Why something was skipped stands in the table, in one line.
+    assert table[2] == "detach skip T DetachScheduler: there is no scheduler to do that to"
+    assert lines[-1].endswith("; the worst: cannot run")
+    run("good-1", "good-2")
+    assert "worst" not in capfd.readouterr().out
 
 
 def test_whatever_happens_to_one_the_rest_still_runs(runs: Runs, capfd: Any) -> None:
