@@ -16,7 +16,7 @@ PAGE_HEAD = """\
 # The scenarios that come with ktstr
 
 Each is a file below `configs/scenarios/` and runs by its name (`ktstr-run cgroup_steady`), with
-others (`ktstr-run --filter cpuset`) or with all (`ktstr-run --all`). Most hold for 2 s on four
+others (`ktstr-run --filter cpuset`) or with all (`ktstr-run --all`). They hold for 2 to 4 s on four
 vCPUs in two LLCs, with limits wide enough for an emulated guest.
 
 The files load `scx_ktstr`, which comes with ktstr. `--scheduler S` puts another in its place:

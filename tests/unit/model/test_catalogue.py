@@ -3,6 +3,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ from click.testing import CliRunner
 from ktstr.cli.main import main as ktstr
 from ktstr.errors import CannotRun
 from ktstr.model.catalogue import EXAMPLE, GROUPS, Entry, catalogue, scenario_path
-from ktstr.model.plan import build_plan, workload_ms
+from ktstr.model.definition import Scenario
+from ktstr.model.op_models import RemoveCgroup
+from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import load_scenario, scenario_from_toml
+from ktstr.model.works import WORK_TYPES
+from ktstr.model.works_of import all_works
 from ktstr.scenario import scenario_toml
+from ktstr.verdict.checks import Assert
 
 ROOT = Path(__file__).parents[3]
 SCENARIOS = ROOT / "configs" / "scenarios"
@@ -34,10 +40,99 @@ def test_a_file_of_the_catalogue(path: Path) -> None:
     scenario = load_scenario(path)
     assert scenario.name == path.stem
     assert scenario.vm.topology.cpus <= 4
-    assert 2000 <= workload_ms(scenario) <= 3000
+    assert 2000 <= workload_ms(scenario) <= 4000
     assert scenario.checks.not_starved
     assert scenario.scheduler.bpf == "scx_ktstr"
     assert build_plan(scenario, scenario.vm.topology)["steps"]
+
+
+# Their checkpoints come every 1024 units of work, so that a gap may be as long as the run.
+RARE_CHECKPOINTS = {"IoSyncWrite", "YieldHeavy", "ForkExit"}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers that live as long as their step, counted from 1, or as the Backdrop, step 0."""
+
+    step: int
+    cgroup: str
+    type: str
+    life_ms: int
+
+    def checks_that_can_fail(self, checks: Assert) -> set[str]:
+        """Which of the checks a scheduler can break by starving them after their first turn."""
+        found = set()
+        gap_ms = checks.gap_limit_ms()
+        if self.type not in RARE_CHECKPOINTS and gap_ms is not None and gap_ms < self.life_ms:
+            found.add("max_gap_ms")
+        # One iteration is what not_starved asks for already.
+        if (checks.min_iteration_rate or 0.0) * self.life_ms / 1000 > 1:
+            found.add("min_iteration_rate")
+        wake_ns = checks.max_p99_wake_latency_ns
+        if "wake" in WORK_TYPES[self.type].fills and wake_ns is not None:
+            found |= {"max_p99_wake_latency_ns"} if wake_ns < self.life_ms * 1_000_000 else set()
+        return found
+
+
+def workers(scenario: Scenario) -> list[Workers]:
+    """All workers that are there when their step ends."""
+    holds = scenario.holds_ms()
+    found = []
+    for at, work in all_works(scenario):
+        index = 0 if at[0] == "backdrop" else int(at[1]) + 1
+        ops = [op for step in scenario.steps[max(index - 1, 0) :] for op in step.ops]
+        here = scenario.steps[index - 1] if index else scenario.backdrop
+        kind, number = at[2:4] if index else at[1:3]
+        if kind == "cgroups":
+            cgroup = here.cgroups[int(number)].name
+        else:
+            cgroup = getattr(here.ops[int(number)], "cgroup", "/")
+        if not any(isinstance(op, RemoveCgroup) and op.cgroup == cgroup for op in ops):
+            life_ms = holds[index - 1] if index else sum(holds)
+            found.append(Workers(index, cgroup, work.type, life_ms))
+    return found
+
+
+def in_vain(scenario: Scenario) -> list[str]:
+    """What of a scenario's checks says nothing, in words."""
+    checks = Assert.from_checks(scenario.checks.plain())
+    there = workers(scenario)
+    found = [f"{w.step} {w.cgroup}" for w in there if not w.checks_that_can_fail(checks)]
+    failing = {name for w in there for name in w.checks_that_can_fail(checks)}
+    asked = {"max_gap_ms", "min_iteration_rate", "max_p99_wake_latency_ns"}
+    found += sorted(name for name in asked & set(scenario.checks.plain()) if name not in failing)
+    topology = scenario.vm.topology
+    cpusets = expected_cpusets(scenario, topology)
+    confined = any(
+        len(cpusets.get((w.step, w.cgroup), ())) in range(1, topology.cpus) for w in there
+    )
+    return found + ["isolation"] * (confined != bool(checks.isolation))
+
+
+@pytest.mark.parametrize(
+    "path", [SCENARIOS / "two_cgroups.toml", *FILES], ids=lambda path: path.stem
+)
+def test_every_check_of_a_file_can_fail_within_its_run(path: Path) -> None:
+    assert in_vain(load_scenario(path)) == []
+
+
+def test_a_check_that_cannot_fail_is_found() -> None:
+    path = SCENARIOS / "advanced" / "cgroup_bursty_load_shift.toml"
+    text = path.read_text()
+    for key, lax, wanted in (
+        ("max_gap_ms", "2_000", ["max_gap_ms"]),
+        ("min_iteration_rate", "0.5", ["min_iteration_rate"]),
+        ("max_p99_wake_latency_ns", "2_000_000_000", ["max_p99_wake_latency_ns"]),
+    ):
+        changed = re.sub(rf"^{key} = .*$", f"{key} = {lax}", text, flags=re.MULTILINE)
+        assert in_vain(scenario_from_toml(changed, file=str(path))) == wanted
+    # Without any of them nobody is looked after but by the defaults, which wait for 3 s.
+    bare = re.sub(r"^(max_gap|min_it|max_p99).*\n", "", text, flags=re.MULTILINE)
+    groups = ["1 left", "1 right", "2 left", "2 right"]
+    assert in_vain(scenario_from_toml(bare, file=str(path))) == groups
+    confined = SCENARIOS / "basic" / "cgroup_cpuset_llc_steady.toml"
+    text = confined.read_text().replace("isolation = true", "")
+    assert in_vain(scenario_from_toml(text, file=str(confined))) == ["isolation"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
