@@ -128,7 +128,8 @@ def document(outcomes: Sequence[Outcome], wall_s: float, code: ExitCode) -> dict
 def _totals(outcomes: Sequence[Outcome], wall_s: float) -> Text:
     counted = _counted(outcomes)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items())
-    text = f"{len(outcomes)} scenarios: {verdicts}; {wall_s:.0f} s"
+    scenarios = "scenario" if len(outcomes) == 1 else "scenarios"
+    text = f"{len(outcomes)} {scenarios}: {verdicts}; {wall_s:.0f} s"
     workload = _workload_s(outcomes)
     if workload:
         text += f", {wall_s / workload:.1f} times the {workload:g} s that they hold"
