@@ -54,6 +54,7 @@ struct cpumask {
 };
 
 struct kernfs_node {
+	const char *name;
 	u64 id;
 };
 

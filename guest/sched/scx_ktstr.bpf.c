@@ -86,8 +86,34 @@ static s32 scatter_target(struct task_struct *p)
 	return cpu < 0 ? scx_bpf_task_cpu(p) : cpu;
 }
 
+static bool in_starved_cgroup(struct task_struct *p)
+{
+	char name[STARVE_NAME] = {};
+	const char *of = BPF_CORE_READ(p, cgroups, dfl_cgrp, kn, name);
+	u32 i;
+
+	if (bpf_probe_read_kernel_str(name, sizeof(name), of) <= 1)
+		return false;
+	bpf_for(i, 0, STARVE_NAME) {
+		if (name[i] != starve_cgroup[i])
+			return false;
+		if (!name[i])
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool starves_somebody(void)
+{
+	return starve_every > 1 && (starve_tgid || starve_cgroup_id || starve_cgroup[0]);
+}
+
 static __always_inline bool is_starved(struct task_struct *p, u64 cgroup_id)
 {
+	if (!starves_somebody())
+		return false;
+	if (starve_cgroup[0] && in_starved_cgroup(p))
+		return true;
 	if (starve_tgid && starve_tgid == (u32)p->tgid)
 		return true;
 	return starve_cgroup_id && starve_cgroup_id == cgroup_id;
@@ -284,6 +310,22 @@ static __always_inline enum ktstr_mode mode_now(void)
 	return slow_cpu >= 0 || slow_every > 1 ? KTSTR_MODE_SLOW : KTSTR_MODE_NORMAL;
 }
 
+/* Whether starving ended since the last beat, by its time or by a write; the queue is full then. */
+static __always_inline bool end_of_starving(struct heartbeat *hb)
+{
+	if (hb->starving_ns && past(hb->starving_ns, starve_for_ms))
+		starve_every = 0;
+	if (starves_somebody()) {
+		if (!hb->starving_ns)
+			hb->starving_ns = bpf_ktime_get_ns();
+		return false;
+	}
+	if (!hb->starving_ns)
+		return false;
+	hb->starving_ns = 0;
+	return true;
+}
+
 /*
  * Fires what is due, and wakes idle CPUs that a skipped dispatch left beside
  * waiting tasks: without it "slow" would be a stall.
@@ -292,7 +334,7 @@ static int beat(void *map, u32 *key, struct heartbeat *hb)
 {
 	enum ktstr_mode mode;
 	u32 nr = scx_bpf_nr_cpu_ids(), cpu;
-	bool kick;
+	bool kick, fed;
 
 	INC(nr_heartbeat);
 	if (crash) {
@@ -308,9 +350,10 @@ static int beat(void *map, u32 *key, struct heartbeat *hb)
 	}
 	if (past(attach_ns, stall_after_ms) && !hb->was_stalled)
 		stall = 1;
+	fed = end_of_starving(hb);
 	mode = mode_now();
 	live.mode = mode;
-	kick = (hb->was_stalled && !stall) || starve_tgid || starve_cgroup_id ||
+	kick = (hb->was_stalled && !stall) || fed || starves_somebody() ||
 	       mode == KTSTR_MODE_SLOW || mode == KTSTR_MODE_DEGRADED;
 	hb->was_stalled = stall;
 	if (kick && (scx_bpf_dsq_nr_queued(KTSTR_DSQ_SHARED) > 0 ||

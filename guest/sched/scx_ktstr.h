@@ -3,7 +3,8 @@
  * scx_ktstr: what its maps hold, and which of it must agree.
  *
  * Knobs (all off by default). .rodata, before load: degrade, scattershot,
- * scatter_wrong, direct_idle, slice_us, fail_init, fail_verify, verify_loop.
+ * scatter_wrong, direct_idle, slice_us, fail_init, fail_verify, verify_loop, starve_cgroup
+ * (text: the last part of a cgroup's path; its tasks are starved as below).
  * .bss and .data, at any time, also written from outside the guest:
  *   stall            u32  dispatch moves nothing: the watchdog ejects the scheduler
  *   stall_after_ms   u64  the same, from that long after attach
@@ -14,6 +15,8 @@
  *   drop_every       u32  1 enqueue in N is lost: the watchdog ejects the scheduler
  *   slow_every       u32  dispatch acts on 1 call in N (0, 1: off)
  *   slow_cpu         s32  limits that to one CPU (-1: all); alone it means N = 4
+ *   starve_every     u32  how rarely the starved run (0, 1: nobody is starved)
+ *   starve_for_ms    u64  back to starving nobody, that long after it began (0: never)
  *   starve_tgid      u32  this process's tasks run on 1 dispatch in starve_every
  *   starve_cgroup_id u64  the same for the tasks directly in a cgroup
  * A knob that works by time or by a write fires within HEARTBEAT_MS.
@@ -37,6 +40,7 @@
 #define KTSTR_MAX_CPUS	 256
 #define KTSTR_TIMEOUT_MS 20000
 #define HEARTBEAT_MS	 10
+#define STARVE_NAME	 64
 
 /* Queues of our own, and keys of dsq_stats, where KTSTR_DSQ_LOCAL is all local ones. */
 enum ktstr_dsq {

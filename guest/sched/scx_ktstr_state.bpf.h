@@ -17,6 +17,7 @@ const volatile u64 slice_us;
 const volatile u32 fail_init;
 const volatile u32 fail_verify;
 const volatile u32 verify_loop;
+const volatile char starve_cgroup[STARVE_NAME];
 
 volatile u32 stall;
 volatile u32 crash;
@@ -26,6 +27,7 @@ volatile u32 slow_every;
 volatile u32 exit_code_user;
 volatile u32 starve_tgid;
 volatile u64 starve_cgroup_id;
+volatile u64 starve_for_ms;
 volatile u64 stall_after_ms;
 volatile u64 exit_after_ms;
 volatile s32 slow_cpu = -1;
@@ -57,6 +59,7 @@ struct heartbeat {
 	struct bpf_timer timer;
 	u64 period_ns;
 	u32 was_stalled;
+	u64 starving_ns;
 };
 
 struct {

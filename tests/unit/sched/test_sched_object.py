@@ -25,7 +25,8 @@ KNOBS = {
     ".rodata": ["degrade", "scattershot", "scatter_wrong", "direct_idle", "slice_us",
                 "fail_init", "fail_verify", "verify_loop"],
     ".bss": ["stall", "stall_after_ms", "crash", "degrade_rt", "exit_after_ms",
-             "exit_code_user", "drop_every", "slow_every", "starve_tgid", "starve_cgroup_id"],
+             "exit_code_user", "drop_every", "slow_every", "starve_tgid", "starve_cgroup_id",
+             "starve_for_ms"],
 }  # fmt: skip
 
 
