@@ -10,7 +10,7 @@ from agent.channel import Channel
 from agent.loop import Loop, read_available
 from agent.messages import LengthPrefixed
 from agent.processes import SIGKILL, SIGTERM, Child, describe_status
-from agent.system import kernel_log_lines, sched_ext_state, write_text
+from agent.system import kernel_log_lines, sched_ext_ops, sched_ext_state, write_text
 from ktstr.wire import MsgType, WireError, unpack_map
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOADER = "/ktstr/bin/scx_load"
-ATTACH_S = 60.0
+DEFAULT_ATTACH_MS = 60_000
 STOP_S = 5.0
 STATE_PAUSE_S = 0.01
 LOG_CAP = 4 * 1024 * 1024
@@ -128,12 +128,20 @@ class Scheduler:
             if not self._watched:
                 self._watched = True
                 self._loop.every_tick(self._check_state)
-            if not self._loop.run(time.monotonic() + ATTACH_S, self._settled):
-                late = f"not attached within {ATTACH_S:.0f} s of its start"
-                self.error = {"stage": "attach", "message": late}
+            seconds = int(self._spec.get("attach_ms", DEFAULT_ATTACH_MS)) / 1000
+            if not self._loop.run(time.monotonic() + seconds, self._settled):
+                late = f"not attached within {seconds:g} s of its start"
+                self.error = {"stage": "start", "message": late}
         if not self.attached:
+            self._note_early_end()
             self._report_exit(during)
             raise SchedulerDied("the scheduler did not attach")
+
+    def _note_early_end(self) -> None:
+        # The loader says what went wrong; a program that ends without a word to us does not.
+        if self._child is not None and self.error is None and self.record is None:
+            ended = describe_status(self._child.status)
+            self.error = {"stage": "start", "message": f"{ended} before it was attached"}
 
     def _set_sysctls(self) -> bool:
         for name, value in self._spec.get("sysctls") or ():
@@ -171,7 +179,7 @@ class Scheduler:
 
     def _settled(self) -> bool:
         if self.kind == "binary" and not self.attached and sched_ext_state() == "enabled":
-            self._set_attached({"event": "attached"})
+            self._set_attached({"event": "attached", "ops": sched_ext_ops()})
         return self.attached or self.gone or self.error is not None
 
     def _set_attached(self, event: dict[str, object]) -> None:

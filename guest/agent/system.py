@@ -139,6 +139,11 @@ def sched_ext_state() -> str | None:
     return read_text(f"{SCHED_EXT}/state")
 
 
+def sched_ext_ops() -> str:
+    """Name of the attached scheduler as the kernel shows it; empty without one."""
+    return read_text(f"{SCHED_EXT}/root/ops") or ""
+
+
 def facts() -> dict[str, object]:
     """What the host wants to know of this guest before it sends a scenario."""
     vmcoreinfo = (read_text("/sys/kernel/vmcoreinfo") or "0 0").split()

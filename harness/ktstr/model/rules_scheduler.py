@@ -10,6 +10,7 @@ from ktstr.model.locate import KeyPath
 from ktstr.model.packing import packed_files, programs
 from ktstr.model.scheduler_def import (
     BUILT_IN_BPF,
+    MAX_ATTACH_MS,
     MAX_WATCHDOG_MS,
     Scheduler,
     SchedulerProgram,
@@ -23,7 +24,7 @@ OWN_KERNEL_ARGS: Final = frozenset(f"{_HARNESS_ARGS} {_START_ARGS}".split())
 """Kernel arguments that the harness sets, or that would keep its guest from starting."""
 
 _ONLY_FOR: Final = {"globals": "bpf", "timeout": "bpf", "args": "binary", "config_file": "binary"}
-_ONLY_FOR_FLAGS: Final = {"flags": "binary", "known_flags": "binary"}
+_ONLY_FOR_FLAGS: Final = dict.fromkeys(("flags", "excluded_flags", "known_flags"), "binary")
 
 
 def scheduler_mistakes(scenario: Scenario) -> Iterator[Mistake]:
@@ -49,6 +50,10 @@ def _program(at: KeyPath, program: SchedulerProgram, scenario: Scenario) -> Iter
             yield Mistake((*at, key), f"{key} only beside {form} (here: {forms[0]})")
     if program.timeout is not None and program.timeout > MAX_WATCHDOG_MS:
         yield Mistake((*at, "timeout"), "at most 30s: the kernel's watchdog goes no higher")
+    if program.kind == "none" and program.attach_timeout is not None:
+        yield Mistake((*at, "attach_timeout"), "attach_timeout only beside bpf or binary")
+    if program.attach_ms > MAX_ATTACH_MS:
+        yield Mistake((*at, "attach_timeout"), "at most 10m")
     file = program.host_file(scenario.folder)
     if program.bpf is not None and file is not None and file.suffix != ".o":
         hint = did_you_mean(program.bpf, BUILT_IN_BPF)
@@ -68,13 +73,23 @@ def _kernel_args(scheduler: Scheduler) -> Iterator[Mistake]:
 def _flags(scheduler: Scheduler) -> Iterator[Mistake]:
     known = scheduler.known_flags
     declared = f"one of scheduler.known_flags: {', '.join(known) or 'none are declared'}"
-    lists: list[tuple[KeyPath, tuple[str, ...]]] = [(("flags",), scheduler.flags)]
+    lists: list[tuple[KeyPath, tuple[str, ...]]] = [
+        (("flags",), scheduler.flags),
+        (("excluded_flags",), scheduler.excluded_flags),
+    ]
     lists += [(("known_flags", name, "requires"), flag.requires) for name, flag in known.items()]
     for at, names in lists:
         for index, name in enumerate(names):
             if name not in known:
                 hint = did_you_mean(name, known)
                 yield Mistake(("scheduler", *at, index), declared + hint)
+    active = scheduler.active_flags()
+    for index, name in enumerate(scheduler.excluded_flags):
+        if name in active:
+            allowed = (
+                f"a flag that scheduler.flags neither names nor requires ({', '.join(active)})"
+            )
+            yield Mistake(("scheduler", "excluded_flags", index), allowed)
 
 
 def file_mistakes(scenario: Scenario) -> Iterator[Mistake]:

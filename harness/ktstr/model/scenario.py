@@ -7,7 +7,7 @@ Importing this loads pydantic: do it when a scenario is about to be read, not be
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ def load_scenario(
     topology: str | None = None,
     scheduler: str | None = None,
     work_type: str | None = None,
+    flags: Sequence[str] | None = None,
 ) -> Scenario:
     """Read and check a scenario file.
 
@@ -47,6 +48,7 @@ def load_scenario(
         the path of a BPF object (``*.o``) or of a program, or ``none`` for the kernel's own.
     :param work_type: replaces the type of all works in swappable cgroups; their parameters are
         then that type's defaults.
+    :param flags: replaces the flags of the scheduler.
     :raises DefinitionInvalid: with every mistake found, or why the file cannot be read.
     """
     file = str(path)
@@ -70,6 +72,7 @@ def load_scenario(
         topology=topology,
         scheduler=scheduler,
         work_type=work_type,
+        flags=flags,
     )
 
 
@@ -81,6 +84,7 @@ def scenario_from_toml(
     topology: str | None = None,
     scheduler: str | None = None,
     work_type: str | None = None,
+    flags: Sequence[str] | None = None,
 ) -> Scenario:
     """Read and check a scenario's text; relative paths in it start at the folder of ``file``.
 
@@ -99,6 +103,9 @@ def scenario_from_toml(
         form, value = _scheduler_form(scheduler)
         data["scheduler"] = {form: value}
         replaced |= {("scheduler",), ("scheduler", form)}
+    if flags is not None and isinstance(data.setdefault("scheduler", {}), dict):
+        data["scheduler"]["flags"] = [*flags]
+        replaced.add(("scheduler", "flags"))
     if work_type is not None:
         replaced |= set(_swap_types(data, work_type, ()))
     return _validate(data, Source(file, text, data, frozenset(replaced)))

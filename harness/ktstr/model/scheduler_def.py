@@ -35,6 +35,13 @@ DEFAULT_WATCHDOG_MS: Final = 20_000
 MAX_WATCHDOG_MS: Final = 30_000
 """``SCX_WATCHDOG_MAX_TIMEOUT`` in kernel/sched/ext.c: 30 s."""
 
+DEFAULT_ATTACH_MS: Final = 60_000
+MAX_ATTACH_MS: Final = 600_000
+"""A verifier under emulation may take minutes over a large scheduler."""
+
+DEFAULT_PROFILE: Final = "default"
+"""Name of the profile without flags."""
+
 DEFAULT_CGROUP_PARENT: Final = "/ktstr"
 """The cgroup that all of a scenario's cgroups lie in."""
 
@@ -52,6 +59,7 @@ class SchedulerProgram(Table):
     globals: dict[Identifier, GlobalValue] = Field(default_factory=dict)
     timeout: PositiveMs | None = Field(default=None, json_schema_extra={"default": "20s"})
     config_file: HostFile | None = None
+    attach_timeout: PositiveMs | None = Field(default=None, json_schema_extra={"default": "60s"})
 
     @property
     def kind(self) -> SchedulerKind:
@@ -66,6 +74,11 @@ class SchedulerProgram(Table):
         if self.kind != "bpf":
             return None
         return DEFAULT_WATCHDOG_MS if self.timeout is None else self.timeout
+
+    @property
+    def attach_ms(self) -> int:
+        """How long it may take from its start until it is attached, in ms."""
+        return DEFAULT_ATTACH_MS if self.attach_timeout is None else self.attach_timeout
 
     @property
     def built_in(self) -> bool:
@@ -109,6 +122,7 @@ class SchedulerProgram(Table):
                 for name, value in self.globals.items()
             ],
             "timeout_ms": self.watchdog_ms,
+            "attach_ms": self.attach_ms,
         }
 
 
@@ -138,6 +152,7 @@ class Scheduler(SchedulerProgram):
     ] = DEFAULT_CGROUP_PARENT
     known_flags: Annotated[dict[Name, FlagDecl], Field(max_length=64)] = Field(default_factory=dict)
     flags: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    excluded_flags: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     checks: Checks = Field(default_factory=Checks)
 
     def active_flags(self) -> tuple[str, ...]:
@@ -146,8 +161,8 @@ class Scheduler(SchedulerProgram):
 
     @property
     def profile(self) -> str:
-        """Name of the flags in force: ``a+b``, or ``default`` without any."""
-        return "+".join(self.active_flags()) or "default"
+        """Name of the flags in force."""
+        return profile_name(self.active_flags())
 
     def command_args(self) -> list[str]:
         """As the program's, with the cgroup's parent and the flags' arguments in their places."""
@@ -165,6 +180,11 @@ class Scheduler(SchedulerProgram):
             "profile": self.profile,
             "cgroup_parent": self.cgroup_parent,
         }
+
+
+def profile_name(flags: Iterable[str]) -> str:
+    """What a set of flags is called: ``a+b``, or ``default`` without any."""
+    return "+".join(flags) or DEFAULT_PROFILE
 
 
 def closure(picked: Iterable[str], requires: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any, Self, Unpack
 
 from ktstr.model.scenario import Scenario, scenario_from_data
 from ktstr.model.topology import Topology
-from ktstr.scenario.keys import CheckKeys, CompareKeys, Duration, RunKeys, SchedulerKeys
+from ktstr.scenario.keys import CheckKeys, Clock, CompareKeys, Duration, RunKeys, SchedulerKeys
 from ktstr.scenario.part import Part
 from ktstr.scenario.parts import Cgroup, Hold, Node, Op
 from ktstr.scenario.toml import toml_text
@@ -36,6 +36,14 @@ class ScenarioBuilder(Part):
     def memory(self, size: str) -> Self:
         """Choose the guest's memory, ``"512M"`` and the like."""
         return self._with_table("vm", memory=size)
+
+    def scratch_disk(self, size: str) -> Self:
+        """Give it an NVMe disk of that size for the ``Io…`` types."""
+        return self._with_table("vm", scratch_disk=size)
+
+    def clock(self, clock: Clock) -> Self:
+        """Choose the clock the guest lives by."""
+        return self._with_table("vm", clock=clock)
 
     def numa_nodes(self, *nodes: Node) -> Self:
         """Give the NUMA nodes one by one, in the place of what was given before."""

@@ -15,6 +15,9 @@ Duration = str | float
 
 Words = Sequence[str]
 
+Clock = Literal["wall"]
+"""What ``vm.clock`` takes."""
+
 
 class WorkKeys(TypedDict, total=False):
     """Keys of a work beside its type."""
@@ -70,6 +73,7 @@ class ProgramKeys(TypedDict, total=False):
     globals: Mapping[str, int | bool | str]
     timeout: Duration
     config_file: str
+    attach_timeout: Duration
 
 
 class CheckKeys(TypedDict, total=False):
@@ -126,6 +130,7 @@ class SchedulerKeys(ProgramKeys, total=False):
     cgroup_parent: str
     known_flags: Mapping[str, FlagKeys]
     flags: Words
+    excluded_flags: Words
     checks: CheckKeys
 
 

@@ -28,6 +28,7 @@ class RunOptions:
     :param topology: topology that replaces the file's (``1n2l2c1t``, a preset's name).
     :param scheduler: scheduler that replaces the file's (a name, a path, ``none``).
     :param work_type: type that replaces those of works in swappable cgroups.
+    :param flags: flags that replace the file's; none at all when empty.
     :param timeout_s: limit of the whole stay in the VM; None computes one.
     :param out_dir: folder that takes sidecar and evidence.
     :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
@@ -37,6 +38,7 @@ class RunOptions:
     topology: str | None = None
     scheduler: str | None = None
     work_type: str | None = None
+    flags: tuple[str, ...] | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     timeout_s: float | None = None
     out_dir: Path = Path("ktstr-runs")

@@ -20,6 +20,7 @@ from ktstr.model.op_programs import RunPayload
 from ktstr.model.packing import packed_files, programs, python_imports
 from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import Scenario, load_scenario
+from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
 from ktstr.model.topology import Topology
 from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
 from ktstr.session.options import RunOptions
@@ -75,6 +76,7 @@ def define(path: Path, options: RunOptions) -> Definition:
         topology=options.topology,
         scheduler=options.scheduler,
         work_type=options.work_type,
+        flags=options.flags,
     )
     if mistakes := list(metric_mistakes(scenario)):
         raise DefinitionInvalid(scenario.source.problems(mistakes))
@@ -89,7 +91,9 @@ def define(path: Path, options: RunOptions) -> Definition:
         workers=reporting_workers(plan),
         silenced=silenced_groups(plan),
         holds_ms=scenario.holds_ms(),
-        pauses_ms=sum(turns * _delay_ms(op) for turns, op in _ops(plan)),
+        pauses_ms=sum(
+            turns * _delay_ms(op, scenario.scheduler.attach_ms) for turns, op in _ops(plan)
+        ),
         workload_ms=length,
         boundaries_ms=boundary_offsets_ms(length, scenario.run.num_snapshots),
         asks_host=any(op["op"] in _HOST_OPS for _, op in _ops(plan)),
@@ -98,17 +102,20 @@ def define(path: Path, options: RunOptions) -> Definition:
 
 
 _HOST_OPS = ("CaptureSnapshot", "WriteBpfGlobal")
+_ATTACHING = ("AttachScheduler", "ReplaceScheduler", "RestartScheduler")
 _DELAYS_MS = {
     **dict.fromkeys(_HOST_OPS, 10_000),
-    **dict.fromkeys(("AttachScheduler", "ReplaceScheduler", "RestartScheduler"), 60_000),
     "DetachScheduler": 10_000,
     "FreezeCgroup": 10_000,
 }
 """How long an op may take: what the agent allows it, with room."""
 
 
-def _delay_ms(op: Mapping[str, Any]) -> int:
+def _delay_ms(op: Mapping[str, Any], attach_ms: int) -> int:
+    """How long an op may take, ms; ``attach_ms`` is what the scenario's own scheduler may."""
     own = {"Pause": "duration_ms", "WaitPayload": "timeout_ms"}.get(op["op"], "")
+    if op["op"] in _ATTACHING:
+        return max(int((op.get("scheduler") or {}).get("attach_ms", attach_ms)), DEFAULT_ATTACH_MS)
     return int(op.get(own, 0)) + _DELAYS_MS.get(op["op"], 0)
 
 

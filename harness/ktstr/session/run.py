@@ -15,6 +15,7 @@ import msgpack
 
 from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
+from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import MAX_TRIES, may_have_slipped
@@ -195,7 +196,8 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
     # What the Backdrop does and settles lies between the scheduler and ScenarioStart.
     before_start_s = (definition.scenario.run.settle + definition.pauses_ms) / 1000
     due = options.deadlines
-    deadlines = replace(due, attach=due.attach + due.set_up + before_start_s)
+    attach_s = due.attach + longer_attach_s(definition)
+    deadlines = replace(due, attach=attach_s + due.set_up + before_start_s)
     conversation = Conversation(
         live.machine,
         live.link,
@@ -256,7 +258,13 @@ def time_limit_s(definition: Definition, options: RunOptions) -> float:
     steps = len(definition.holds_ms)
     workload = (definition.workload_ms + definition.pauses_ms) / 1000
     per_step = due.set_up + due.step_grace + due.reports
-    return due.boot + due.attach + workload * 1.5 + steps * per_step
+    attach = due.attach + longer_attach_s(definition)
+    return due.boot + attach + workload * 1.5 + steps * per_step
+
+
+def longer_attach_s(definition: Definition) -> float:
+    """What ``attach_timeout`` adds to the time that any scheduler has, seconds."""
+    return max(0, definition.scenario.scheduler.attach_ms - DEFAULT_ATTACH_MS) / 1000
 
 
 def _scheduler_text(live: Live, started: bool) -> str:

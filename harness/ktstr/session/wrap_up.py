@@ -79,6 +79,7 @@ def _facts(live: Live) -> dict[str, Any]:
         "scheduler": {
             "kind": scenario.scheduler.kind,
             "path": scenario.scheduler.bpf or scenario.scheduler.binary,
+            "profile": scenario.scheduler.profile,
             "statuses": recorder.statuses,
             "exit": _exit(recorder.scheduler_exit),
         },

@@ -86,6 +86,7 @@ def play(
     made = Play(tmp_path, loop, heard)
     monkeypatch.setattr(module, "LOADER", str(made.script))
     monkeypatch.setattr(module, "sched_ext_state", lambda: made.state)
+    monkeypatch.setattr(module, "sched_ext_ops", lambda: "theirs")
     monkeypatch.setattr(module, "kernel_log_lines", lambda needle: ["sched_ext: a line"])
     monkeypatch.setattr(module, "EXIT_GRACE_S", 5.0)
     monkeypatch.setattr(os, "sched_setscheduler", lambda *args: None)
@@ -177,12 +178,11 @@ def test_a_load_that_fails_is_told_with_its_stage(play: Play) -> None:
 def test_an_attachment_that_never_comes_has_a_deadline(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ATTACH_S", 0.1)
     monkeypatch.setattr(module, "EXIT_GRACE_S", 0.01)
-    scheduler = play.scheduler(STAY)
+    scheduler = play.scheduler(STAY, attach_ms=100)
     with pytest.raises(SchedulerDied):
         scheduler.start()
-    assert "not attached within" in play.exit_frame()["error"]["message"]
+    assert "not attached within 0.1 s of its start" in play.exit_frame()["error"]["message"]
     scheduler.stop()
 
 
@@ -197,7 +197,7 @@ def test_a_binary_is_attached_when_the_kernel_says_so(play: Play) -> None:
     module.sched_ext_state = state
     scheduler.start()
     assert scheduler.attached
-    assert play.heard.of(MsgType.SCHEDULER_STATUS) == [{"event": "attached"}]
+    assert play.heard.of(MsgType.SCHEDULER_STATUS) == [{"event": "attached", "ops": "theirs"}]
     scheduler.stop()
 
 
@@ -205,7 +205,10 @@ def test_a_binary_that_ends_before_it_attaches(play: Play) -> None:
     scheduler = play.scheduler("sys.exit(7)\n", kind="binary")
     with pytest.raises(SchedulerDied):
         scheduler.start()
-    assert play.exit_frame()["process"] == "exited with status 7"
+    frame = play.exit_frame()
+    assert frame["process"] == "exited with status 7"
+    message = "exited with status 7 before it was attached"
+    assert frame["error"] == {"stage": "start", "message": message}
     scheduler.stop()
 
 

@@ -11,7 +11,12 @@ from ktstr.model.topology import Topology
 
 TOPOLOGY = Topology.parse("2n2l2c1t")
 
-NO_EXTRAS = {"sysctls": [], "profile": "default", "cgroup_parent": "/ktstr"}
+NO_EXTRAS = {
+    "sysctls": [],
+    "profile": "default",
+    "cgroup_parent": "/ktstr",
+    "attach_ms": 60_000,
+}
 
 TEXT = """
 name = "plan"

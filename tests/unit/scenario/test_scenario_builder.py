@@ -14,7 +14,7 @@ from ktstr.errors import DefinitionInvalid
 from ktstr.model.across import Across
 from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.checks import Checks
-from ktstr.model.definition import Run
+from ktstr.model.definition import Backdrop, Run, Scenario, Step, Vm
 from ktstr.model.numa import NumaNode
 from ktstr.model.op_models import OPS
 from ktstr.model.scenario import scenario_from_toml
@@ -216,11 +216,52 @@ def test_every_key_of_the_model_can_be_written(
     assert set(typing.get_type_hints(table)) | positional == set(model.model_fields)
 
 
+def wrote(call: str, *words: typing.Any, **named: typing.Any) -> typing.Any:
+    """What a call on an empty builder adds to a scenario."""
+    said = getattr(scenario("a"), call)(*words, **named).plain()
+    del said["name"]
+    return said
+
+
+def test_every_key_of_the_scenario_has_its_call() -> None:
+    calls = {
+        "kernel": wrote("kernel", "host"),
+        "description": wrote("describe", "text"),
+        "checks": wrote("check", strict=True),
+        "scheduler": wrote("scheduler", kernel_default=True),
+        "run": wrote("run", seed=2),
+        "backdrop": wrote("backdrop", cgroups=[cgroup("a")]),
+        "steps": wrote("step", hold="1s"),
+        "vm": wrote("memory", "1G"),
+    }
+    assert set(calls) | {"name"} == set(Scenario.model_fields)
+    assert {key: set(said) for key, said in calls.items()} == {key: {key} for key in calls}
+
+
+def test_every_key_of_the_vm_has_its_call() -> None:
+    tables = [
+        wrote("topology", "1n1l1c1t"),
+        wrote("memory", "1G"),
+        wrote("numa_nodes", node("1G")),
+        wrote("scratch_disk", "64M"),
+        wrote("clock", "wall"),
+    ]
+    keys_written = [key for table in tables for key in table["vm"]]
+    assert sorted(keys_written) == sorted(Vm.model_fields)
+
+
+@pytest.mark.parametrize(("call", "model"), [("step", Step), ("backdrop", Backdrop)])
+def test_every_key_of_a_part_is_an_argument(call: str, model: type[BaseModel]) -> None:
+    parameters = inspect.signature(getattr(ScenarioBuilder, call)).parameters
+    assert set(parameters) - {"self"} == set(model.model_fields)
+
+
 def test_choices_are_the_models() -> None:
     written = typing.get_type_hints(keys.WorkKeys)
     for key in ("policy", "clone"):
         model = WorkModel.model_fields[key].annotation
         assert typing.get_args(written[key]) == typing.get_args(model)
+    assert typing.get_args(keys.Clock) == typing.get_args(Vm.model_fields["clock"].annotation)
 
 
 @pytest.mark.parametrize("name", [str(name) for name in OPS])

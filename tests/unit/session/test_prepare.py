@@ -10,7 +10,7 @@ from ktstr.errors import DefinitionInvalid
 from ktstr.session.events import RunEvent, StageDone, StageStarted
 from ktstr.session.options import Deadlines, RunOptions
 from ktstr.session.prepare import define, reporting_workers, shortened, silenced_groups, stage
-from ktstr.session.run import time_limit_s
+from ktstr.session.run import longer_attach_s, time_limit_s
 
 SCENARIO = """
 [vm]
@@ -109,6 +109,27 @@ def test_ops_that_hold_the_scenario_up_stretch_its_limits(tmp_path: Path) -> Non
     assert made.pauses_ms == 500 + 7_000 + 10_000
     assert made.asks_host
     assert list(made.payloads) == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "own", "pauses_ms", "longer_s"),
+    [
+        ('attach_timeout = "100s"\n', "", 500 + 100_000, 40),
+        ("", ', scheduler = { bpf = "scx_ktstr", attach_timeout = "90s" }', 500 + 90_000, 0),
+        ('attach_timeout = "5s"\n', "", 500 + 60_000, 0),
+    ],
+)
+def test_a_scheduler_that_takes_long_stretches_the_limits(
+    tmp_path: Path, scheduler: str, own: str, pauses_ms: int, longer_s: float
+) -> None:
+    path = tmp_path / "s.toml"
+    attach = f'ops = [{{ op = "DetachScheduler" }}, {{ op = "AttachScheduler"{own} }}]\n'
+    text = SCENARIO.replace('hold = "3s"\n', f'hold = "3s"\n{attach}')
+    text = text.replace("kernel_default = true\n", f'bpf = "scx_ktstr"\n{scheduler}')
+    path.write_text(text)
+    made = define(path, RunOptions())
+    assert made.pauses_ms - 10_000 == pauses_ms  # without the detaching
+    assert longer_attach_s(made) == longer_s
 
 
 def test_a_definition_knows_its_times(tmp_path: Path) -> None:
