@@ -16,6 +16,7 @@ import anyio
 from rich.console import Console
 
 from ktstr.cli.logs import configure_logging
+from ktstr.cli.profiles import Turn, turns
 from ktstr.cli.runner import SIGNALS, TICK_S
 from ktstr.cli.screen import Screen, open_standard_streams
 from ktstr.errors import CannotRun, DefinitionInvalid, ExitCode, KtstrError
@@ -39,7 +40,7 @@ class ManyRunner:
     """
 
     def __init__(
-        self, paths: Sequence[Path], options: RunOptions, *, jobs: int, as_json: bool
+        self, turns: Sequence[Turn], options: RunOptions, *, jobs: int, as_json: bool
     ) -> None:
         # With --json, stdout belongs to the document; people read stderr.
         self._screen = Screen(sys.stderr if as_json else sys.stdout)
@@ -48,8 +49,10 @@ class ManyRunner:
         self._jobs = jobs
         self._as_json = as_json
         self._interrupted = False
+        self._turns = turns
         self._outcomes = [
-            Outcome(path.stem, path, "not run", ExitCode.INTERRUPTED) for path in paths
+            Outcome(due.path.stem, due.path, "not run", ExitCode.INTERRUPTED, profile=due.profile)
+            for due in turns
         ]
         self._finished = 0
 
@@ -107,11 +110,13 @@ class ManyRunner:
                 workers.start_soon(take_turns)
 
     async def _run_one(self, index: int, progress: ManyProgress) -> None:
-        due = self._outcomes[index]
+        due, turn = self._outcomes[index], self._turns[index]
         began = time.monotonic()
-        with progress.running(due.name) as watch:
+        with progress.running(due.title) as watch:
             try:
-                record = await run_scenario(due.path, self._options, watch)
+                if turn.refused is not None:
+                    raise turn.refused
+                record = await run_scenario(due.path, turn.options, watch)
             except (KtstrError, OSError) as error:
                 if self._interrupted:
                     # What a signal tore down on its way is no news.
@@ -122,7 +127,7 @@ class ManyRunner:
                 self._console.print(traceback.format_exc(), markup=False, highlight=False)
                 outcome = _refused(due, CannotRun(f"ktstr itself went wrong: {error!r}"))
             else:
-                outcome = Outcome.of(record, due.path, watch.held_s)
+                outcome = Outcome.of(record, due.path, watch.held_s, due.profile)
         outcome = replace(outcome, wall_s=time.monotonic() - began)
         self._outcomes[index] = outcome
         self._finished += 1
@@ -168,8 +173,19 @@ async def _tick(progress: ManyProgress) -> None:
         progress.tick()
 
 
-def run_many(paths: Sequence[Path], options: RunOptions, *, jobs: int, as_json: bool) -> ExitCode:
-    """Run ``paths``, ``jobs`` of them at a time, and return how the process is to exit."""
+def run_many(
+    paths: Sequence[Path],
+    options: RunOptions,
+    *,
+    jobs: int,
+    as_json: bool,
+    all_flags: bool = False,
+) -> ExitCode:
+    """Run ``paths``, ``jobs`` of them at a time, and return how the process is to exit.
+
+    :param all_flags: run each once for every profile of its scheduler's flags.
+    """
     open_standard_streams()
     configure_logging(verbose=options.verbose)
-    return ManyRunner(paths, options, jobs=jobs, as_json=as_json).main()
+    due = turns(paths, options, all_flags=all_flags)
+    return ManyRunner(due, options, jobs=jobs, as_json=as_json).main()

@@ -66,6 +66,14 @@ def _not_nan(
     help="Scheduler instead of the file's (scx_ktstr, a *.o, a program, none).",
 )
 @click.option(
+    "--flags",
+    metavar="A+B",
+    help="Flags of the scheduler instead of the file's; `default` for none of them.",
+)
+@click.option(
+    "--all-flags", is_flag=True, help="Run once for every combination of the scheduler's flags."
+)
+@click.option(
     "--work-type", metavar="TYPE", help="Work type instead of the file's, in swappable cgroups."
 )
 @click.option(
@@ -103,6 +111,8 @@ def main(
     kernel: str | None,
     topology: str | None,
     scheduler: str | None,
+    flags: str | None,
+    all_flags: bool,
     work_type: str | None,
     accel: Literal["auto", "kvm", "tcg"],
     timeout_s: float | None,
@@ -122,17 +132,21 @@ def main(
     whole = run_all or word is not None
     if whole == bool(scenarios):
         raise BadCommandLine("name scenarios, or choose with --all or --filter; not both")
-    if keep_vm and (whole or len(scenarios) > 1):
+    if flags is not None and all_flags:
+        raise BadCommandLine("--flags names one combination, --all-flags all; not both")
+    if keep_vm and (whole or all_flags or len(scenarios) > 1):
         raise BadCommandLine("--keep-vm is for one scenario")
     try:
         from ktstr.errors import KtstrError
         from ktstr.model.catalogue import catalogue, scenario_path
+        from ktstr.model.flag_profiles import profile_flags
         from ktstr.session.options import RunOptions
 
         options = RunOptions(
             kernel=kernel,
             topology=topology,
             scheduler=scheduler,
+            flags=None if flags is None else profile_flags(flags),
             work_type=work_type,
             accel=accel,
             timeout_s=timeout_s,
@@ -151,14 +165,14 @@ def main(
             sys.exit(int(error.exit_code))
         if not chosen:
             raise BadCommandLine(f"nothing in the catalogue has {word!r} in it: `ktstr scenarios`")
-        if len(chosen) == 1 and not whole:
+        if len(chosen) == 1 and not whole and not all_flags:
             from ktstr.cli.runner import run_to_end
 
             code = run_to_end(chosen[0], options, as_json=as_json)
         else:
             from ktstr.cli.many import run_many
 
-            code = run_many(chosen, options, jobs=jobs, as_json=as_json)
+            code = run_many(chosen, options, jobs=jobs, as_json=as_json, all_flags=all_flags)
     except KeyboardInterrupt:
         # While no handler of ours is in place: during the imports, or after the last word.
         code = ExitCode.INTERRUPTED

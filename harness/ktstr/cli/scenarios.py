@@ -22,6 +22,9 @@ vCPUs in two LLCs, with limits wide enough for an emulated guest.
 The files load `scx_ktstr`, which comes with ktstr. `--scheduler S` puts another in its place:
 `none` is the kernel's own, a path that ends in `.o` a BPF object, any other path a program.
 
+A scheduler's own flags multiply a scenario: `ktstr-run NAME --all-flags` runs it once for every
+combination that makes sense, `--flags a+b` with one of them ([scenario file](scenario-file.md)).
+
 Several run one after the other, `--jobs N` at a time; a table at the end says how each went, and
 the exit status is that of the worst. `configs/scenarios/faults/` has what goes wrong on purpose: it
 runs by path and is no part of the catalogue.

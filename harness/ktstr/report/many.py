@@ -35,6 +35,7 @@ class Outcome:
     """How one scenario of several went.
 
     :param verdict: pass, skip, fail, inconclusive, guest lost, cannot run or not run.
+    :param profile: the scheduler's flags it ran with, where it is one of several of its scenario.
     :param wall_s: from its start to its record, seconds.
     :param workload_s: what its holds ask for, seconds; ``None`` when it could not be read.
     :param reason: the first reason of a verdict that is no pass.
@@ -48,15 +49,24 @@ class Outcome:
     workload_s: float | None = None
     reason: str = ""
     record: Path | None = None
+    profile: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, and the profile where there are several."""
+        return self.name if self.profile is None else f"{self.name} [{self.profile}]"
 
     @classmethod
-    def of(cls, record: RunRecord, path: Path, workload_s: float | None) -> "Outcome":
+    def of(
+        cls, record: RunRecord, path: Path, workload_s: float | None, profile: str | None = None
+    ) -> "Outcome":
         """The outcome that a run's record tells."""
         return cls(
             record.name,
             path,
             "guest lost" if record.verdict == "lost" else record.verdict,
             record.exit_code,
+            profile=profile,
             workload_s=workload_s,
             reason=record.output_error or first_reason(record),
             record=record.sidecar,
@@ -67,6 +77,7 @@ class Outcome:
         return {
             "name": self.name,
             "path": str(self.path),
+            "profile": self.profile,
             "verdict": self.verdict,
             "exit_code": int(self.exit_code),
             "wall_s": round(self.wall_s, 3),
@@ -85,7 +96,7 @@ def outcome_line(outcome: Outcome, number: int, of: int) -> Text:
     """One finished scenario in one line."""
     line = Text(f"[{number:>{len(str(of))}}/{of}] ", style="dim")
     line.append(f"{outcome.verdict.upper():<12} ", style=_STYLES.get(outcome.verdict, ""))
-    line.append(f"{one_line(outcome.name)} ")
+    line.append(f"{one_line(outcome.title)} ")
     line.append(f"{outcome.wall_s:.1f} s", style="dim")
     if outcome.reason:
         line.append(f"  {one_line(outcome.reason, REASON_CHARS)}", style="dim")
@@ -106,7 +117,7 @@ def summary(outcomes: Sequence[Outcome], wall_s: float) -> list[RenderableType]:
     table.add_column("first reason", no_wrap=True)
     for outcome in _best_first(outcomes):
         table.add_row(
-            Text(one_line(outcome.name)),
+            Text(one_line(outcome.title)),
             Text(outcome.verdict, style=_STYLES.get(outcome.verdict, "")),
             f"{outcome.wall_s:.1f}",
             Text(one_line(outcome.reason, REASON_CHARS)),

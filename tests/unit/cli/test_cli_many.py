@@ -43,10 +43,12 @@ class Runs:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.flags: list[Any] = []
         self.at_once = self.most_at_once = 0
 
     async def __call__(self, path: Path, options: RunOptions, emit: Any) -> RunRecord:
         self.seen.append(path.stem)
+        self.flags.append(options.flags)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -219,7 +221,10 @@ def test_text_of_a_guest_stays_on_its_line() -> None:
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
-    def note(paths: list[Path], options: RunOptions, *, jobs: int, as_json: bool) -> ExitCode:
+    def note(
+        paths: list[Path], options: RunOptions, *, jobs: int, as_json: bool, all_flags: bool
+    ) -> ExitCode:
+        assert not all_flags
         calls.append(([path.stem for path in paths], jobs))
         return ExitCode.PASS
 
@@ -245,4 +250,99 @@ def test_a_name_that_does_not_exist_runs_nothing(chosen: list[Any]) -> None:
     done = CliRunner().invoke(ktstr_run, ["nice_sweep", "nice_swep"])
     assert done.exit_code == ExitCode.CANNOT_RUN
     assert 'did you mean "nice_sweep"?' in done.output
+    assert not chosen
+
+
+FLAGGED = """
+name = "flagged"
+[scheduler]
+binary = "sched"
+flags = {flags}
+excluded_flags = {excluded}
+[scheduler.known_flags]
+steal = {{ args = ["--steal"], requires = ["llc"] }}
+llc = {{ args = ["--llc"] }}
+slow = {{ args = ["--slow"] }}
+[[steps]]
+hold = "1s"
+"""
+
+
+@pytest.fixture
+def flagged(tmp_path: Path) -> Any:
+    (tmp_path / "sched").write_bytes(b"")
+
+    def write(flags: str = "[]", excluded: str = "[]", more: str = "") -> Path:
+        path = tmp_path / "good.toml"
+        path.write_text(FLAGGED.format(flags=flags, excluded=excluded) + more)
+        return path
+
+    return write
+
+
+def test_every_profile_is_an_entry_of_its_own(runs: Runs, flagged: Any, capfd: Any) -> None:
+    code = run_many([flagged()], RunOptions(), jobs=1, as_json=True, all_flags=True)
+    assert code == ExitCode.PASS
+    out, err = capfd.readouterr()
+    wanted = ["default", "llc", "slow", "llc+slow", "llc+steal", "llc+slow+steal"]
+    assert [entry["profile"] for entry in json.loads(out)["scenarios"]] == wanted
+    assert runs.flags == [(), *(tuple(name.split("+")) for name in wanted[1:])]
+    assert "[5/6] PASS good [llc+steal] T s" in without_times(err)
+
+
+@pytest.mark.parametrize(
+    ("flags", "excluded", "expected"),
+    [
+        ('["steal"]', "[]", [("llc", "steal"), ("llc", "slow", "steal")]),
+        ("[]", '["llc"]', [(), ("slow",)]),
+    ],
+)
+def test_the_files_flags_bound_the_profiles(
+    runs: Runs, flagged: Any, flags: str, excluded: str, expected: list[Any]
+) -> None:
+    run_many([flagged(flags, excluded)], RunOptions(), jobs=1, as_json=False, all_flags=True)
+    assert runs.flags == expected
+
+
+def test_without_flags_there_is_one_run(runs: Runs, flagged: Any, tmp_path: Path) -> None:
+    plain, missing = Path("configs/scenarios/two_cgroups.toml").resolve(), tmp_path / "gone.toml"
+    run_many([plain, missing], RunOptions(), jobs=1, as_json=False, all_flags=True)
+    assert runs.seen == ["two_cgroups", "gone"] and runs.flags == [None, None]
+    # Another scheduler in the place of the file's has none of its flags.
+    options = RunOptions(scheduler="none")
+    run_many([flagged()], options, jobs=1, as_json=False, all_flags=True)
+    assert runs.flags[2:] == [None]
+
+
+def test_too_many_profiles_are_refused_and_the_rest_runs(
+    runs: Runs, flagged: Any, capfd: Any
+) -> None:
+    many = "".join(f'f{n} = {{ args = ["--{n}"] }}\n' for n in range(8))
+    path = flagged()
+    path.write_text(path.read_text().replace("[[steps]]", f"{many}[[steps]]"))
+    paths = [path, Path("configs/scenarios/two_cgroups.toml").resolve()]
+    code = run_many(paths, RunOptions(), jobs=1, as_json=True, all_flags=True)
+    assert code == ExitCode.CANNOT_RUN
+    assert runs.seen == ["two_cgroups"]
+    refused, _ = json.loads(capfd.readouterr().out)["scenarios"]
+    assert "scheduler.known_flags: found more than 256 combinations of flags" in refused["reason"]
+
+
+def test_flags_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, flagged: Any, chosen: list[Any]
+) -> None:
+    ran: list[Any] = []
+
+    def note(path: Path, options: RunOptions, *, as_json: bool) -> ExitCode:
+        ran.append(options.flags)
+        return ExitCode.PASS
+
+    monkeypatch.setattr("ktstr.cli.runner.run_to_end", note)
+    for words in (["--flags", "llc+steal"], ["--flags", "default"], []):
+        assert CliRunner().invoke(ktstr_run, [str(flagged()), *words]).exit_code == 0
+    assert ran == [("llc", "steal"), (), None]
+    done = CliRunner().invoke(ktstr_run, [str(flagged()), "--flags", "llc", "--all-flags"])
+    assert done.exit_code == ExitCode.CANNOT_RUN and "not both" in done.output
+    done = CliRunner().invoke(ktstr_run, [str(flagged()), "--keep-vm", "--all-flags"])
+    assert done.exit_code == ExitCode.CANNOT_RUN
     assert not chosen
