@@ -15,6 +15,7 @@ from ktstr.session.payloads import PayloadResult
 from ktstr.session.phase_checks import phase_checks
 from ktstr.session.prepare import Definition
 from ktstr.session.recorder import Recorder, SchedulerExit
+from ktstr.telemetry.decode import printable
 from ktstr.verdict import (
     Assert,
     AssertDetail,
@@ -95,16 +96,16 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
     result = AssertResult(stats=stats)
     if exit_record is not None and recorder.attached_at is None:
         # Nothing ran, so there is nothing the checks could speak of.
-        result.record_fail(_not_attached(exit_record))
+        result.record_fail(_not_attached(exit_record, recorder))
     else:
         if exit_record is not None and exit_record.stage is not None:
-            result.record_fail(_not_attached(exit_record))
+            result.record_fail(_not_attached(exit_record, recorder))
         elif exit_record is not None:
             result.record_fail(_death(recorder, exit_record, expected.steps).detail())
         judged = [report for report in reports if _ran_to_its_end(recorder, report.step_index)]
         if len(judged) < len(reports):
             notes.append("checks speak of completed steps only: one was cut short")
-        if judged or exit_record is None:
+        if judged or not (exit_record or reports):
             around = Surroundings(
                 cpusets=expected.cpusets,
                 expected_nodes=nodes,
@@ -165,9 +166,21 @@ def _judge_samples(
         result.note(f"{good} of {asked} snapshots were taken")
 
 
-def _not_attached(record: SchedulerExit) -> AssertDetail:
+LAST_LINES, LAST_WORDS_CHARS = 3, 400
+
+
+def _last_words(recorder: Recorder) -> str:
+    """The end of what the scheduler printed: a program's own account of its failure."""
+    lines = [line for line in recorder.scheduler_log.text().split("\n") if line.strip()]
+    return printable("\n".join(lines[-LAST_LINES:])[-LAST_WORDS_CHARS:])
+
+
+def _not_attached(record: SchedulerExit, recorder: Recorder) -> AssertDetail:
     stage = f" at {record.stage}" if record.stage else ""
     why = _in_short(record.message) or record.reason or record.process
+    if record.stage in (None, "start") and (said := _last_words(recorder)):
+        # The loader names what failed; of any other program nobody but itself can.
+        why = f"{why}: {said}"
     return AssertDetail(
         DetailKind.SCHEDULER_CRASHED,
         f"the scheduler did not attach{stage}: {why} (its log has the details)",
@@ -210,7 +223,7 @@ def _death(recorder: Recorder, record: SchedulerExit, steps: int) -> SchedulerDe
         elapsed_s=recorder.scheduler_died_s or last,
         completed_steps=len(recorder.step_ends),
         total_steps=steps,
-        reason=reason or record.process,
+        reason=reason or ": ".join(filter(None, (record.process, _last_words(recorder)))),
     )
 
 

@@ -111,6 +111,30 @@ def test_a_scheduler_that_never_attached_fails_with_its_stage_and_nothing_else()
     assert doubts(result) == []
 
 
+def test_a_program_that_never_attached_is_quoted() -> None:
+    made = Recorder({(1, "left"): 1})
+    made.scheduler_log.add("one\ntwo\n\nno such\tlayer\x1b[31m\n" + "w" * 30 + "\n")
+    ended = "exited with status 3 before it was attached"
+    made.scheduler_exit = replace(EXIT, kind=None, reason="", stage="start", message=ended)
+    ((_, message),) = failures(verdict(made))
+    assert f"did not attach at start: {ended}: two no such layer\ufffd[31m {'w' * 30}" in message
+    # A loader that names what failed needs no quotation.
+    made.scheduler_exit = replace(made.scheduler_exit, stage="set", message="no such global")
+    ((_, message),) = failures(verdict(made))
+    assert "at set: no such global (" in message
+    made.scheduler_log.add("x" * 5000)
+    made.scheduler_exit = replace(made.scheduler_exit, stage="start")
+    assert len(failures(verdict(made))[0][1]) < 600
+
+
+def test_a_program_that_died_in_a_step_is_quoted_where_the_kernel_is_silent() -> None:
+    made = recorder(steps_ended=0, ended=False, reports=0)
+    made.scheduler_log.add("panicked: index 9 of 2\n")
+    made.scheduler_exit = replace(EXIT, kind=None, kind_name=None, reason="", message="")
+    ((_, message),) = failures(verdict(made))
+    assert message.endswith(": exited with status 1: panicked: index 9 of 2")
+
+
 def test_a_scheduler_that_died_in_a_step_fails_by_its_reason() -> None:
     made = recorder(steps_ended=0, ended=False, reports=0)
     made.scheduler_exit, made.scheduler_died_s = EXIT, 0.5
@@ -203,6 +227,17 @@ def test_an_agent_that_gave_up_fails() -> None:
     assert failures(verdict(made)) == [
         (DetailKind.OTHER, "the scenario could not go on: cgroup 'left' cannot be made: EBUSY")
     ]
+
+
+def test_reports_of_a_step_that_did_not_begin_did_arrive() -> None:
+    made = recorder(steps_ended=0, ended=False)
+    made.reports = [tagged()]
+    made.agent_errors.append("step 1: SetWeight: gone")
+    result = verdict(made)
+    assert [message for _, message in failures(result)] == [
+        "the scenario could not go on: step 1: SetWeight: gone"
+    ]
+    assert doubts(result) == []
 
 
 def test_notes_of_the_link_reach_the_verdict() -> None:
