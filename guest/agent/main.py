@@ -85,4 +85,5 @@ def _traceback() -> str:
         lines.append(f"  {code.co_filename}:{trace.tb_lineno} in {code.co_name}")
         trace = trace.tb_next
     lines.append(f"{kind.__name__ if kind else 'error'}: {error}")
+    lines += [f"during {note}" for note in getattr(error, "__notes__", ())]
     return "\n".join(lines)

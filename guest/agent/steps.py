@@ -187,6 +187,10 @@ class Engine:
             # What a dead scheduler spoilt is told as its death.
             self._scheduler.check(self._where())
             raise StepFailed(f"{self._where()}: {what}: {describe(error)}") from error
+        except Exception as error:
+            # A defect of the agent's own: its traceback goes to the host with these words.
+            error.add_note(f"{self._where()}: {what}")
+            raise
 
     def _set_up(self, ops: list[dict[str, Any]], cgroups: list[dict[str, Any]]) -> None:
         for op in ops:
