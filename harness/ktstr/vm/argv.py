@@ -38,6 +38,10 @@ SCRATCH_SERIAL = "ktstr-scratch"
 """Serial number of the disk that workers may write to (guest/worker/scratch.h)."""
 
 
+WATCH_CHARDEV = "watch"
+"""Name inside QEMU of the connection that its gdb stub gets when watches are set."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """Where a machine's channels and memory lead, each as the text QEMU wants.
@@ -47,7 +51,8 @@ class Wiring:
     :param ctl: chardev of the host-to-guest port.
     :param console: chardev of the serial port.
     :param monitors: one chardev per QMP monitor.
-    :param gdb: device of the gdb stub, or ``None`` for no stub.
+    :param gdb: device of a gdb stub for people, or ``None`` for no stub.
+    :param watch: chardev for the stub that sets watches, or ``None`` for no watches.
     """
 
     ram: tuple[str, ...]
@@ -56,6 +61,7 @@ class Wiring:
     console: str
     monitors: tuple[str, ...]
     gdb: str | None = None
+    watch: str | None = None
 
 
 def machine_options(spec: VmSpec) -> list[Option]:
@@ -165,6 +171,8 @@ def inspection_options(spec: VmSpec, wiring: Wiring) -> list[Option]:
         options.append(("-mon", f"chardev=qmp{number},mode=control"))
     if wiring.gdb is not None:
         options.append(("-gdb", wiring.gdb))
+    if wiring.watch is not None:
+        options.append(("-chardev", _chardev(WATCH_CHARDEV, wiring.watch)))
     return options
 
 

@@ -13,10 +13,26 @@ from types import MappingProxyType
 
 import anyio
 
-from ktstr.errors import GuestHung, HostUnfit, KernelUnfit, KtstrError, QemuDied
-from ktstr.vm.argv import Wiring, build_options, escape, flatten, shell_command, standalone_wiring
+from ktstr.errors import (
+    GuestHung,
+    GuestLost,
+    HostUnfit,
+    KernelUnfit,
+    KtstrError,
+    QemuDied,
+)
+from ktstr.vm.argv import (
+    WATCH_CHARDEV,
+    Wiring,
+    build_options,
+    escape,
+    flatten,
+    shell_command,
+    standalone_wiring,
+)
 from ktstr.vm.console import panic_message, tail, tail_lines
 from ktstr.vm.events import MachineEnd, MachineEvent, end_from_event, end_from_exit
+from ktstr.vm.gdb import ANSWER_S, Debugger
 from ktstr.vm.process import Child, spawn
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
@@ -76,6 +92,8 @@ class Machine:
         self._listeners: list[Callable[[MachineEvent], None]] = []
         self._child: Child | None = None
         self._monitor: Monitor | None = None
+        self._debug_socket: socket.socket | None = None
+        self._debugger: Debugger | None = None
 
     @property
     def pid(self) -> int:
@@ -98,15 +116,61 @@ class Machine:
         :raises GuestHung: no answer in time.
         """
         await self.qmp("stop")
+        if self._debugger is not None:
+            await self._stop_told(self._debugger)
 
     async def cont(self) -> None:
-        """Let the vCPUs run on.
+        """Let the vCPUs run on; a watch that was hit meanwhile keeps them until it is taken up.
 
         :raises QemuDied: QEMU is gone.
         :raises GuestHung: no answer in time.
         :raises GuestLost: the guest has ended and cannot go on.
         """
-        await self.qmp("cont")
+        if self._debugger is None or self._end is not None:
+            await self.qmp("cont")
+        elif self._debugger.hit is None:
+            await self._debugger.resume()
+
+    async def debugger(self) -> Debugger:
+        """The connection to QEMU's gdb stub, made on first use; the guest has to stand still.
+
+        From then on :meth:`stop` and :meth:`cont` keep in step with the stub.
+
+        :raises GuestLost: QEMU has no stub for us, or it does not answer.
+        """
+        if self._debugger is None:
+            if self._debug_socket is None:
+                raise GuestLost("this machine was started without a connection for a debugger")
+            arguments = {"command-line": f"gdbserver chardev:{WATCH_CHARDEV}"}
+            said = str(await self.qmp("human-monitor-command", arguments))
+            if "ould not open" in said:
+                raise GuestLost(f"QEMU opens no gdb stub: {said.strip()}")
+            debugger = Debugger(self._debug_socket)
+            try:
+                await debugger.open()
+            except BaseException:
+                debugger.close()
+                raise
+            self._debugger = debugger
+        return self._debugger
+
+    async def drop_debugger(self) -> None:
+        """Detach from the stub, after which the guest runs on if it can; never raises.
+
+        The guest has to stand still. Watches are to be taken away before.
+        """
+        debugger, self._debugger = self._debugger, None
+        if debugger is not None:
+            with suppress(KtstrError):
+                await debugger.detach()
+            debugger.close()
+
+    async def _stop_told(self, debugger: Debugger) -> None:
+        """Wait for the stub's word of a stop: it must not come after the next command."""
+        with anyio.move_on_after(ANSWER_S):
+            await debugger.standing.wait()
+        if not debugger.standing.is_set() and self._end is None:
+            raise GuestHung(f"QEMU's gdb stub told of no stop within {ANSWER_S:g} s")
 
     async def query_status(self) -> str:
         """QEMU's run state: ``running``, ``paused``, ``shutdown``, ``guest-panicked`` …
@@ -202,7 +266,8 @@ async def launch(
     The vCPUs do not run before QMP is connected, so that no event is missed.
 
     :param run_dir: existing folder for the console log and QEMU's messages.
-    :param attach: also offer Unix sockets for people: a QMP monitor, the console, a gdb stub.
+    :param attach: also offer Unix sockets for people: a QMP monitor, the console, a gdb stub. QEMU
+        has one stub: a machine with ``spec.watch`` keeps it for itself.
     :raises HostUnfit: QEMU is missing, memory is short, or QEMU refused its command line.
     :raises KernelUnfit: kernel or initramfs is not a readable file.
     :raises QemuDied: QEMU was killed, or did not come up in time.
@@ -218,7 +283,9 @@ async def launch(
         bulk, bulk_theirs = _socket_pair(stack)
         ctl, ctl_theirs = _socket_pair(stack)
         qmp, qmp_theirs = _socket_pair(stack)
-        sockets = _attach_sockets(stack, run_dir, gdb=spec.debug) if attach else {}
+        debug, debug_theirs = _socket_pair(stack) if spec.watch else (None, None)
+        gdb = spec.debug and not spec.watch
+        sockets = _attach_sockets(stack, run_dir, gdb=gdb) if attach else {}
         console = f"file,path={escape(run_dir / CONSOLE_LOG)}"
         if "console" in sockets:
             console = f"{_server(sockets['console'])},logfile={escape(run_dir / CONSOLE_LOG)}"
@@ -234,6 +301,7 @@ async def launch(
                 *([_server(sockets["qmp"])] if "qmp" in sockets else []),
             ),
             gdb=f"unix:{sockets['gdb']},server=on,wait=off" if "gdb" in sockets else None,
+            watch=None if debug_theirs is None else f"socket,fd={debug_theirs.fileno()}",
         )
         argv = (str(qemu.program), *flatten(build_options(spec, wiring, qemu.qboot)), "-S")
         shown = build_options(spec, standalone_wiring(spec, run_dir), qemu.qboot)
@@ -241,7 +309,8 @@ async def launch(
         (run_dir / CONSOLE_LOG).write_bytes(b"")
 
         machine = Machine(spec, argv, command, ram, bulk, ctl, run_dir, sockets)
-        theirs = (bulk_theirs, ctl_theirs, qmp_theirs)
+        machine._debug_socket = debug
+        theirs = [end for end in (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs) if end]
         child = spawn(
             argv,
             fds=[*ram.fds, *(end.fileno() for end in theirs)],
@@ -281,6 +350,8 @@ async def _start(machine: Machine, monitor: Monitor) -> None:
 
 async def _tear_down(machine: Machine, monitor: Monitor) -> None:
     with anyio.CancelScope(shield=True):
+        if machine._debugger is not None:
+            machine._debugger.close()
         await machine.quit()
         await monitor.close()
 

@@ -32,6 +32,7 @@ class VmSpec:
     :param scratch_mib: size of a disk that keeps nothing; 0: no such disk.
     :param pvpanic: give the guest the device through which it reports a panic.
     :param debug: offer a gdb stub (only together with ``attach``).
+    :param watch: write watches can be set.
     :param one_thread: under TCG, run all vCPUs in turn on one host thread.
     """
 
@@ -47,6 +48,7 @@ class VmSpec:
     scratch_mib: int = 0
     pvpanic: bool = True
     debug: bool = False
+    watch: bool = False
     one_thread: bool = False
 
     def memory_of_nodes(self) -> tuple[int, ...]:

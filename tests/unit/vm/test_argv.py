@@ -172,6 +172,12 @@ def test_second_monitor_and_gdb() -> None:
     assert lines.endswith("-gdb unix:/g,server=on\n")
 
 
+def test_the_stub_for_watches_is_a_connection_that_nothing_listens_on_yet() -> None:
+    lines = text(build_options(SPEC, replace(WIRING, watch="socket,fd=11"), QBOOT))
+    assert lines.endswith("-chardev socket,id=watch,fd=11\n")
+    assert "-gdb" not in lines
+
+
 def test_command_for_people_names_no_descriptor_and_escapes_commas() -> None:
     wiring = standalone_wiring(SPEC, Path("/runs/a,b"))
     command = shell_command("/usr/bin/qemu", build_options(SPEC, wiring, None))
