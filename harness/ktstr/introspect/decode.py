@@ -25,7 +25,7 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
         cpus=cpus,
         sched_ext=plan.sched_ext.decode(captured),
         unavailable=unavailable,
-        stale=plan.stale_reason or _change(plan, captured),
+        stale=plan.stale_reason or change(plan, captured),
         copy_ns=captured.copy_ns,
     )
 
@@ -37,7 +37,8 @@ def _decode_map(reader: MapReader, captured: Captured) -> MapSnapshot:
         return base_snapshot(reader.info, error=error.message)
 
 
-def _change(plan: SnapshotPlan, captured: Captured) -> str | None:
+def change(plan: SnapshotPlan, captured: Captured) -> str | None:
+    """What the guest changed since the plan was made, if that makes the plan useless."""
     for region, before, meaning in plan.watched:
         if captured.content(region) != before:
             return meaning

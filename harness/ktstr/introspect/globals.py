@@ -6,7 +6,9 @@ A program's global variables are the one value of an array map per section, ``NA
 verifier has built their values into the program.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from ktstr.errors import KtstrError
@@ -19,6 +21,7 @@ WRITABLE: Final = (".bss", ".data")
 """Sections whose variables take effect when written."""
 
 _SIGNED, _BOOL = 1, 4
+NEAR_HEAD, NEAR_LOOKED_AT, NEAR_SHOWN = 3, 500, 5
 
 
 class NoSuchGlobal(KtstrError):
@@ -60,9 +63,21 @@ def find_global(kernel: Kernel, name: str, section: str | None = None) -> Global
     :raises NoSuchGlobal: when there is none, or it is no integer.
     :raises UnreadableMemory: when the list of maps cannot be read.
     """
+    btf, info, place = locate(kernel, name, section)
+    return _variable(kernel, btf, info, name, place)
+
+
+def locate(kernel: Kernel, path: str, section: str | None = None) -> tuple[Btf, MapInfo, Field]:
+    """Find a variable of any type, or a part of one (``name.member``), as :func:`find_global` does.
+
+    :return: the BTF that describes it, the map that holds it, its place in the map's one value.
+    :raises NoSuchGlobal: when there is none, naming some that are near.
+    :raises UnreadableMemory: when the list of maps cannot be read.
+    """
     kernel.forget()
     sections = WRITABLE if section is None else (section,)
     seen: list[str] = []
+    names: list[str] = []
     for info in sorted(list_maps(kernel), key=lambda info: info.id, reverse=True):
         if info.map_type != ARRAY or info.error or not info.name.endswith(sections):
             continue
@@ -70,11 +85,35 @@ def find_global(kernel: Kernel, name: str, section: str | None = None) -> Global
         if btf is None or btf.resolve(info.value_type_id).kind is not Kind.DATASEC:
             continue
         seen.append(info.name)
-        place = btf.field(info.value_type_id, name)
+        place = btf.field(info.value_type_id, path)
         if place is not None and place.offset + place.size <= info.value_size:
-            return _variable(kernel, btf, info, name, place)
+            return btf, info, place
+        names += [member.name for member in btf.members(btf.resolve(info.value_type_id))]
     found = f"looked into {', '.join(seen)}" if seen else "no program with such a section is loaded"
-    raise NoSuchGlobal(f"no variable {name!r} in {' or '.join(sections)}: {found}")
+    close = f"; near it: {', '.join(there)}" if (there := near(path, names)) else ""
+    raise NoSuchGlobal(f"no variable {path!r} in {' or '.join(sections)}: {found}{close}")
+
+
+def address_of(kernel: Kernel, info: MapInfo, place: Field) -> int:
+    """Where the program writes the variable: kernel-virtual, as a map's values are."""
+    return info.kva + kernel.need("bpf_array", "value").offset + place.offset
+
+
+def near(wanted: str, names: Iterable[str]) -> list[str]:
+    """A few of ``names`` that ``wanted`` may have been meant for, the nearest first.
+
+    Those that hold it, or share its beginning, are looked at; a kernel has 200 000 symbols.
+    """
+    head = wanted[:NEAR_HEAD]
+    found = {name for name in names if name.startswith(head) or wanted in name}
+    chosen = sorted(found, key=lambda name: (-_shared(name, wanted), name))
+    return get_close_matches(wanted, chosen[:NEAR_LOOKED_AT], NEAR_SHOWN, 0.5)
+
+
+def _shared(one: str, other: str) -> int:
+    """Characters with which both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _variable(kernel: Kernel, btf: Btf, info: MapInfo, name: str, place: Field) -> GlobalVariable:
@@ -91,6 +130,5 @@ def _variable(kernel: Kernel, btf: Btf, info: MapInfo, name: str, place: Field) 
     bits = 8 * place.size
     low = -(1 << bits - 1) if signed else 0
     high = 1 if is_bool else (1 << bits - signed) - 1
-    start = info.kva + kernel.need("bpf_array", "value").offset + place.offset
-    ranges = tuple(kernel.space.ranges(start, place.size))
+    ranges = tuple(kernel.space.ranges(address_of(kernel, info, place), place.size))
     return GlobalVariable(name, info.name, ranges, place.size, low, high)

@@ -53,7 +53,7 @@ class Kernel:
         self.release = info.release
         self.build_id = info.build_id
         self.space = AddressSpace(memory, info.root, info.levels)
-        self._symbols = symbols
+        self.symbols = symbols
         self._btfs: dict[tuple[int, int], Btf] = {}
         raw = self._find_btf()
         self.btf = Btf(raw)
@@ -64,7 +64,7 @@ class Kernel:
         self.cpus, self.cpu_offsets = self._possible_cpus()
 
     def _find_btf(self) -> bytes:
-        start, stop = self._symbols.get("__start_BTF"), self._symbols.get("__stop_BTF")
+        start, stop = self.symbols.get("__start_BTF"), self.symbols.get("__stop_BTF")
         if start is None or stop is None or not 0 < stop - start <= MAX_BTF_SIZE:
             raise KernelUnfit(
                 f"kernel {self.release} carries no BTF type information",
@@ -91,7 +91,7 @@ class Kernel:
 
     def symbol(self, name: str) -> int | None:
         """Address of a kernel global; for a per-CPU one the value to add a CPU's offset to."""
-        return self._symbols.get(name)
+        return self.symbols.get(name)
 
     def has_symbol(self, name: str) -> bool:
         """Whether kallsyms lists ``name``."""

@@ -51,6 +51,29 @@ class Symbols:
     ) -> list[drgn.Symbol]:
         return list(self._index()(prog, name, address, one))
 
+    def named(self, name: str) -> list[int]:
+        """Addresses of every symbol called ``name``, ascending; static ones may share a name.
+
+        :raises KernelUnfit: when kallsyms cannot be read.
+        """
+        return sorted({symbol.address for symbol in self._index()(self._prog, name, None, False)})
+
+    def names(self) -> set[str]:
+        """The names of all symbols.
+
+        :raises KernelUnfit: when kallsyms cannot be read.
+        """
+        return {symbol.name for symbol in self._index()(self._prog, None, None, False)}
+
+    def holding(self, address: int) -> tuple[str, int] | None:
+        """Name and address of the symbol that ``address`` lies in.
+
+        :raises KernelUnfit: when kallsyms cannot be read.
+        """
+        for symbol in self._index()(self._prog, None, address, True):
+            return symbol.name, symbol.address
+        return None
+
     def get(self, name: str) -> int | None:
         """Address of ``name`` in the running kernel, ``None`` when it has no such symbol.
 
