@@ -65,9 +65,11 @@ def _describe(event: RunEvent) -> str:
             return f"{phase_title(index, name)}, {index} of {of} ({hold_s:.1f} s)"
         case StepEnded(index):
             return f"{phase_title(index)} done"
-        case Froze(tag, offset_ms, paused_ms, maps, error):
+        case Froze(tag, offset_ms, paused_ms, maps, error, trigger):
+            why = f", {trigger}" if trigger else ""
             if error is not None:
-                return f"  {tag} at {offset_ms / 1000:.1f} s failed: {error}"
-            return f"  {tag} at {offset_ms / 1000:.1f} s: {paused_ms:.1f} ms frozen, {maps} maps"
+                return f"  {tag} at {offset_ms / 1000:.1f} s failed: {error}{why}"
+            frozen = f"{paused_ms:.1f} ms frozen, {maps} maps"
+            return f"  {tag} at {offset_ms / 1000:.1f} s: {frozen}{why}"
         case Note(text, warning):
             return f"warning: {text}" if warning else text

@@ -14,6 +14,7 @@ from ktstr.report.cgroups import cgroup_table
 from ktstr.report.measurements import measurement_table
 from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
 from ktstr.report.printable import lines, one_line
+from ktstr.report.watches import watch_table
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertDetail, AssertResult
 
@@ -115,9 +116,10 @@ def _tables(record: RunRecord, sections: Sections) -> Iterator[Table]:
     if sections.phases:
         yield from cgroup_metrics(record)
     yield from all_metrics(record) if sections.metrics else main_metrics(record)
-    table = measurement_table(record, everything=sections.metrics)
-    if table is not None:
-        yield table
+    for more in (measurement_table, watch_table):
+        table = more(record, everything=sections.metrics)
+        if table is not None:
+            yield table
 
 
 def _headline(record: RunRecord) -> Text:

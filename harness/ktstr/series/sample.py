@@ -40,6 +40,41 @@ class MissingStatsReason:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """The write that a capture stands for.
+
+    :param watch: the symbol or variable that was watched; ``holder`` is the variable's map.
+    :param address: kernel-virtual address of the ``size`` bytes watched.
+    :param hit: which hit of its watch this is, counted from 1.
+    :param cpu: the CPU that wrote.
+    :param instruction: address of the instruction after the one that wrote; ``code`` is the
+        function it belongs to, ``None`` when that is not known.
+    :param old: the value when the watch was set or last hit; ``new`` the one written.
+    """
+
+    watch: str
+    holder: str
+    address: int
+    size: int
+    hit: int
+    cpu: int | None = None
+    instruction: int | None = None
+    code: str | None = None
+    old: int | None = None
+    new: int | None = None
+
+    def in_words(self) -> str:
+        """In one line: what, by whom, from which value to which."""
+        if self.code is None:
+            place = "unknown code" if self.instruction is None else f"{self.instruction:#x}"
+        else:
+            place = self.code
+        cpu = "an unknown CPU" if self.cpu is None else f"CPU {self.cpu}"
+        old, new = ("?" if value is None else str(value) for value in (self.old, self.new))
+        return f"{self.watch} {old} -> {new} by {place} on {cpu}"
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One capture.
 
@@ -51,6 +86,7 @@ class Sample:
     :param snapshot: what was read from the frozen guest; ``None`` when the capture failed.
     :param paused_ns: how long the guest stood still for it.
     :param error: why the capture failed; ``None`` when it succeeded.
+    :param trigger: the write that a watch answered with this capture; ``None`` for any other.
     """
 
     tag: str
@@ -63,6 +99,7 @@ class Sample:
     )
     paused_ns: int | None = None
     error: str | None = None
+    trigger: Trigger | None = None
 
     @property
     def is_periodic(self) -> bool:

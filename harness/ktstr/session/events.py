@@ -50,13 +50,17 @@ class StepEnded:
 
 @dataclass(frozen=True, slots=True)
 class Froze:
-    """A snapshot was taken, or failed (``error``); the guest stood still for ``paused_ms``."""
+    """A snapshot was taken, or failed (``error``); the guest stood still for ``paused_ms``.
+
+    ``trigger`` says which write it answers; empty for any other.
+    """
 
     tag: str
     offset_ms: float
     paused_ms: float
     maps: int
     error: str | None
+    trigger: str = ""
 
 
 @dataclass(frozen=True, slots=True)

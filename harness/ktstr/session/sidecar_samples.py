@@ -5,11 +5,11 @@ Everything of a snapshot is there but its maps; of those, only the global variab
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
+from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, Trigger
 from ktstr.series.snapshot import Snapshot
 from ktstr.telemetry.decode import Fields
 from ktstr.telemetry.slices import MAX_STEP
@@ -41,6 +41,7 @@ def sample_record(sample: Sample) -> dict[str, Any]:
         "error": sample.error,
         "stats": None,
         "stats_missing": None,
+        "trigger": None if sample.trigger is None else asdict(sample.trigger),
     }
     if isinstance(sample.stats, MissingStatsReason):
         reason = sample.stats
@@ -83,6 +84,8 @@ def read_sample(values: Fields) -> Sample:
         kind = _MISSING[missing.one_of("reason", _MISSING)]
         reason = MissingStatsReason(kind, missing.text("detail", MAX_TEXT))
         missing.done()
+    # Records from before there were watches have no such key.
+    trigger = values.map_or_none("trigger") if values.has("trigger") else None
     sample = Sample(
         tag=values.text("tag", 255),
         elapsed_ms=values.optional("elapsed_ms", values.u64),
@@ -92,6 +95,7 @@ def read_sample(values: Fields) -> Sample:
         error=values.text_or_none("error", MAX_TEXT),
         stats=stats if isinstance(stats, dict) else reason,
         snapshot=_snapshot(values) if values.has("cpus") else None,
+        trigger=None if trigger is None else _instance(Trigger, trigger),
     )
     values.done()
     return sample

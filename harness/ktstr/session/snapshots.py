@@ -41,6 +41,7 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
                 paused_ms=(sample.paused_ns or 0) / 1e6,
                 maps=0 if snapshot is None else len(snapshot.maps),
                 error=sample.error,
+                trigger="" if sample.trigger is None else sample.trigger.in_words(),
             )
         )
 

@@ -34,6 +34,7 @@ EVENTS: list[RunEvent] = [
     StepStarted(1, 2, "steady [red]", 2.0),
     Froze("periodic_000", 1300.0, 1.25, 13, None),
     Froze("periodic_001", 1400.0, 0.0, 0, "RuntimeError: no"),
+    Froze("w", 1500.0, 2.0, 13, None, "v 1 -> 2 by f+0x1 on CPU 0"),
     StepEnded(1),
     StepStarted(2, 2, "zero", 0.0),
     StepStarted(2, 2, "again", 1.0),
@@ -51,6 +52,7 @@ never begun (0.0 s)
 Step[0] steady [red], 1 of 2 (2.0 s)
   periodic_000 at 1.3 s: 1.2 ms frozen, 13 maps
   periodic_001 at 1.4 s failed: RuntimeError: no
+  w at 1.5 s: 2.0 ms frozen, 13 maps, v 1 -> 2 by f+0x1 on CPU 0
 Step[1] zero, 2 of 2 (0.0 s)
 Step[1] again, 2 of 2 (1.0 s)
 a word
@@ -91,7 +93,8 @@ def test_live_progress_leaves_the_finished_lines(clock: list[float]) -> None:
         "✓ never begun (0.0 s)",
         "❄ periodic_000 at 1.3 s: 1.2 ms frozen, 13 maps",
         "✗ periodic_001 at 1.4 s failed: RuntimeError: no",
-        "✓ Step[0] steady [red], 1 of 2 (1.5 s)",
+        "❄ w at 1.5 s: 2.0 ms frozen, 13 maps, v 1 -> 2 by f+0x1 on CPU 0",
+        "✓ Step[0] steady [red], 1 of 2 (2.0 s)",
         "✓ Step[1] again, 2 of 2 (0.5 s)",
         "a word",
         "warning: a ?[31mword",

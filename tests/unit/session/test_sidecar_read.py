@@ -16,7 +16,7 @@ from ktstr.metrics.fold import fold_run
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.series.host import CgroupPsi, HostReading, PerCpuTime, TgidTime
 from ktstr.series.monitor import monitor_samples
-from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
+from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries, Trigger
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar import sidecar_text, write_sidecar
@@ -109,6 +109,8 @@ SAMPLES = [
     capture(3, 2, snapshot=None, error="no memory", stats={}),
     capture(4, 2, stats=MissingStatsReason(MissingStats.SCHEDULER_ERROR, "it said no")),
     Sample("on_demand"),
+    Sample("hit#2", trigger=Trigger("v", "s.bss", U64_MAX, 8, 2, 1, U64_MAX, "f+0x1", 0, U64_MAX)),
+    Sample("hit", trigger=Trigger("css_next", "", 4096, 4, 1)),
 ]
 
 
@@ -174,13 +176,22 @@ def test_samples_come_back_without_their_maps(written: Path) -> None:
     for mine, theirs in zip(SAMPLES, back, strict=True):
         for name in ("tag", "elapsed_ms", "boundary_offset_ms", "step_index", "paused_ns", "error"):
             assert getattr(theirs, name) == getattr(mine, name)
-        assert theirs.stats == mine.stats
+        assert (theirs.stats, theirs.trigger) == (mine.stats, mine.trigger)
         if mine.snapshot is None:
             assert theirs.snapshot is None
             continue
         assert isinstance(mine.snapshot, Snapshot) and isinstance(theirs.snapshot, RecordedSnapshot)
         for item in fields(Snapshot):
             assert getattr(theirs.snapshot, item.name) == getattr(mine.snapshot, item.name)
+
+
+def test_samples_of_a_record_that_knows_no_watches_come_back(written: Path) -> None:
+    plain = json.loads(written.read_text())
+    for sample in plain["samples"]:
+        del sample["trigger"]
+    written.write_text(json.dumps(plain))
+    back = read_sidecar(written).samples.iter_samples()
+    assert [sample.trigger for sample in back] == [None] * len(SAMPLES)
 
 
 def test_what_was_read_folds_to_the_same_statistics(written: Path) -> None:
@@ -283,6 +294,10 @@ def changed(path: Path, change: Change) -> Path:
         (lambda p: p["log_tails"].update(kernel=[7]), r"field 'log_tails.kernel\[0\]' is 7"),
         (lambda p: p["samples"][1].update(paused_ns=-1), r"field 'samples\[1\].paused_ns' is -1"),
         (lambda p: p["samples"][1].update(stats=None), r"field 'samples\[1\].stats'"),
+        (
+            lambda p: p["samples"][6]["trigger"].update(size="8"),
+            r"field 'samples\[6\].trigger.size' is '8'",
+        ),
         (
             lambda p: p["samples"][0]["cpus"][1].update(idle=0),
             r"field 'samples\[0\].cpus\[1\].idle' is 0",
