@@ -6,14 +6,15 @@ still for two QMP round trips and one copy of bytes whose addresses were known b
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
-from ktstr.introspect import Kernel, SnapshotPlan, copy, decode, make_plan
+from ktstr.introspect import Captured, Kernel, SnapshotPlan, copy, decode, make_plan
+from ktstr.introspect.decode import change
 from ktstr.introspect.memory import PhysicalMemory
 from ktstr.series.snapshot import Snapshot
 from ktstr.vm.events import MachineEvent
@@ -70,8 +71,12 @@ class Freezer:
 
     async def prepare(self) -> None:
         """Resolve what the next capture copies; cheap when the plan still holds."""
+        await self._planned()
+
+    async def _planned(self) -> SnapshotPlan:
         if self._plan is None:
             self._plan = await anyio.to_thread.run_sync(make_plan, self._kernel)
+        return self._plan
 
     async def capture(self) -> Capture:
         """Stop, copy, continue, then decode in a thread.
@@ -80,9 +85,7 @@ class Freezer:
 
         :raise GuestLost: when QEMU does not answer.
         """
-        await self.prepare()
-        plan = self._plan
-        assert plan is not None
+        plan = await self._planned()
         self._at_us.clear()
         began = time.perf_counter_ns()
         with anyio.CancelScope(shield=True):
@@ -92,15 +95,52 @@ class Freezer:
             finally:
                 await self._machine.cont()
         request_ns = time.perf_counter_ns() - began
+        snapshot = await self._decoded(plan, captured)
+        # The request is an upper bound: whatever else stopped the guest came before or after it.
+        paused_ns = min(request_ns, self._stood_ns(request_ns))
+        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, snapshot.stale)
+
+    async def capture_standing(
+        self, began_ns: int, look: Callable[[], Awaitable[bool]]
+    ) -> Capture | None:
+        """Copy while the guest stands still already, continue, then decode.
+
+        The instant does not come again, so a plan that is out of date is made anew inside it.
+
+        :param began_ns: when that was noticed, on the clock of :func:`time.perf_counter_ns`.
+        :param look: called while the guest stands; whether there is something to capture.
+        :return: ``None`` when there was nothing.
+        :raise GuestLost: when QEMU does not answer.
+        """
+        with anyio.CancelScope(shield=True):
+            await self._machine.stop()
+            try:
+                if not await look():
+                    return None
+                plan = await self._planned()
+                captured = copy(plan, self._memory)
+                if change(plan, captured) is not None:
+                    self._plan = None
+                    plan = await self._planned()
+                    captured = copy(plan, self._memory)
+            finally:
+                await self._machine.cont()
+        request_ns = time.perf_counter_ns() - began_ns
+        snapshot = await self._decoded(plan, captured)
+        # The guest stood before anybody noticed, so here the events may tell of longer.
+        paused_ns = self._stood_ns(request_ns)
+        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, snapshot.stale)
+
+    async def _decoded(self, plan: SnapshotPlan, captured: Captured) -> Snapshot:
         snapshot = await anyio.to_thread.run_sync(decode, plan, captured, self._kernel)
         if snapshot.stale is not None:
             self._plan = None
-        paused_ns = self._paused_ns(request_ns)
-        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, snapshot.stale)
+        return snapshot
 
-    def _paused_ns(self, request_ns: int) -> int:
+    def _stood_ns(self, request_ns: int) -> int:
+        """From QEMU's STOP to its RESUME event, or else the time the request took."""
         stopped, resumed = self._at_us.get("STOP"), self._at_us.get("RESUME")
         if stopped is None or resumed is None or resumed < stopped:
-            # An event went missing or the wall clock was set back: the upper bound is still true.
+            # An event went missing or the wall clock was set back.
             return request_ns
-        return min(request_ns, (resumed - stopped) * 1000)
+        return (resumed - stopped) * 1000
