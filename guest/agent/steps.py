@@ -20,7 +20,7 @@ from agent.requests import ANSWER_S, Requests
 from agent.scheduler import Scheduler
 from agent.system import CPUS, parse_cpus, read_text
 from agent.workers import Group, Workers
-from ktstr.wire import MsgType, Stimulus
+from ktstr.wire import MsgType, SnapshotKind, Stimulus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Engine:
         # The workload's clock: what holds have lasted, and when the present one began.
         self._held = 0.0
         self._hold_began: float | None = None
+        self._watching = False
         self.step = BASELINE
 
     def prepare(self) -> None:
@@ -127,6 +128,7 @@ class Engine:
             self._hold(hold_s, timed)
         else:
             self._repeat(hold_s, int(loop_ms) / 1000, ops)
+        self._attempt("ending its watches", self._end_watches)
         self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
         self._held, self._hold_began = self._workload_s(), None
         self.workers.end_phase()
@@ -325,7 +327,22 @@ class Engine:
         self._scheduler.restart(self._where())
 
     def _op_CaptureSnapshot(self, op: dict[str, Any]) -> None:
-        self._ask_host(MsgType.SNAPSHOT_REQUEST, {"tag": op["name"], "step": self.step})
+        self._ask_for_snapshot(SnapshotKind.CAPTURE, op["name"])
+
+    def _op_WatchSnapshot(self, op: dict[str, Any]) -> None:
+        keys = ("symbol", "variable", "section", "size", "hits")
+        self._ask_for_snapshot(SnapshotKind.WATCH, op["name"], **{key: op[key] for key in keys})
+        # The Backdrop's end with the scenario, which the host sees by itself.
+        self._watching = self.step != BASELINE
+
+    def _end_watches(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._ask_for_snapshot(SnapshotKind.END_WATCHES, "")
+
+    def _ask_for_snapshot(self, kind: int, tag: str, **more: Any) -> None:
+        fields = {"kind": kind, "tag": tag, "step": self.step, **more}
+        self._ask_host(MsgType.SNAPSHOT_REQUEST, fields)
 
     def _op_WriteBpfGlobal(self, op: dict[str, Any]) -> None:
         fields = {key: op[key] for key in ("name", "value", "section")}

@@ -40,6 +40,18 @@ CgroupName = Annotated[str, _text("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", CGROUP_A
 
 Identifier = Annotated[str, _text("^[A-Za-z_][A-Za-z0-9_]*$", "the name of a global variable", 128)]
 
+VariablePath = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        "the name of a global variable, or of a part of one as variable.member",
+        256,
+    ),
+]
+SymbolName = Annotated[
+    str, _text(r"^[A-Za-z_.$][A-Za-z0-9_.$]*$", "the name of a symbol of the kernel", 512)
+]
+
 KERNEL_ALLOWED: Final = '"debian:7", "debian:VERSION", "path:FILE" or "host"'
 KernelSpec = Annotated[str, _text(r"^(host|debian:[^\s]+|path:.+)$", KERNEL_ALLOWED, 4096)]
 

@@ -23,6 +23,7 @@ from ktstr.model.op_programs import (
     RestartScheduler,
     RunPayload,
     WaitPayload,
+    WatchSnapshot,
     WriteBpfGlobal,
 )
 from ktstr.model.topology import Topology, format_cpulist
@@ -264,6 +265,7 @@ _AnyOp = (
     | ReplaceScheduler
     | RestartScheduler
     | CaptureSnapshot
+    | WatchSnapshot
     | WriteBpfGlobal
     | Pause
     | Resume

@@ -16,6 +16,8 @@ from ktstr.model.fields import (
     Identifier,
     Name,
     PositiveMs,
+    SymbolName,
+    VariablePath,
     file_name,
 )
 from ktstr.model.locate import KeyPath
@@ -28,6 +30,12 @@ GUEST_PAYLOAD_DIR: Final = "/ktstr/payload"
 """Folder in the guest that payloads are packed into."""
 
 DEFAULT_PAYLOAD_MS: Final = 30_000
+
+MAX_WATCHES: Final = 3
+"""Watches at a time: x86 has four, and the reference keeps one for itself."""
+
+MAX_HITS: Final = 16
+"""Captures of one watch; each stops the guest, which a hot variable would bring to a halt."""
 
 
 class AttachScheduler(Op):
@@ -140,6 +148,27 @@ class CaptureSnapshot(Op):
 
     op: Literal["CaptureSnapshot"]
     name: Name
+
+
+class WatchSnapshot(Op):
+    """Freeze the guest at each write to a variable, and keep what its memory shows then.
+
+    What is watched is a ``symbol`` of the kernel, or a ``variable`` of the loaded scheduler, which
+    ``section`` narrows down. After ``hits`` writes the watch is taken away, at the latest when the
+    step ends that set it. ``size`` is in bytes; by default a variable's own, and 4 of a symbol.
+    """
+
+    op: Literal["WatchSnapshot"]
+    name: Name
+    symbol: SymbolName | None = None
+    variable: VariablePath | None = None
+    section: Literal[".bss", ".data"] | None = None
+    size: Literal[1, 2, 4, 8] | None = None
+    hits: Annotated[StrictInt, Field(ge=1, le=MAX_HITS)] = 1
+
+    def apply(self, table: CgroupTable, at: KeyPath) -> None:
+        if self.variable is not None:
+            table.programs.need_scheduler((*at, "op"))
 
 
 GlobalNumber = Annotated[StrictInt, Field(ge=-(1 << 63), le=(1 << 64) - 1)]

@@ -29,6 +29,7 @@ OP_INDEX: dict[str, int] = {
     "RestartScheduler": 19,
     "CaptureSnapshot": 20,
     "WriteBpfGlobal": 21,
+    "WatchSnapshot": 22,
     "SetWeight": 28,
     "Pause": 29,
     "Resume": 30,

@@ -187,6 +187,8 @@ def _mend_op(result: Repair, op: dict[Any, Any], key: str | int, at: KeyPath) ->
     elif key in ("cpuset", "works", "scheduler") and not kind.model_fields[key].is_required():
         # A cgroup with less than it should have, or another scheduler than was meant.
         _unknown_cgroups(result)
+    elif key in ("symbol", "variable", "section"):
+        result.muted += [(*at[:-1], name) for name in ("symbol", "section")]
     elif key not in kind.model_fields or not kind.model_fields[str(key)].is_required():
         return
     elif key == "cpuset":

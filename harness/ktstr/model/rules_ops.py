@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from ktstr.model.definition import Scenario
 from ktstr.model.locate import KeyPath
 from ktstr.model.op_models import MAX_GARBAGE, AnyOp, InjectFault, Pause, Resume
-from ktstr.model.op_programs import CaptureSnapshot, RunPayload
+from ktstr.model.op_programs import MAX_WATCHES, CaptureSnapshot, RunPayload, WatchSnapshot
 from ktstr.model.source import Mistake
 from ktstr.model.units import format_duration
 
@@ -21,22 +21,47 @@ def op_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         at: KeyPath = ("steps", number, "ops")
         yield from _pauses(step.ops, at)
         for index, op in enumerate(step.ops):
-            if step.hold.loop_ms is not None and isinstance(op, Pause | Resume | InjectFault):
+            if step.hold.loop_ms is not None and isinstance(op, _ONCE):
                 yield Mistake((*at, index, "op"), f"{op.op} only in a step that does not loop")
             elif isinstance(op, InjectFault):
                 yield from _fault(op, (*at, index), scenario, number)
     yield from _names(scenario)
+    yield from _watches(scenario)
+
+
+_ONCE = Pause | Resume | InjectFault | WatchSnapshot
+
+
+def _watches(scenario: Scenario) -> Iterator[Mistake]:
+    kept = sum(isinstance(op, WatchSnapshot) for op in scenario.backdrop.ops)
+    live = 0
+    part: KeyPath = ()
+    for at, op in scenario.all_ops():
+        if not isinstance(op, WatchSnapshot):
+            continue
+        if (op.symbol is None) is (op.variable is None):
+            yield Mistake((*at, "symbol"), "either symbol or variable")
+        if op.section is not None and op.variable is None:
+            yield Mistake((*at, "section"), "section only beside variable")
+        if at[:2] != part:
+            part, live = at[:2], 0 if at[0] == "backdrop" else kept
+        live += 1
+        if live > MAX_WATCHES:
+            also = ", with those of the Backdrop" if kept and at[0] != "backdrop" else ""
+            yield Mistake((*at, "op"), f"at most {MAX_WATCHES} watches at a time{also}")
 
 
 def _names(scenario: Scenario) -> Iterator[Mistake]:
-    seen: dict[tuple[type, str], KeyPath] = {}
+    seen: dict[tuple[bool, str], KeyPath] = {}
     for at, op in scenario.all_ops():
-        if isinstance(op, RunPayload | CaptureSnapshot):
-            first = seen.setdefault((type(op), op.name), at)
+        snapshot = isinstance(op, CaptureSnapshot | WatchSnapshot)
+        if isinstance(op, RunPayload | CaptureSnapshot | WatchSnapshot):
+            first = seen.setdefault((snapshot, op.name), at)
             if first is not at:
-                other = f"the {op.op} before it" if first[:2] == at[:2] else "that of another step"
+                what = "snapshot" if snapshot else op.op
+                other = f"the {what} before it" if first[:2] == at[:2] else "that of another step"
                 yield Mistake((*at, "name"), f"a name that differs from {other}")
-        if isinstance(op, CaptureSnapshot) and op.name.startswith("periodic_"):
+        if isinstance(op, CaptureSnapshot | WatchSnapshot) and op.name.startswith("periodic_"):
             yield Mistake((*at, "name"), "a name that does not begin with periodic_")
 
 

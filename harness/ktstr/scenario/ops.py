@@ -136,6 +136,27 @@ def capture_snapshot(name: str) -> Op:
     return Op.of(op="CaptureSnapshot", name=name)
 
 
+def watch_snapshot(
+    name: str,
+    *,
+    symbol: str | None = None,
+    variable: str | None = None,
+    section: Literal[".bss", ".data"] | None = None,
+    size: int | None = None,
+    hits: int | None = None,
+) -> Op:
+    """Let the host freeze the guest at each write to a symbol or variable."""
+    return Op.of(
+        op="WatchSnapshot",
+        name=name,
+        symbol=symbol,
+        variable=variable,
+        section=section,
+        size=size,
+        hits=hits,
+    )
+
+
 def write_bpf_global(
     name: str, value: int, *, section: Literal[".bss", ".data"] | None = None
 ) -> Op:

@@ -4,6 +4,8 @@
 Captures at boundaries and requests of the guest meet here, since both stop the machine.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -45,8 +47,8 @@ class Inspector:
 
         :raise Exception: anything: guest memory may hold whatever it likes.
         """
-        async with self._lock:
-            await self._attached()
+        async with self.hold():
+            pass
 
     async def _attached(self) -> tuple[Kernel, Freezer]:
         if self._kernel is None or self._freezer is None:
@@ -55,13 +57,37 @@ class Inspector:
             self._freezer = Freezer(machine, machine.ram, self._kernel)
         return self._kernel, self._freezer
 
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[tuple[Kernel, Freezer]]:
+        """Nobody else looks, writes or stops the guest inside the block.
+
+        :raise Exception: as :meth:`attach`.
+        """
+        async with self._lock:
+            yield await self._attached()
+
+    @asynccontextmanager
+    async def standing(self) -> AsyncIterator[Kernel]:
+        """The guest stands still inside the block, which cannot be cancelled, and goes on after it.
+
+        :raise GuestLost: when QEMU does not answer.
+        :raise Exception: as :meth:`attach`.
+        """
+        machine: Any = self._live.machine
+        async with self.hold() as (kernel, _):
+            with anyio.CancelScope(shield=True):
+                await machine.stop()
+                try:
+                    yield kernel
+                finally:
+                    await machine.cont()
+
     async def prepare(self) -> None:
         """Resolve what the next capture copies.
 
         :raise Exception: as :meth:`attach`.
         """
-        async with self._lock:
-            _, freezer = await self._attached()
+        async with self.hold() as (_, freezer):
             await freezer.prepare()
 
     async def capture(self) -> Capture:
@@ -70,8 +96,7 @@ class Inspector:
         :raise GuestLost: when QEMU does not answer.
         :raise Exception: as :meth:`attach`.
         """
-        async with self._lock:
-            _, freezer = await self._attached()
+        async with self.hold() as (_, freezer):
             taken = await freezer.capture()
             return taken if taken.error is None else await freezer.capture()
 
@@ -83,17 +108,10 @@ class Inspector:
         :raise GuestLost: when QEMU does not answer.
         :raise Exception: as :meth:`attach`.
         """
-        async with self._lock:
-            kernel, _ = await self._attached()
-            machine: Any = self._live.machine
-            with anyio.CancelScope(shield=True):
-                await machine.stop()
-                try:
-                    variable = find_global(kernel, name, section)
-                    data = variable.encode(value)
-                    for address, length in variable.ranges:
-                        machine.ram.write(address, data[:length])
-                        data = data[length:]
-                finally:
-                    await machine.cont()
-            return variable.map_name
+        async with self.standing() as kernel:
+            variable = find_global(kernel, name, section)
+            data = variable.encode(value)
+            for address, length in variable.ranges:
+                self._live.machine.ram.write(address, data[:length])
+                data = data[length:]
+        return variable.map_name

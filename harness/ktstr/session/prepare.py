@@ -101,7 +101,7 @@ def define(path: Path, options: RunOptions) -> Definition:
     )
 
 
-_HOST_OPS = ("CaptureSnapshot", "WriteBpfGlobal")
+_HOST_OPS = ("CaptureSnapshot", "WatchSnapshot", "WriteBpfGlobal")
 _ATTACHING = ("AttachScheduler", "ReplaceScheduler", "RestartScheduler")
 _DELAYS_MS = {
     **dict.fromkeys(_HOST_OPS, 10_000),

@@ -11,7 +11,9 @@ from ktstr.introspect.globals import WRITABLE
 from ktstr.series.sample import PERIODIC_PREFIX, Sample
 from ktstr.session.inspector import Inspector
 from ktstr.session.live import Live
-from ktstr.wire import MsgType, WireError, unpack_map
+from ktstr.session.scopes import task_scope
+from ktstr.session.watches import Watches
+from ktstr.wire import MsgType, SnapshotKind, WireError, unpack_map
 from ktstr.wire.messages import take_int, take_str
 
 QUEUED = 16
@@ -34,9 +36,10 @@ class GuestRequests:
         self._inspector = inspector
         self._on_sample = on_sample
         self._taken = 0
+        self._watches = Watches(live, inspector, on_sample)
         self._send, self._receive = anyio.create_memory_object_stream[tuple[int, bytes]](QUEUED)
         self._kinds: dict[int, tuple[int, Callable[[dict[str, object]], Awaitable[None]]]] = {
-            MsgType.SNAPSHOT_REQUEST: (MsgType.SNAPSHOT_REPLY, self._capture),
+            MsgType.SNAPSHOT_REQUEST: (MsgType.SNAPSHOT_REPLY, self._snapshot),
             MsgType.KERNEL_OP_REQUEST: (MsgType.KERNEL_OP_REPLY, self._write),
         }
         live.recorder.on_request = self._queue
@@ -48,10 +51,18 @@ class GuestRequests:
             raise WireError("more requests than one after the other") from None
 
     async def serve(self) -> None:
-        """Answer until cancelled; run as a task of the session."""
-        with self._send, self._receive:
-            async for msg_type, payload in self._receive:
-                await self._answer(msg_type, payload)
+        """Answer until cancelled, then take watches away; run as a task of the session.
+
+        :raise GuestLost: when QEMU does not answer while a watch holds the guest.
+        """
+        try:
+            async with task_scope() as group:
+                group.start_soon(self._watches.serve)
+                with self._send, self._receive:
+                    async for msg_type, payload in self._receive:
+                        await self._answer(msg_type, payload)
+        finally:
+            await self._watches.close()
 
     async def _answer(self, msg_type: int, payload: bytes) -> None:
         reply_type, serve = self._kinds[msg_type]
@@ -76,6 +87,19 @@ class GuestRequests:
             self._live.link.reply(reply_type, {"id": number, "error": reason[:REASON_CHARS]})
         except WireError as error:
             recorder.note(str(error))
+
+    async def _snapshot(self, fields: dict[str, object]) -> None:
+        match take_int(fields, "kind"):
+            case SnapshotKind.CAPTURE:
+                await self._capture(fields)
+            case SnapshotKind.WATCH:
+                if take_str(fields, "tag", 64).startswith(PERIODIC_PREFIX):
+                    raise WireError("a watch must not be called as periodic snapshots are")
+                await self._watches.add(fields)
+            case SnapshotKind.END_WATCHES:
+                await self._watches.end_step(take_int(fields, "step", 65535))
+            case kind:
+                raise WireError(f"a request for a snapshot of kind {kind}")
 
     async def _capture(self, fields: dict[str, object]) -> None:
         tag, step = take_str(fields, "tag", 64), take_int(fields, "step", 65535)

@@ -15,6 +15,7 @@ import msgpack
 
 from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
+from ktstr.model.op_programs import WatchSnapshot
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
 from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
@@ -188,6 +189,7 @@ def vm_spec(ready: Prepared) -> VmSpec:
         scratch_mib=scenario.vm.scratch_mib,
         pvh=pvh,
         cmdline=scenario.scheduler.kernel_args,
+        watch=any(isinstance(op, WatchSnapshot) for _, op in scenario.all_ops()),
     )
 
 

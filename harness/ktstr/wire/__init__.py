@@ -16,7 +16,7 @@ from ktstr.wire.frame import (
     encode_frame,
     type_name,
 )
-from ktstr.wire.messages import Stimulus, pack_payload, unpack_map
+from ktstr.wire.messages import SnapshotKind, Stimulus, pack_payload, unpack_map
 
 __all__ = [
     "HEADER_SIZE",
@@ -26,6 +26,7 @@ __all__ = [
     "FrameDecoder",
     "FrameWriter",
     "MsgType",
+    "SnapshotKind",
     "Stimulus",
     "WireError",
     "encode_frame",

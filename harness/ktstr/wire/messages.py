@@ -69,6 +69,14 @@ def take_str(fields: dict[str, object], name: str, maximum: int = 4096) -> str:
     return value
 
 
+class SnapshotKind:
+    """What a SnapshotRequest asks for: 1 and 2 are the reference's numbers, 3 is ktstr's own."""
+
+    CAPTURE = 1
+    WATCH = 2
+    END_WATCHES = 3
+
+
 class Stimulus:
     """Payload of StepStart, StepEnd and ScenarioEnd.
 

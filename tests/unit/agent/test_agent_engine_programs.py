@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Ops of the step engine that concern programs, the scheduler and the host."""
 
+from typing import Any
+
 import msgpack
 import pytest
 from tests.unit.agent.engine_stage import SPIN, Stage, cgroup, op, step
@@ -85,10 +87,37 @@ def test_the_host_is_asked_and_its_answer_heeded(stage: Stage, error: str) -> No
             stage.run(step(1, run))
         return
     stage.run(step(1, run))
-    assert heard.of(MsgType.SNAPSHOT_REQUEST) == [{"id": 1, "tag": "here", "step": 1}]
+    assert heard.of(MsgType.SNAPSHOT_REQUEST) == [{"id": 1, "kind": 1, "tag": "here", "step": 1}]
     assert heard.of(MsgType.KERNEL_OP_REQUEST) == [
         {"id": 2, "name": "stall", "value": 1, "section": None}
     ]
+
+
+def test_watches_of_a_step_end_with_its_hold(stage: Stage) -> None:
+    heard = stage.heard
+    send = heard.send
+
+    def send_and_answer(msg_type: int, fields: dict[str, object] | None = None) -> None:
+        send(msg_type, fields)
+        if msg_type == MsgType.SNAPSHOT_REQUEST:
+            answer = msgpack.packb({"id": (fields or {})["id"], "error": ""})
+            heard.handlers[MsgType.SNAPSHOT_REPLY](answer)
+
+    heard.send = send_and_answer
+    keys: dict[str, Any] = {"symbol": None, "section": None, "size": 4, "hits": 2}
+    stage.run(
+        step(1, [op("WatchSnapshot", name="w", variable="v", **keys)]),
+        step(2),
+        ops=[op("WatchSnapshot", name="b", variable="x", **keys)],
+    )
+    kept, first, ended = heard.of(MsgType.SNAPSHOT_REQUEST)
+    assert kept == {"id": 1, "kind": 2, "tag": "b", "step": 0, "variable": "x", **keys}
+    assert first == {"id": 2, "kind": 2, "tag": "w", "step": 1, "variable": "v", **keys}
+    assert ended == {"id": 3, "kind": 3, "tag": "", "step": 1}
+    kinds = [item[0] for item in heard.sent]
+    asked = [at for at, kind in enumerate(kinds) if kind == MsgType.SNAPSHOT_REQUEST]
+    # The last of them lies between the step's start and its end.
+    assert kinds.index(MsgType.STEP_START) < asked[-1] < kinds.index(MsgType.STEP_END)
 
 
 def test_a_host_that_does_not_answer_fails_the_step(

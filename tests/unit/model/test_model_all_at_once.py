@@ -96,6 +96,8 @@ ops = [
     { op = "KillPayload", name = "q" },
     { op = "SpawnHost", work = { type = "SpinWait" } },
     { op = "CaptureSnapshot", name = "c" },
+    { op = "WatchSnapshot", name = "w", variable = "live.mode", section = ".bss", size = 4 },
+    { op = "WatchSnapshot", name = "v", symbol = "css_serial_nr_next", hits = 16 },
     { op = "WriteBpfGlobal", name = "stall", value = 1, section = ".bss" },
     { op = "RestartScheduler" },
     { op = "DetachScheduler" },

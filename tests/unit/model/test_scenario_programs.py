@@ -157,6 +157,41 @@ SPAWN_IN = '{{ op = "Spawn", cgroup = "{}", work = {{ type = "SpinWait" }} }}'
             "only beside binary",
         ),
         ('{ op = "CaptureSnapshot", name = "periodic_1" }', "[0].name", "not begin with"),
+        ('{ op = "WatchSnapshot", name = "w", symbol = "s" }', None, ""),
+        ('{ op = "WatchSnapshot", name = "w" }', "[0].symbol", "either symbol or variable"),
+        (
+            '{ op = "WatchSnapshot", name = "w", symbol = "s", variable = "v" }',
+            "[0].symbol",
+            "either symbol or variable",
+        ),
+        (
+            '{ op = "WatchSnapshot", name = "w", symbol = "s", section = ".bss" }',
+            "[0].section",
+            "only beside variable",
+        ),
+        ('{ op = "WatchSnapshot", name = "w", symbol = "s", size = 3 }', "[0].size", ""),
+        ('{ op = "WatchSnapshot", name = "w", symbol = "s", hits = 17 }', "[0].hits", "16"),
+        ('{ op = "WatchSnapshot", name = "w", symbol = "s", hits = 0 }', "[0].hits", ""),
+        ('{ op = "WatchSnapshot", name = "w", variable = "a b" }', "[0].variable", "variable."),
+        ('{ op = "WatchSnapshot", name = "periodic_1", symbol = "s" }', "[0].name", "not begin"),
+        (
+            (
+                '{ op = "CaptureSnapshot", name = "w" }, '
+                '{ op = "WatchSnapshot", name = "w", symbol = "s" }'
+            ),
+            "[1].name",
+            "differs from the snapshot before it",
+        ),
+        (
+            '{ op = "DetachScheduler" }, { op = "WatchSnapshot", name = "w", variable = "v" }',
+            "[1].op",
+            "AttachScheduler before it",
+        ),
+        (
+            ", ".join(f'{{ op = "WatchSnapshot", name = "w{n}", symbol = "s" }}' for n in range(4)),
+            "[3].op",
+            "at most 3 watches at a time",
+        ),
         ('{ op = "WriteBpfGlobal", name = "a", value = 18446744073709551616 }', "[0].value", ""),
         (
             '{ op = "DetachScheduler" }, { op = "WriteBpfGlobal", name = "a", value = 1 }',
@@ -190,6 +225,11 @@ def test_names_of_payloads_and_snapshots_are_used_once() -> None:
         ('{ op = "AddCgroup", cgroup = "n" }', "steps[1].ops[0].cgroup", "those before it: base"),
         ('{ op = "DetachScheduler" }', "steps[1].ops[0].op", "AttachScheduler"),
         ('{ op = "Pause" }, { op = "Resume" }', "steps[1].ops[0].op", "does not loop"),
+        (
+            '{ op = "WatchSnapshot", name = "w", symbol = "s" }',
+            "steps[1].ops[0].op",
+            "WatchSnapshot only in a step that does not loop",
+        ),
     ],
 )
 def test_what_a_loop_does_it_must_be_able_to_do_again(

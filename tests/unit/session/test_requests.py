@@ -62,7 +62,7 @@ class Desk:
 @pytest.mark.anyio
 async def test_both_kinds_are_served_and_answered() -> None:
     desk = Desk()
-    desk.ask(MsgType.SNAPSHOT_REQUEST, id=1, tag="here", step=3)
+    desk.ask(MsgType.SNAPSHOT_REQUEST, id=1, kind=1, tag="here", step=3)
     desk.ask(MsgType.KERNEL_OP_REQUEST, id=2, name="stall", value=-1, section=".data")
     await desk.served(2)
     assert desk.replies == [
@@ -88,7 +88,7 @@ async def test_both_kinds_are_served_and_answered() -> None:
 async def test_a_failure_is_an_answer(error: Exception, words: str) -> None:
     desk = Desk()
     desk.error = error
-    desk.ask(MsgType.SNAPSHOT_REQUEST, id=9, tag="here", step=0)
+    desk.ask(MsgType.SNAPSHOT_REQUEST, id=9, kind=1, tag="here", step=0)
     await desk.served(1)
     assert desk.replies == [(MsgType.SNAPSHOT_REPLY, {"id": 9, "error": words})]
     assert desk.samples == []
@@ -98,9 +98,12 @@ async def test_a_failure_is_an_answer(error: Exception, words: str) -> None:
 @pytest.mark.parametrize(
     ("msg_type", "fields"),
     [
-        (MsgType.SNAPSHOT_REQUEST, {"tag": "periodic_000", "step": 0}),
-        (MsgType.SNAPSHOT_REQUEST, {"tag": "x" * 65, "step": 0}),
-        (MsgType.SNAPSHOT_REQUEST, {"tag": "x", "step": 70_000}),
+        (MsgType.SNAPSHOT_REQUEST, {"kind": 1, "tag": "periodic_000", "step": 0}),
+        (MsgType.SNAPSHOT_REQUEST, {"kind": 1, "tag": "x" * 65, "step": 0}),
+        (MsgType.SNAPSHOT_REQUEST, {"kind": 1, "tag": "x", "step": 70_000}),
+        (MsgType.SNAPSHOT_REQUEST, {"tag": "x", "step": 0}),
+        (MsgType.SNAPSHOT_REQUEST, {"kind": 0, "tag": "x", "step": 0}),
+        (MsgType.SNAPSHOT_REQUEST, {"kind": 4, "tag": "x", "step": 0}),
         (MsgType.KERNEL_OP_REQUEST, {"name": "x", "value": True, "section": None}),
         (MsgType.KERNEL_OP_REQUEST, {"name": "x", "value": 1, "section": ".rodata"}),
         (MsgType.KERNEL_OP_REQUEST, {"name": 5, "value": 1, "section": None}),
