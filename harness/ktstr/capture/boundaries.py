@@ -42,9 +42,9 @@ def periodic_tag(ordinal: int) -> str:
 class WorkloadClock:
     """Milliseconds of workload: the time steps were held, without what lies between them.
 
-    Setting up and clearing away take longer the slower the host is; a clock that ran meanwhile would
-    let a boundary meant for one step fall into the one before. The caller hands in host monotonic
-    seconds; nothing here reads a clock.
+    Setting up and clearing away take longer the slower the host is; a clock that ran meanwhile
+    would let a boundary meant for one step fall into the one before. The caller hands in host
+    monotonic seconds; nothing here reads a clock.
     """
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ StepOrNone = Annotated[
 class StimulusEvent(Coded):
     """A moment at which the scenario changed something.
 
-    :param elapsed_ms: milliseconds of workload on the guest's clock: of holds, not of what lies between.
+    :param elapsed_ms: workload time on the guest's clock, in ms: holds, not what lies between.
     :param total_iterations: live worker iterations so far. 0 is a reading; ``None`` is none.
     :param step_index: 1-based; ``None`` for what belongs to no step.
     :param is_terminal: the end of the scenario, a right boundary only.

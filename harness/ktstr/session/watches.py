@@ -272,10 +272,9 @@ class Watches:
         snapshot: object | None = None,
         paused_ns: int | None = None,
     ) -> Sample:
-        clock = self._inspector.clock
         return Sample(
             tag=watch.tag if trigger.hit == 1 else f"{watch.tag}#{trigger.hit}",
-            elapsed_ms=0 if clock is None else max(0, round(clock.elapsed_ms(began_s))),
+            elapsed_ms=round(self._live.recorder.clock.elapsed_ms(began_s)),
             step_index=watch.step or self._live.recorder.step_index,
             snapshot=snapshot,
             paused_ns=paused_ns,

@@ -80,9 +80,9 @@ class SnapshotKind:
 class Stimulus:
     """Payload of StepStart, StepEnd and ScenarioEnd.
 
-    ``elapsed_ms`` is workload time: what holds have lasted on the guest's monotonic
-    clock, without what lies between them; ``step_index`` is 1-based, 0 is BASELINE; ``op_kinds`` is a bit mask of op indices; ``total_iterations``
-    sums the live counters of the workers alive at that instant.
+    ``elapsed_ms`` is workload time: what holds have lasted on the guest's monotonic clock, without
+    what lies between them; ``step_index`` is 1-based, 0 is BASELINE; ``op_kinds`` is a bit mask
+    of op indices; ``total_iterations`` sums the live counters of the workers alive at that instant.
     """
 
     __slots__ = tuple(STIMULUS_LIMITS)

@@ -8,7 +8,6 @@ import anyio
 import msgpack
 import pytest
 
-from ktstr.capture.boundaries import WorkloadClock
 from ktstr.capture.freezer import Capture
 from ktstr.errors import GuestLost, KtstrError
 from ktstr.series.sample import Sample
