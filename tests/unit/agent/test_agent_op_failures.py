@@ -14,6 +14,11 @@ from ktstr.wire import MsgType
 
 PAYLOAD = {"name": "p", "timeout_ms": 10}
 
+WATCH = {
+    **dict.fromkeys(("variable", "section", "size")),
+    **{"name": "w", "symbol": "jiffies", "hits": 1},
+}
+
 OPS: dict[str, tuple[dict[str, Any], str]] = {
     "AddCgroup": ({"cgroup": "new"}, "create"),
     "AddCgroupDef": (cgroup("new", SPIN), "spawn"),
@@ -37,6 +42,17 @@ OPS: dict[str, tuple[dict[str, Any], str]] = {
     "ReplaceScheduler": ({"scheduler": None}, "attach"),
     "RestartScheduler": ({}, "restart"),
     "CaptureSnapshot": ({"name": "here"}, "send"),
+    "WatchSnapshot": (
+        {
+            "name": "w",
+            "symbol": "jiffies",
+            "variable": None,
+            "section": None,
+            "size": None,
+            "hits": 1,
+        },
+        "send",
+    ),
     "WriteBpfGlobal": ({"name": "stall", "value": 1, "section": None}, "send"),
     "Pause": ({"duration_ms": 1}, "send"),
     "Resume": ({}, "send"),

@@ -9,7 +9,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ktstr.capture.boundaries import WorkloadClock
 from ktstr.capture.freezer import Capture
 from ktstr.errors import GuestLost, QemuDied
 from ktstr.introspect.memory import UnreadableMemory
@@ -121,7 +120,6 @@ class Yard:
         self.freezer = FakeFreezer(self.machine)
         kernel: Any = self
         inspector._kernel, inspector._freezer = kernel, self.freezer  # type: ignore[assignment]
-        inspector.clock = WorkloadClock(0.0)
         monkeypatch.setattr(module, "watched_symbol", self._symbol)
         monkeypatch.setattr(module, "watched_variable", self._variable)
         monkeypatch.setattr(module, "code_at", lambda kernel, address: f"f+{address:#x}")
