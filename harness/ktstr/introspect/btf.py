@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """BTF (BPF Type Format) from guest memory: index, names, sizes, members.
 
-Source: include/uapi/linux/btf.h. A record's length follows from its first two words, so the
-position after every possible record start is computed at once with numpy and the real chain of
-records is then followed through that table: 130 000 types in a few tens of milliseconds. The
-blob comes from the guest: each use checks ids, lengths and string offsets.
+Source: include/uapi/linux/btf.h. A record's length follows from its second word alone, so the
+chain of records is followed with one look-up per record: 120 000 types in 15 ms, decision 0017.
+The blob comes from the guest: each use checks ids, lengths and string offsets.
 """
 
 import struct
@@ -59,9 +58,15 @@ TRANSPARENT = frozenset(
 )
 _HEADER = struct.Struct("<HBBIIIII")
 # Bytes after the 12-byte record head: fixed part and part per element, by kind.
-_FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
-_EACH = {Kind.STRUCT: 12, Kind.UNION: 12, Kind.ENUM: 8, Kind.FUNC_PROTO: 8, Kind.DATASEC: 12}
-_EACH[Kind.ENUM64] = 12
+_FIXED: dict[int, int] = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
+_EACH: dict[int, int] = {
+    Kind.STRUCT: 12,
+    Kind.UNION: 12,
+    Kind.ENUM: 8,
+    Kind.FUNC_PROTO: 8,
+    Kind.DATASEC: 12,
+    Kind.ENUM64: 12,
+}
 
 
 class Type(NamedTuple):
@@ -351,30 +356,37 @@ _SIZED = frozenset(
 )
 
 
-def _record_starts(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+class _Lengths(dict[int, int]):
+    """Words of a whole record by its second word, which holds kind and number of elements.
+
+    A kernel's 120 000 records have a few thousand different ones.
+    """
+
+    def __missing__(self, info: int) -> int:
+        kind = info >> 24 & 31
+        if not 0 < kind <= Kind.ENUM64:
+            raise BtfInvalid("of unknown kind")
+        size = 12 + _FIXED.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+        self[info] = size // 4
+        return size // 4
+
+
+def _record_starts(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Word index of every record, following the chain from the first word.
 
     :raises BtfInvalid: on an unknown kind or a record that reaches past the section.
     """
-    count = len(words)
-    if count == 0:
-        return np.zeros(0, np.int64)
-    fixed, each = np.zeros(32, np.int64), np.zeros(32, np.int64)
-    for kind, size in _FIXED.items():
-        fixed[kind] = size // 4
-    for kind, size in _EACH.items():
-        each[kind] = size // 4
-    info = np.append(words[1:], np.uint32(0)).astype(np.int64)
-    kinds = info >> 24 & 31
-    follow = np.arange(count) + 3 + fixed[kinds] + each[kinds] * (info & 0xFFFF)
-    follow[(kinds == 0) | (kinds > Kind.ENUM64)] = -1
-    # A memoryview steps as fast as a list and does not box a million integers.
-    table = memoryview(follow)
-    starts, at = [], 0
-    while 0 <= at < count:
-        starts.append(at)
-        at = table[at]
+    lengths, table, count = _Lengths(), memoryview(words), len(words)
+    starts: list[int] = []
+    at = 0
+    try:
+        while at < count:
+            starts.append(at)
+            at += lengths[table[at + 1]]
+    except IndexError:
+        at = -1
+    except BtfInvalid as error:
+        raise BtfInvalid(f"BTF type {len(starts)} is {error.message}") from None
     if at != count:
-        what = "of unknown kind" if at < 0 else "past the end of the section"
-        raise BtfInvalid(f"BTF type {len(starts)} is {what}")
-    return np.array(starts, np.int64)
+        raise BtfInvalid(f"BTF type {len(starts)} is past the end of the section")
+    return np.array(starts, np.uint32)

@@ -4,6 +4,7 @@
 import hashlib
 import struct
 from collections.abc import Iterable
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import drgn
@@ -40,16 +41,12 @@ _SYMBOLS = frozenset(GLOBALS) | {
 class Kernel:
     """Symbols, types and memory of one guest kernel. Make it with :func:`attach`.
 
-    ``prog`` is a drgn program over the same memory with types and symbols in place; the readers
-    of this package do without it where reading bytes by BTF layout is simpler. Not thread-safe.
+    Not thread-safe.
     """
 
-    def __init__(
-        self, memory: PhysicalMemory, info: Vmcoreinfo, prog: drgn.Program, symbols: Symbols
-    ) -> None:
+    def __init__(self, memory: PhysicalMemory, info: Vmcoreinfo, symbols: Symbols) -> None:
         self.memory = memory
         self.info = info
-        self.prog = prog
         self.release = info.release
         self.build_id = info.build_id
         self.space = AddressSpace(memory, info.root, info.levels)
@@ -58,10 +55,23 @@ class Kernel:
         raw = self._find_btf()
         self.btf = Btf(raw)
         self.btf_digest = _digest(raw)
+        self.cpus, self.cpu_offsets = self._possible_cpus()
+
+    @cached_property
+    def prog(self) -> drgn.Program:
+        """A drgn program over the same memory with types and symbols in place.
+
+        Made when first asked for, since a process's first one costs as much as all else that
+        attaching does: what this package reads at every snapshot it reads by BTF alone.
+
+        :raises KernelUnfit: when drgn cannot use the kernel's vmcoreinfo.
+        """
+        prog = self._symbols.program()
+        self._symbols.register(prog)
         types = DrgnTypes(prog, self.btf)
         prog.register_type_finder("btf", types.find, enable_index=0)
         prog.register_object_finder("btf", types.object, enable_index=0)
-        self.cpus, self.cpu_offsets = self._possible_cpus()
+        return prog
 
     def _find_btf(self) -> bytes:
         start, stop = self.symbols.get("__start_BTF"), self.symbols.get("__stop_BTF")
@@ -209,19 +219,19 @@ def attach(
     info = read_vmcoreinfo(memory, *vmcoreinfo)
     path = cache_dir / "symbols" / f"{info.build_id}.json" if cache_dir and info.build_id else None
     stored = load_symbols(path, info.kaslr) if path else None
+    program = cache(partial(_program, memory, info))
     try:
-        if stored is not None:
+        # A file written before a reader needed one more symbol would cost every run kallsyms.
+        if stored is not None and stored[0].keys() >= _SYMBOLS:
             try:
-                prog = _program(memory, info)
-                kernel = Kernel(memory, info, prog, Symbols(prog, stored[0]))
+                kernel = Kernel(memory, info, Symbols(program, stored[0]))
                 if kernel.btf_digest == stored[1]:
                     return kernel
             except (UnreadableMemory, BtfInvalid, KernelUnfit):
                 pass  # the file is about some other kernel: read this one's own tables
-        prog = _program(memory, info)
-        symbols = Symbols(prog)
+        symbols = Symbols(program)
         known = _resolve(symbols, _SYMBOLS)
-        kernel = Kernel(memory, info, prog, symbols)
+        kernel = Kernel(memory, info, symbols)
     except (UnreadableMemory, BtfInvalid) as error:
         raise KernelUnfit(
             f"kernel {info.release}: its tables cannot be read from guest memory: {error.message}",

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import drgn
-from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from ktstr.errors import KernelUnfit
 from ktstr.introspect.vmcoreinfo import KERNEL_MAP
@@ -26,19 +25,30 @@ _MAX_FILE = 64 * 1024
 class Symbols:
     """Looks symbols up by name: first the ``known`` ones, then the whole of kallsyms.
 
+    :param program: gives the drgn program over the guest's memory, always the same one; it is
+        asked for when kallsyms is needed.
     :param known: addresses already resolved; ``None`` for names the kernel does not have.
     """
 
-    def __init__(self, prog: drgn.Program, known: dict[str, int | None] | None = None) -> None:
-        self._prog = prog
+    def __init__(
+        self, program: Callable[[], drgn.Program], known: dict[str, int | None] | None = None
+    ) -> None:
+        self.program = program
         self._known: dict[str, int | None] = dict(known or {})
         self._find: Callable[..., Iterable[drgn.Symbol]] | None = None
+
+    def register(self, prog: drgn.Program) -> None:
+        """Let drgn find symbols here."""
         prog.register_symbol_finder("kallsyms", self._finder, enable_index=0)
 
     def _index(self) -> Callable[..., Iterable[drgn.Symbol]]:
         if self._find is None:
+            prog = self.program()
             try:
-                self._find = load_vmlinux_kallsyms(self._prog)
+                # Imported here: it takes 30 ms, and a known kernel never needs it.
+                from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
+
+                self._find = load_vmlinux_kallsyms(prog)
             except Exception as error:  # drgn lets through whatever the guest's tables provoke
                 raise KernelUnfit(
                     f"kallsyms cannot be read: {error}",
@@ -80,7 +90,7 @@ class Symbols:
         :raises KernelUnfit: when kallsyms is needed and cannot be read.
         """
         if name not in self._known:
-            found = list(self._index()(self._prog, name, None, True))
+            found = list(self._index()(self.program(), name, None, True))
             self._known[name] = found[0].address if found else None
         return self._known[name]
 

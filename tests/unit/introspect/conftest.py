@@ -110,7 +110,7 @@ class CannedKernel:
             f"SYMBOL(swapper_pg_dir)={0xFFFFFFFF80000000 + self.tables.root:x}\n"
         )
         prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
-        return Kernel(self.ram, info, prog, Symbols(prog, known))
+        return Kernel(self.ram, info, Symbols(lambda: prog, known))
 
 
 _PROBED = (
