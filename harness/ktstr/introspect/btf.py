@@ -376,7 +376,7 @@ def _record_starts(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 
     :raises BtfInvalid: on an unknown kind or a record that reaches past the section.
     """
-    lengths, table, count = _Lengths(), memoryview(words), len(words)
+    lengths, table, count = _Lengths(), words.data, len(words)
     starts: list[int] = []
     at = 0
     try:

@@ -7,6 +7,7 @@ from ktstr.introspect.layout import base_snapshot
 from ktstr.introspect.plan import SnapshotPlan
 from ktstr.introspect.readers import MapReader
 from ktstr.introspect.regions import Captured
+from ktstr.series.collector import uncollected
 from ktstr.series.maps import MapSnapshot
 from ktstr.series.snapshot import Snapshot
 
@@ -19,9 +20,11 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
     """
     unavailable = dict(plan.unavailable)
     cpus = plan.runqueues.decode(captured, unavailable)
+    with uncollected():
+        maps = tuple(_decode_map(reader, captured) for reader in plan.readers)
     return Snapshot(
         release=kernel.release,
-        maps=tuple(_decode_map(reader, captured) for reader in plan.readers),
+        maps=maps,
         cpus=cpus,
         sched_ext=plan.sched_ext.decode(captured),
         unavailable=unavailable,

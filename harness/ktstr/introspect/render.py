@@ -7,8 +7,23 @@ depth, array length and the number of values made per rendering are bounded.
 
 import struct
 from collections.abc import Callable
+from typing import Literal
 
+import numpy as np
+
+from ktstr.introspect.bounds import (
+    CPU_MASKS,
+    INT_BOOL,
+    INT_CHAR,
+    INT_SIGNED,
+    MAX_DEPTH,
+    MAX_ELEMENTS,
+    MAX_MASK,
+    MAX_VALUES,
+    cpu_list,
+)
 from ktstr.introspect.btf import Btf, BtfInvalid, Kind, Member, Type
+from ktstr.introspect.plain import Uncommon, Writer, compile_type
 from ktstr.series.values import (
     Array,
     Bool,
@@ -18,6 +33,7 @@ from ktstr.series.values import (
     Enum,
     Float,
     Int,
+    Json,
     Ptr,
     RenderedValue,
     Struct,
@@ -26,32 +42,39 @@ from ktstr.series.values import (
     Unsupported,
 )
 
-MAX_ELEMENTS = 4096
-MAX_DEPTH = 32
-MAX_MASK = 1024
-"""Bytes of a CPU mask that are looked at: 8192 CPUs."""
-MAX_VALUES = 1 << 17
-"""Values made by one rendering; a hand-made type can nest arrays of nothing without end."""
-
-_SIGNED, _CHAR, _BOOL = 1, 2, 4
-_CPU_MASKS = {"cpumask": "bits", "bpf_cpumask": "cpumask", "scx_bitmap": "bits"}
 _SHOWN = 256
 _INT_SIZES = (1, 2, 4, 8, 16)
+_LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _FLOATS = {2: "<e", 4: "<f", 8: "<d"}
 
 
 class BtfType:
     """A BTF type as a :class:`ktstr.series.values.ValueType`: renders bytes, never raises."""
 
-    __slots__ = ("btf", "type_id")
+    __slots__ = ("_writer", "btf", "type_id")
 
     def __init__(self, btf: Btf, type_id: int) -> None:
         self.btf = btf
         self.type_id = type_id
+        self._writer: Writer | Literal[False] | None = False
 
     def render(self, data: bytes) -> RenderedValue:
         """Value of ``data``; malformed types and missing bytes become part of the value."""
         return _Rendering(self.btf, data).at(self.type_id, 0, 0)
+
+    def plain_many(self, data: bytes, size: int) -> list[Json] | None:
+        """Plain forms of the values of ``size`` bytes that ``data`` holds one after the other.
+
+        ``None`` when they are to be rendered one by one.
+        """
+        if self._writer is False:
+            try:
+                self._writer = compile_type(self.btf, self.type_id)
+            except (Uncommon, BtfInvalid, struct.error):
+                self._writer = None
+        if self._writer is None or not size or self._writer.extent > size:
+            return None
+        return self._writer.write(np.frombuffer(data, np.uint8).reshape(-1, size), 0)
 
     def select(self, part: str) -> "tuple[int, int, BtfType] | None":
         """Place and type of one member or element, so that the rest need not be rendered."""
@@ -63,7 +86,7 @@ class BtfType:
                 size = btf.size(element)
                 index = int(part)
                 return (index * size, size, BtfType(btf, element)) if index < count else None
-            if head.name in _CPU_MASKS or not part:
+            if head.name in CPU_MASKS or not part:
                 return None
             place = btf.field(head.id, part)
         except (BtfInvalid, struct.error):
@@ -81,21 +104,6 @@ class BtfType:
         except (BtfInvalid, struct.error):
             pass
         return ()
-
-
-def cpu_list(mask: bytes) -> str:
-    """CPU numbers of a little-endian bit mask as a range list: ``0-3,8``."""
-    bits = int.from_bytes(mask, "little")
-    parts, cpu = [], 0
-    while bits:
-        skip = (bits & -bits).bit_length() - 1
-        bits >>= skip
-        run = (~bits & (bits + 1)).bit_length() - 1
-        cpu += skip
-        parts.append(str(cpu) if run == 1 else f"{cpu}-{cpu + run - 1}")
-        cpu += run
-        bits >>= run
-    return ",".join(parts)
 
 
 class _Rendering:
@@ -135,11 +143,11 @@ class _Rendering:
         """A value of ``width`` bits of an integer or enum type."""
         if head.kind is Kind.INT:
             encoding, _, _ = self._btf.encoding(head)
-            if encoding & _BOOL:
+            if encoding & INT_BOOL:
                 return Bool(value != 0)
-            if encoding & _CHAR or (head.name == "char" and width == 8):
+            if encoding & INT_CHAR or (head.name == "char" and width == 8):
                 return Char(value & 0xFF)
-            if encoding & _SIGNED:
+            if encoding & INT_SIGNED:
                 return Int(width, _signed(value, width))
             return Uint(width, value)
         if head.kind in (Kind.ENUM, Kind.ENUM64):
@@ -178,6 +186,9 @@ class _Rendering:
     def _array(self, head: Type, offset: int, depth: int) -> RenderedValue:
         element, _, count = self._btf.tail(head, "3I")
         size = self._btf.size(element)
+        numbers = self._numbers(element, offset, min(count, MAX_ELEMENTS), depth)
+        if numbers is not None:
+            return self._whole(Array(count, numbers), offset, count * size)
         elements = []
         for index in range(min(count, MAX_ELEMENTS if size else 1)):
             at = offset + index * size
@@ -187,9 +198,32 @@ class _Rendering:
         array = Array(count, tuple(elements))
         return self._whole(array, offset, count * size)
 
+    def _numbers(
+        self, element: int, offset: int, count: int, depth: int
+    ) -> tuple[RenderedValue, ...] | None:
+        """Elements that are plain integers and all there, unpacked at once; else ``None``."""
+        head = self._btf.resolve(element)
+        if head.kind is not Kind.INT or head.arg not in _LETTERS or depth >= MAX_DEPTH:
+            return None
+        encoding, width, _ = self._btf.encoding(head)
+        if 0 < width < 8 * head.arg or encoding & INT_BOOL or self._left < count:
+            return None
+        if offset + count * head.arg > len(self._data):
+            return None
+        self._left -= count
+        bits, letter = 8 * head.arg, _LETTERS[head.arg]
+        if encoding & INT_CHAR or (head.name == "char" and bits == 8):
+            values = struct.unpack_from(f"<{count}{letter}", self._data, offset)
+            return tuple([Char(value & 0xFF) for value in values])
+        if encoding & INT_SIGNED:
+            values = struct.unpack_from(f"<{count}{letter.lower()}", self._data, offset)
+            return tuple([Int(bits, value) for value in values])
+        values = struct.unpack_from(f"<{count}{letter}", self._data, offset)
+        return tuple([Uint(bits, value) for value in values])
+
     def _composite(self, head: Type, offset: int, depth: int) -> RenderedValue:
-        if head.name in _CPU_MASKS:
-            place = self._btf.field(head.id, _CPU_MASKS[head.name])
+        if head.name in CPU_MASKS:
+            place = self._btf.field(head.id, CPU_MASKS[head.name])
             if place is not None:
                 size = min(place.size, MAX_MASK)
                 self._left -= size // 16

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Copied bytes that know their type and are rendered when asked for."""
 
-from typing import Protocol
+import struct
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from ktstr.series.values import Bytes, Json, RenderedValue, SnapshotError, Uint
 
@@ -17,6 +19,15 @@ class ValueType(Protocol):
 
     def names(self) -> tuple[str, ...]:
         """Names of the members, without rendering them."""
+        ...
+
+
+@runtime_checkable
+class ColumnType(ValueType, Protocol):
+    """A type that can write many values at once, faster than one by one."""
+
+    def plain_many(self, data: bytes, size: int) -> list[Json] | None:
+        """Plain forms of the values of ``size`` bytes each; ``None`` to go one by one."""
         ...
 
 
@@ -61,12 +72,26 @@ class LazyValue:
         except SnapshotError as error:
             raise type(error)(f"at {path[: -len(rest) - 1]}: {error.message}") from None
 
-    def to_json(self) -> dict[str, Json]:
+    def to_json(self) -> Json:
         """Plain form of the rendered value."""
-        return self.value.to_json()
+        return plain_values((self,))[0]
 
     def __repr__(self) -> str:
         return f"LazyValue({len(self.data)} bytes)"
+
+
+def plain_values(values: Sequence[LazyValue]) -> list[Json]:
+    """Plain forms of values, written together when they are of one type and size."""
+    if not values:
+        return []
+    kind, size = values[0]._type, len(values[0].data)
+    if isinstance(kind, ColumnType) and all(
+        v._type is kind and len(v.data) == size for v in values
+    ):
+        together = kind.plain_many(b"".join([v.data for v in values]), size)
+        if together is not None:
+            return together
+    return [v.value.to_json() for v in values]
 
 
 class RawBytes:
@@ -87,6 +112,12 @@ class U32:
 
     def render(self, data: bytes) -> RenderedValue:
         return Uint(32, int.from_bytes(data, "little"))
+
+    def plain_many(self, data: bytes, size: int) -> list[Json] | None:
+        if size != 4:
+            return None
+        numbers = struct.unpack(f"<{len(data) // 4}I", data)
+        return [{"kind": "uint", "bits": 32, "value": number} for number in numbers]
 
     def select(self, part: str) -> None:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, overload
 
-from ktstr.series.lazy import U32, LazyValue, ValueType
+from ktstr.series.lazy import U32, ColumnType, LazyValue, ValueType, plain_values
 from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
 
 _GLOBALS = (".bss", ".data", ".rodata")
@@ -122,6 +122,22 @@ class ArrayEntries(Sequence[Entry]):
         key = LazyValue(index.to_bytes(4, "little"), U32())
         return Entry(key, LazyValue(raw, self._type))
 
+    def to_json(self) -> list[Json]:
+        """Plain forms of all entries, without making the entries where the type can do so."""
+        size, stride, end = self._size, self._stride, self._count * self._stride
+        values: list[Json] | None = None
+        if isinstance(self._type, ColumnType) and len(self._data) >= end:
+            raw = self._data[:end]
+            if size != stride:
+                raw = b"".join([raw[at : at + size] for at in range(0, end, stride)])
+            values = self._type.plain_many(raw, size)
+        if values is None:
+            values = [entry.value.to_json() for entry in self]
+        return [
+            {"key": {"kind": "uint", "bits": 32, "value": index}, "value": value}
+            for index, value in enumerate(values)
+        ]
+
 
 AnyEntry: TypeAlias = Entry | PerCpuEntry
 
@@ -236,14 +252,42 @@ class MapSnapshot:
         }
         if self.value is not None:
             plain["value"] = self.value.to_json()
-        for name in ("entries", "percpu_entries", "percpu_hash_entries"):
-            entries: Sequence[AnyEntry] | None = getattr(self, name)
-            if entries is not None:
-                plain[name] = [entry.to_json() for entry in entries]
+        if self.entries is not None:
+            plain["entries"] = _plain_entries(self.entries)
+        if self.percpu_entries is not None:
+            plain["percpu_entries"] = _plain_per_cpu(self.percpu_entries)
+        if self.percpu_hash_entries is not None:
+            plain["percpu_hash_entries"] = _plain_per_cpu(self.percpu_hash_entries)
         for name in ("error", "truncated"):
             if getattr(self, name) is not None:
                 plain[name] = getattr(self, name)
         return plain
+
+
+def _plain_entries(entries: Sequence[Entry]) -> list[Json]:
+    """What ``to_json`` of each gives, all keys and all values at once."""
+    if isinstance(entries, ArrayEntries):
+        return entries.to_json()
+    keys = plain_values([entry.key for entry in entries])
+    values = plain_values([entry.value for entry in entries])
+    return [{"key": k, "value": v} for k, v in zip(keys, values, strict=True)]
+
+
+def _plain_per_cpu(entries: Sequence[PerCpuEntry]) -> list[Json]:
+    """What ``to_json`` of each gives, all keys and all values at once."""
+    keys = plain_values([entry.key for entry in entries])
+    values = iter(
+        plain_values([v for entry in entries for v in entry.per_cpu.values() if v is not None])
+    )
+    return [
+        {
+            "key": key,
+            "per_cpu": {
+                str(cpu): None if v is None else next(values) for cpu, v in entry.per_cpu.items()
+            },
+        }
+        for key, entry in zip(keys, entries, strict=True)
+    ]
 
 
 def _short(value: RenderedValue) -> str:

@@ -7,6 +7,7 @@ asked for. ``None`` means not measured; why is in :attr:`Snapshot.unavailable`.
 
 from dataclasses import dataclass, field, fields
 
+from ktstr.series.collector import uncollected
 from ktstr.series.host import HostReading
 from ktstr.series.maps import IndexOutOfRange, MapSnapshot
 from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
@@ -158,9 +159,11 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Json]:
         """Plain form with everything rendered."""
+        with uncollected():
+            maps: list[Json] = [m.to_json() for m in self.maps]
         return {
             "release": self.release,
-            "maps": [m.to_json() for m in self.maps],
+            "maps": maps,
             "cpus": [c.to_json() for c in self.cpus],
             "sched_ext": self.sched_ext.to_json(),
             "unavailable": dict(self.unavailable),
