@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest of 8 vCPUs that holds 30 BPF maps with 1 MiB of values, beside the fixture scheduler's."""
+"""A guest of 8 vCPUs with 30 BPF maps that hold 1 MiB of values, beside the scheduler's."""
 
 import subprocess
 import time

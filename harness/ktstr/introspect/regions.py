@@ -129,8 +129,11 @@ class Captured:
         for address, length in region.pieces:
             index = bisect_right(self.starts, address) - 1
             offset = address - self.starts[index]
-            parts.append(self.buffers[index][offset : offset + length])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            part = self.buffers[index][offset : offset + length]
+            if length == region.length:
+                return part
+            parts.append(part)
+        return b"".join(parts)
 
     def unsigned(self, region: Region, offset: int = 0, size: int = 8) -> int:
         """Unsigned little-endian number inside a region."""

@@ -3,9 +3,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import NamedTuple, TypeAlias, overload
 
-from ktstr.series.lazy import U32, ColumnType, LazyValue, ValueType, plain_values
+from ktstr.series.lazy import U32, LazyValue, ValueType, plain_parts, plain_values
 from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
 
 _GLOBALS = (".bss", ".data", ".rodata")
@@ -124,19 +124,62 @@ class ArrayEntries(Sequence[Entry]):
 
     def to_json(self) -> list[Json]:
         """Plain forms of all entries, without making the entries where the type can do so."""
-        size, stride, end = self._size, self._stride, self._count * self._stride
-        values: list[Json] | None = None
-        if isinstance(self._type, ColumnType) and len(self._data) >= end:
-            raw = self._data[:end]
-            if size != stride:
-                raw = b"".join([raw[at : at + size] for at in range(0, end, stride)])
-            values = self._type.plain_many(raw, size)
-        if values is None:
-            values = [entry.value.to_json() for entry in self]
+        data, size = self._data, self._size
+        starts = range(0, self._count * self._stride, self._stride)
+        values = plain_parts([data[at : at + size] for at in starts], size, self._type)
         return [
             {"key": {"kind": "uint", "bits": 32, "value": index}, "value": value}
             for index, value in enumerate(values)
         ]
+
+
+class Column(NamedTuple):
+    """Where the keys, or the values, of a table lie in its rows; bytes."""
+
+    at: int
+    size: int
+    type: ValueType
+
+
+class TableEntries(Sequence[Entry]):
+    """Entries over copied rows that hold key and value; each is made when asked for.
+
+    :param data: the rows, ``stride`` bytes each.
+    """
+
+    __slots__ = ("_data", "_key", "_stride", "_value")
+
+    def __init__(self, data: bytes, stride: int, key: Column, value: Column) -> None:
+        self._data, self._stride, self._key, self._value = data, stride, key, value
+
+    def __len__(self) -> int:
+        return len(self._data) // self._stride
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        index = index + len(self) if index < 0 else index
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start = index * self._stride
+        made = []
+        for at, size, kind in (self._key, self._value):
+            made.append(LazyValue(self._data[start + at : start + at + size], kind))
+        return Entry(*made)
+
+    def to_json(self) -> list[Json]:
+        """Plain forms of all entries."""
+        pairs = zip(self._plain(self._key), self._plain(self._value), strict=True)
+        return [{"key": key, "value": value} for key, value in pairs]
+
+    def _plain(self, column: Column) -> list[Json]:
+        data, at, size = self._data, column.at, column.size
+        starts = range(at, len(self) * self._stride + at, self._stride)
+        return plain_parts([data[start : start + size] for start in starts], size, column.type)
 
 
 AnyEntry: TypeAlias = Entry | PerCpuEntry
@@ -266,7 +309,7 @@ class MapSnapshot:
 
 def _plain_entries(entries: Sequence[Entry]) -> list[Json]:
     """What ``to_json`` of each gives, all keys and all values at once."""
-    if isinstance(entries, ArrayEntries):
+    if isinstance(entries, ArrayEntries | TableEntries):
         return entries.to_json()
     keys = plain_values([entry.key for entry in entries])
     values = plain_values([entry.value for entry in entries])

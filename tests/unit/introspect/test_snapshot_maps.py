@@ -231,7 +231,8 @@ def test_elements_too_wide_for_the_limit_are_not_followed(canned: Any) -> None:
     body = struct.pack("<QQII", buckets, 0, 1, 1 << 30)
     canned.add_map(1, 1, "wide", body, value=(1 << 30) - 24, flags=1)
     found = take(canned).map("wide")
-    assert found.entries == () and "first 0 elements" in (found.truncated or "")
+    assert found.entries is not None and len(found.entries) == 0
+    assert "first 0 elements" in (found.truncated or "")
 
 
 def test_ranges_are_joined_when_near_and_never_across_segments(canned: Any) -> None:
