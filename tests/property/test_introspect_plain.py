@@ -10,7 +10,7 @@ from ktstr.errors import KtstrError
 from ktstr.introspect.btf import Btf
 from ktstr.introspect.render import BtfType
 from ktstr.series.lazy import LazyValue, plain_values
-from ktstr.series.maps import ArrayEntries
+from ktstr.series.maps import ArrayEntries, Column, TableEntries
 from ktstr.series.values import Array
 from ktstr.testing.ram import INT_BOOL, INT_CHAR, INT_SIGNED, BtfBuilder
 
@@ -100,6 +100,9 @@ def test_columns_are_the_values_one_by_one(seed: int, count: int) -> None:
     padded = b"".join(data.ljust(stride, b"\xff") for data in rows)
     entries = ArrayEntries(padded, stride, row, count, kind)
     assert entries.to_json() == [entry.to_json() for entry in entries]
+    table = TableEntries(padded, stride, Column(0, min(row, 2), kind), Column(0, row, kind))
+    assert table.to_json() == [entry.to_json() for entry in table]
+    assert [entry.value.to_json() for entry in table] == expected
 
 
 @given(st.integers(0, 1 << 32))

@@ -85,23 +85,27 @@ def plain_values(values: Sequence[LazyValue]) -> list[Json]:
     if not values:
         return []
     kind, size = values[0]._type, len(values[0].data)
-    if isinstance(kind, ColumnType) and all(v._type is kind for v in values):
-        together = _together([v.data for v in values], size, kind)
+    if isinstance(kind, ColumnType) and all(
+        v._type is kind and len(v.data) == size for v in values
+    ):
+        together = kind.plain_many(b"".join([v.data for v in values]), size)
         if together is not None:
             return together
     return [v.value.to_json() for v in values]
 
 
-def plain_parts(parts: Sequence[bytes], size: int, kind: ValueType) -> list[Json]:
-    """Plain forms of values of one type, which are ``size`` bytes each unless cut short."""
-    together = _together(parts, size, kind) if isinstance(kind, ColumnType) else None
-    return [kind.render(part).to_json() for part in parts] if together is None else together
-
-
-def _together(parts: Sequence[bytes], size: int, kind: ColumnType) -> list[Json] | None:
-    if not all(len(part) == size for part in parts):
-        return None
-    return kind.plain_many(b"".join(parts), size)
+def plain_rows(data: bytes, rows: range, size: int, kind: ValueType) -> list[Json]:
+    """Plain forms of values of one type, ``size`` bytes from each of ``rows`` in ``data``."""
+    together: list[Json] | None = None
+    if isinstance(kind, ColumnType) and rows and rows[-1] + size <= len(data):
+        if rows.step == size:
+            raw = data[rows[0] : rows[-1] + size]
+        else:
+            raw = b"".join([data[at : at + size] for at in rows])
+        together = kind.plain_many(raw, size)
+    if together is None:
+        return [kind.render(data[at : at + size]).to_json() for at in rows]
+    return together
 
 
 class RawBytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, overload
 
-from ktstr.series.lazy import U32, LazyValue, ValueType, plain_parts, plain_values
+from ktstr.series.lazy import U32, LazyValue, ValueType, plain_rows, plain_values
 from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
 
 _GLOBALS = (".bss", ".data", ".rodata")
@@ -124,9 +124,8 @@ class ArrayEntries(Sequence[Entry]):
 
     def to_json(self) -> list[Json]:
         """Plain forms of all entries, without making the entries where the type can do so."""
-        data, size = self._data, self._size
-        starts = range(0, self._count * self._stride, self._stride)
-        values = plain_parts([data[at : at + size] for at in starts], size, self._type)
+        rows = range(0, self._count * self._stride, self._stride)
+        values = plain_rows(self._data, rows, self._size, self._type)
         return [
             {"key": {"kind": "uint", "bits": 32, "value": index}, "value": value}
             for index, value in enumerate(values)
@@ -177,9 +176,8 @@ class TableEntries(Sequence[Entry]):
         return [{"key": key, "value": value} for key, value in pairs]
 
     def _plain(self, column: Column) -> list[Json]:
-        data, at, size = self._data, column.at, column.size
-        starts = range(at, len(self) * self._stride + at, self._stride)
-        return plain_parts([data[start : start + size] for start in starts], size, column.type)
+        rows = range(column.at, len(self) * self._stride + column.at, self._stride)
+        return plain_rows(self._data, rows, column.size, column.type)
 
 
 AnyEntry: TypeAlias = Entry | PerCpuEntry
