@@ -16,6 +16,7 @@ import anyio.to_thread
 from ktstr.introspect import Captured, Kernel, SnapshotPlan, copy, decode, make_plan
 from ktstr.introspect.decode import change
 from ktstr.introspect.memory import PhysicalMemory
+from ktstr.series.collector import uncollected
 from ktstr.series.snapshot import Snapshot
 from ktstr.vm.events import MachineEvent
 
@@ -88,7 +89,8 @@ class Freezer:
         plan = await self._planned()
         self._at_us.clear()
         began = time.perf_counter_ns()
-        with anyio.CancelScope(shield=True):
+        # A full collection takes tens of milliseconds once a run holds a few snapshots.
+        with anyio.CancelScope(shield=True), uncollected():
             await self._machine.stop()
             try:
                 captured = copy(plan, self._memory)
