@@ -11,6 +11,7 @@ from ktstr.verdict.claims import ClaimBuilder, SeqClaim, SetClaim
 from ktstr.verdict.death import SCHED_DIED_PREFIX, DeathCause, SchedulerDeath
 from ktstr.verdict.detail import (
     COMPARATOR_VOCABULARY,
+    TEMPORAL_VOCABULARY,
     AssertDetail,
     DetailKind,
     InfoNote,
@@ -29,6 +30,14 @@ from ktstr.verdict.result import (
     require_evaluated,
 )
 from ktstr.verdict.subject import CpuSets, Surroundings, cpu_list
+from ktstr.verdict.temporal import (
+    CrossPhaseRatio,
+    EachClaim,
+    SeriesClaim,
+    frac_pair,
+    ratio_across_phases,
+    zip_per_phase,
+)
 from ktstr.verdict.verdict import Verdict
 
 __all__ = [
@@ -38,6 +47,7 @@ __all__ = [
     "NO_OVERRIDES",
     "PASSES_TRUNCATION_SENTINEL_NAME",
     "SCHED_DIED_PREFIX",
+    "TEMPORAL_VOCABULARY",
     "WORKER_CHECKS",
     "Assert",
     "AssertDetail",
@@ -47,8 +57,10 @@ __all__ = [
     "CheckRefused",
     "ClaimBuilder",
     "CpuSets",
+    "CrossPhaseRatio",
     "DeathCause",
     "DetailKind",
+    "EachClaim",
     "Fail",
     "Inconclusive",
     "InfoNote",
@@ -60,6 +72,7 @@ __all__ = [
     "ReportClaims",
     "SchedulerDeath",
     "SeqClaim",
+    "SeriesClaim",
     "SetClaim",
     "Skip",
     "Surroundings",
@@ -70,6 +83,9 @@ __all__ = [
     "current_phase_label",
     "evaluate",
     "exit_code",
+    "frac_pair",
     "phase_label",
+    "ratio_across_phases",
     "require_evaluated",
+    "zip_per_phase",
 ]

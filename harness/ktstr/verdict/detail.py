@@ -29,7 +29,15 @@ COMPARATOR_VOCABULARY: Final = frozenset(
         *(f"sequence_{token}" for token in _MANY),
     )
 )
-"""The 23 tokens a confirmation's comparator is taken from."""
+"""The 23 tokens a claim's confirmation takes its comparator from."""
+
+TEMPORAL_VOCABULARY: Final = frozenset(
+    (
+        *("nondecreasing", "strictly_increasing", "rate_within"),
+        *("steady_within", "converges_to", "always_true", "ratio_within"),
+    )
+)
+"""The patterns of a series, which are the comparators of their confirmations."""
 
 
 class DetailKind(Enum):
@@ -93,7 +101,7 @@ class AssertDetail(Coded):
 class PassDetail(Coded):
     """One confirmed claim.
 
-    :param comparator: a token of :data:`COMPARATOR_VOCABULARY`.
+    :param comparator: a token of :data:`COMPARATOR_VOCABULARY` or :data:`TEMPORAL_VOCABULARY`.
     :param expected: the limit, for comparators that have one.
     :param phase: as in :class:`AssertDetail`.
     """

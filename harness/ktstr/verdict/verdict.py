@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeVar, overload
 
+from ktstr.series.field import Number, SeriesField
 from ktstr.telemetry import CgroupStats, PhaseCgroupStats, WorkerReport
 from ktstr.telemetry.vectors import Samples
 from ktstr.verdict.checks import Assert
@@ -12,6 +13,7 @@ from ktstr.verdict.claims import ClaimBuilder, Log, SeqClaim, SetClaim
 from ktstr.verdict.detail import AssertDetail, DetailKind, NoteValue
 from ktstr.verdict.field_claims import CgroupClaims, PhaseCgroupClaims, ReportClaims
 from ktstr.verdict.result import AssertResult
+from ktstr.verdict.temporal import SeriesClaim
 
 T = TypeVar("T")
 
@@ -52,6 +54,10 @@ class Verdict:
     def claim_seq(self, name: str, values: Samples | Sequence[T]) -> SeqClaim[int] | SeqClaim[T]:
         """Start a claim about a sequence or a sample vector."""
         return SeqClaim(self._result, name, values, self._log)
+
+    def claim_series(self, field: SeriesField[Number]) -> SeriesClaim:
+        """Start a claim about how a figure moves through the samples of a run."""
+        return SeriesClaim(self._result, field, self._log)
 
     def claim_report(self, report: WorkerReport, name: str = "") -> ReportClaims:
         """Claims about a worker report by field: ``claim_report(r).max_gap_ms.at_most(50)``.
