@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``[[checks.across]]``: a metric of one phase held against the same metric of another."""
 
-from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final
 
 from pydantic import Field, StrictBool, StrictFloat
 
 from ktstr.model.checks import Checks
 from ktstr.model.fields import CgroupName, Table
-
-BASELINE: Final = "baseline"
-"""What the time before the first step is called, unless a step has that name."""
+from ktstr.model.phase_words import PhaseWord
+from ktstr.model.temporal import Temporal
 
 COMPARATORS: Final = ("at_least", "at_most", "better", "better_by")
 """Keys of which a comparison has exactly one."""
-
-_PHASE_ALLOWED: Final = f'the name of a step, "Step[k]" counted from 0, or "{BASELINE}"'
 
 
 def _text(pattern: str, allowed: str) -> Any:
     return Field(pattern=pattern, max_length=64, json_schema_extra={"x-allowed": allowed})
 
 
-PhaseWord = Annotated[str, _text(r"^([a-z0-9_-]+|Step\[[0-9]{1,3}\])$", _PHASE_ALLOWED)]
 MetricName = Annotated[
     str, _text("^[a-z][a-z0-9_]*$", "the name of a metric (`ktstr metrics` lists them)")
 ]
@@ -54,24 +49,7 @@ class Across(Table):
 
 
 class ScenarioChecks(Checks):
-    """The ``[checks]`` table; comparisons speak of steps, which a scheduler knows nothing of."""
+    """The ``[checks]`` table; its lists speak of steps, which a scheduler knows nothing of."""
 
     across: Annotated[tuple[Across, ...], Field(max_length=64)] = ()
-
-
-def phase_index(word: str, steps: int, name: Callable[[int], str]) -> int | None:
-    """The phase that a scenario's author calls ``word``; ``None`` when there is none.
-
-    :param name: the name of a step, counted from 0.
-    :return: 0 for the time before the first step, ``k + 1`` for step k.
-    """
-    for index in range(steps):
-        if word in (name(index), f"Step[{index}]"):
-            return index + 1
-    return 0 if word == BASELINE else None
-
-
-def phase_words(steps: int, name: Callable[[int], str]) -> Iterator[str]:
-    """Every phase as people call it, in order."""
-    yield from map(name, range(steps))
-    yield BASELINE
+    temporal: Annotated[tuple[Temporal, ...], Field(max_length=64)] = ()

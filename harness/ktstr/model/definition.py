@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, PlainValidator, PrivateAttr, StrictInt, WithJsonSchema
 
-from ktstr.model.across import ScenarioChecks, phase_index
+from ktstr.model.across import ScenarioChecks
 from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.fields import (
     DurationMs,
@@ -22,6 +22,7 @@ from ktstr.model.fields import (
 from ktstr.model.locate import KeyPath
 from ktstr.model.numa import MAX_NODES, NumaNode, llcs_of_nodes
 from ktstr.model.op_models import MAX_OPS, AnyOp
+from ktstr.model.phase_words import phase_index
 from ktstr.model.scheduler_def import Scheduler
 from ktstr.model.source import Source
 from ktstr.model.topology import Topology

@@ -35,10 +35,12 @@ _COMPARISON: Final = {
     "against": "baseline",
     "better": True,
 }
+_FIGURE: Final = {"var": "unreadable", "pattern": "each", "at_least": 0}
 _ELEMENT_STAND_INS: Final = {
     "works": {"type": "SpinWait"},
     "kernel_features": "btf",
     "across": _COMPARISON,
+    "temporal": _FIGURE,
 }
 
 
@@ -136,8 +138,13 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
         case "across", "metric" | "phase" | "against":
             holder[key] = _COMPARISON[str(key)]
             result.muted.append(at[:-1])
-        case "across", _:
+        case "temporal", "pattern":
+            holder["pattern"] = _FIGURE["pattern"]
             result.muted.append(at[:-1])
+        case "across" | "temporal", _:
+            result.muted.append(at[:-1])
+        case "over", _:
+            result.muted.append(at[:-2])
         case "op", _:
             _mend_op(result, holder, key, at)
 

@@ -20,6 +20,7 @@ from ktstr.model.rules_across import across_mistakes
 from ktstr.model.rules_numa import MIN_MEMORY, node_mistakes
 from ktstr.model.rules_ops import op_mistakes
 from ktstr.model.rules_scheduler import file_mistakes, is_file, scheduler_mistakes
+from ktstr.model.rules_temporal import temporal_mistakes
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
@@ -47,7 +48,11 @@ def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     if not unknown.cpusets:
         rules.append(_cpuset_checks)
     found = [mistake for rule in rules for mistake in rule(scenario)]
-    return [*found, *across_mistakes(scenario, unknown)]
+    return [
+        *found,
+        *across_mistakes(scenario, unknown),
+        *temporal_mistakes(scenario, unknown),
+    ]
 
 
 def walk_cgroups(

@@ -3,10 +3,11 @@
 
 from collections.abc import Iterator
 
-from ktstr.model.across import COMPARATORS, Across, phase_words
+from ktstr.model.across import COMPARATORS, Across
 from ktstr.model.definition import Scenario
 from ktstr.model.locate import KeyPath
 from ktstr.model.op_models import AddCgroup, AddCgroupDef
+from ktstr.model.phase_words import phase_words
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.words import did_you_mean, one_of
 

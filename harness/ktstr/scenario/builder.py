@@ -6,7 +6,15 @@ from typing import Any, Self, Unpack
 
 from ktstr.model.scenario import Scenario, scenario_from_data
 from ktstr.model.topology import Topology
-from ktstr.scenario.keys import CheckKeys, Clock, CompareKeys, Duration, RunKeys, SchedulerKeys
+from ktstr.scenario.keys import (
+    CheckKeys,
+    Clock,
+    CompareKeys,
+    Duration,
+    RunKeys,
+    SchedulerKeys,
+    TemporalKeys,
+)
 from ktstr.scenario.part import Part
 from ktstr.scenario.parts import Cgroup, Hold, Node, Op
 from ktstr.scenario.toml import toml_text
@@ -87,8 +95,11 @@ class ScenarioBuilder(Part):
     ) -> Self:
         """Add a comparison of two phases: an entry of ``[[checks.across]]``."""
         added = Part.of(metric=metric, phase=phase, against=against, **keys)
-        before = self.plain().get("checks", {}).get("across", ())
-        return self._with_table("checks", across=[*before, added])
+        return self._with_check("across", added)
+
+    def expect(self, pattern: str, **keys: Unpack[TemporalKeys]) -> Self:
+        """Add a pattern that a figure has to follow: an entry of ``[[checks.temporal]]``."""
+        return self._with_check("temporal", Part.of(pattern=pattern, **keys))
 
     def model(self) -> Scenario:
         """The checked scenario, the same as its TOML gives.
@@ -104,6 +115,10 @@ class ScenarioBuilder(Part):
         :raises DefinitionInvalid: with every mistake found.
         """
         return scenario_toml(self.model())
+
+    def _with_check(self, key: str, added: Part) -> Self:
+        before = self.plain().get("checks", {}).get(key, ())
+        return self._with_table("checks", **{key: [*before, added]})
 
     def _with_table(self, key: str, **values: object) -> Self:
         table = Part(self.plain().get(key, {}))

@@ -113,6 +113,34 @@ class CompareKeys(TypedDict, total=False):
     better_by: float
 
 
+class FigureKeys(TypedDict, total=False):
+    """Keys of a figure of every snapshot."""
+
+    var: str
+    map: str
+    key: int | str
+    cpu: int | Literal["sum", "max", "min"]
+    field: str
+    stats: str
+
+
+class TemporalKeys(FigureKeys, total=False):
+    """Keys of ``[[checks.temporal]]`` beside the pattern."""
+
+    phase: str
+    per: Literal["run", "phase"]
+    at_least: float
+    at_most: float
+    tolerance: float
+    warmup: Duration
+    target: float
+    deadline: Duration
+    over: FigureKeys
+    earlier: str
+    later: str
+    reduce: Literal["last", "delta"]
+
+
 class FlagKeys(TypedDict, total=False):
     """Keys of one flag in ``known_flags``."""
 

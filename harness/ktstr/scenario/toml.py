@@ -7,7 +7,7 @@ from typing import Final
 TABLES: Final = frozenset({"vm", "scheduler", "checks", "run", "backdrop"})
 """Keys that get a ``[table]``; all other tables are written inline."""
 
-ARRAYS: Final = frozenset({"steps", "cgroups", "across"})
+ARRAYS: Final = frozenset({"steps", "cgroups", "across", "temporal"})
 """Keys that get an ``[[array]]`` of tables."""
 
 _ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}

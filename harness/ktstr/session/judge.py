@@ -15,6 +15,7 @@ from ktstr.session.payloads import PayloadResult
 from ktstr.session.phase_checks import phase_checks
 from ktstr.session.prepare import Definition
 from ktstr.session.recorder import Recorder, SchedulerExit
+from ktstr.session.temporal import TemporalCheck, judge_temporal, temporal_checks
 from ktstr.telemetry.decode import printable
 from ktstr.verdict import (
     Assert,
@@ -42,6 +43,7 @@ class Expectations:
     :param silenced: (step, cgroup) pairs of which an op ended workers, so that reports may lack.
     :param payloads: by name, the ops that start programs and say how they should end.
     :param across: comparisons between phases.
+    :param temporal: patterns that figures have to follow over time.
     :param scheduler_active: whether anything but the kernel's own scheduler was asked for.
     """
 
@@ -52,6 +54,7 @@ class Expectations:
     silenced: frozenset[tuple[int, str]] = frozenset()
     payloads: Mapping[str, RunPayload] = field(default_factory=dict)
     across: tuple[PhaseCheck, ...] = ()
+    temporal: tuple[TemporalCheck, ...] = ()
     topology: Topology = field(default_factory=Topology)
     scheduler_active: bool = True
 
@@ -67,6 +70,7 @@ class Expectations:
             silenced=definition.silenced,
             payloads=definition.payloads,
             across=phase_checks(scenario),
+            temporal=temporal_checks(scenario),
             topology=definition.topology,
             scheduler_active=scenario.scheduler.kind != "none",
         )
@@ -117,6 +121,7 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
         begun = {event.step_index for event in recorder.events if event.step_index}
         cut_short = {Phase(step) for step in begun if not _ran_to_its_end(recorder, step)}
         judge_phases(result, stats, expected.across, cut_short)
+        judge_temporal(result, samples, expected.temporal)
     for error in recorder.agent_errors:
         result.record_fail(AssertDetail(DetailKind.OTHER, f"the scenario could not go on: {error}"))
     for (step, cgroup), count in sorted(recorder.missing_reports().items()):

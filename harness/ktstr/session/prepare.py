@@ -25,6 +25,7 @@ from ktstr.model.topology import Topology
 from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
 from ktstr.session.options import RunOptions
 from ktstr.session.phase_checks import metric_mistakes
+from ktstr.session.temporal import unjudgeable
 from ktstr.vm.accel import Accelerator, choose_accelerator
 from ktstr.vm.closure import import_entries
 from ktstr.vm.image import Image, ImageStore, guest_sources, program_overlay
@@ -78,11 +79,12 @@ def define(path: Path, options: RunOptions) -> Definition:
         work_type=options.work_type,
         flags=options.flags,
     )
-    if mistakes := list(metric_mistakes(scenario)):
+    length = workload_ms(scenario)
+    boundaries = boundary_offsets_ms(length, scenario.run.num_snapshots)
+    if mistakes := [*metric_mistakes(scenario), *unjudgeable(scenario, boundaries)]:
         raise DefinitionInvalid(scenario.source.problems(mistakes))
     topology = scenario.vm.guest_topology
     plan = build_plan(scenario, topology)
-    length = workload_ms(scenario)
     return Definition(
         scenario=scenario,
         topology=topology,
@@ -95,7 +97,7 @@ def define(path: Path, options: RunOptions) -> Definition:
             turns * _delay_ms(op, scenario.scheduler.attach_ms) for turns, op in _ops(plan)
         ),
         workload_ms=length,
-        boundaries_ms=boundary_offsets_ms(length, scenario.run.num_snapshots),
+        boundaries_ms=boundaries,
         asks_host=any(op["op"] in _HOST_OPS for _, op in _ops(plan)),
         payloads={op.name: op for _, op in scenario.all_ops() if isinstance(op, RunPayload)},
     )

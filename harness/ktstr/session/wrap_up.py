@@ -90,7 +90,10 @@ def _facts(live: Live) -> dict[str, Any]:
             )
         ],
         "checks": scenario.checks.plain()
-        | {"across": [check.plain() for check in scenario.checks.across]},
+        | {
+            "across": [check.plain() for check in scenario.checks.across],
+            "temporal": [check.plain() for check in scenario.checks.temporal],
+        },
         "link": live.link.decoder.stats.as_dict(),
         "notes": recorder.notes,
     }
