@@ -43,7 +43,7 @@ def _figure(at: KeyPath, figure: Figure) -> Iterator[Mistake]:
         *others, last = SOURCES
         found = ", ".join(given) or "none of them"
         yield Mistake(at, f"exactly one of {', '.join(others)} and {last}", found)
-    if figure.map is None:
+    elif figure.map is None:
         for name in ("key", "cpu", "field"):
             if getattr(figure, name) is not None:
                 yield Mistake((*at, name), "only with a map")

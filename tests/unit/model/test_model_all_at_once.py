@@ -132,6 +132,38 @@ phase = "loop"
 against = "baseline"
 cgroup = "full"
 at_least = 1.5
+[[checks.temporal]]
+var = "nr_dispatched"
+pattern = "rate_within"
+phase = "Step[1]"
+at_least = 0
+at_most = 1000
+[[checks.temporal]]
+map = "pcpu_stats"
+key = 1
+cpu = "sum"
+pattern = "ratio_within"
+per = "phase"
+over = { map = "bpf_bpf.bss", field = "nr_dispatched" }
+at_most = 2.0
+[[checks.temporal]]
+stats = "layers.a.util"
+pattern = "converges_to"
+target = 0.5
+tolerance = 0.1
+deadline = "2s"
+[[checks.temporal]]
+stats = "busy"
+pattern = "steady_within"
+tolerance = 0.1
+warmup = "1s"
+[[checks.temporal]]
+var = "nr_direct"
+pattern = "ratio_across_phases"
+earlier = "one"
+later = "loop"
+at_most = 1.5
+reduce = "delta"
 """
 
 MISTAKEN = """
@@ -173,12 +205,32 @@ against = "same"
 cgroup = "c"
 better = true
 at_most = 0.5
+[[checks.temporal]]
+var = "x"
+field = "y"
+pattern = "each"
+phase = "sane"
+tolerance = 0.5
+[[checks.temporal]]
+stats = "s"
+pattern = "ratio_within"
+over = { var = "a", stats = "b" }
+at_least = 2
+at_most = 1
 """
 ABOUT_NODES = {"vm.memory", "vm.numa[1].memory", "vm.numa[1].distances[1]"}
 ABOUT_TIMES = {"run.num_snapshots", "steps[1].ops[0].at"}
 UNKNOWN_CGROUP = "steps[0].ops[0].cgroup"
 TWICE = "steps[1].ops[1].cgroup"
 ACROSS = {"checks.across[0]", "checks.across[0].phase", "checks.across[0].cgroup"}
+TEMPORAL = {
+    "checks.temporal[0]",
+    "checks.temporal[0].field",
+    "checks.temporal[0].phase",
+    "checks.temporal[0].tolerance",
+    "checks.temporal[1].over",
+    "checks.temporal[1].at_most",
+}
 ALL = (ABOUT_TIMES | ABOUT_NODES) | {
     "scheduler.args",
     "scheduler.timeout",
@@ -191,6 +243,7 @@ ALL = (ABOUT_TIMES | ABOUT_NODES) | {
     "steps[1].name",
     "steps[1].cgroups[0].works[0].params.spin",
     *ACROSS,
+    *TEMPORAL,
 }
 NEVER_RIGHT = datetime.date(1979, 5, 27)
 
@@ -291,9 +344,11 @@ def untold(at: KeyPath) -> set[str]:
     if (at[-2:] == (0, "name") and "cgroups" in at) or key == "steps[1].hold" or at[-1] == "cgroup":
         lost |= {"checks.across[0].cgroup"}
     if at == ("steps",) or (at[0] == "steps" and (len(at) == 2 or at[2] == "name")):
-        lost |= {"checks.across[0].phase"}
-    if at[0] == "checks":
+        lost |= {"checks.across[0].phase", "checks.temporal[0].phase"}
+    if at[:2] != ("checks", "temporal") and at[0] == "checks":
         lost |= ACROSS
+    if at[0] == "checks" and at[1:2] != ("across",):
+        lost |= {other for other in TEMPORAL if len(at) < 3 or f"[{at[2]}]" in other}
     if at[-2:-1] == ("cgroups",):
         lost |= {UNKNOWN_CGROUP, TWICE}
     if at[-2:] == (0, "name") and "cgroups" in at:

@@ -10,6 +10,7 @@ import pytest
 from ktstr.model.op_models import AnyOp, Fault
 from ktstr.model.ops import OP_INDEX
 from ktstr.model.scenario import json_schema, scenario_from_toml
+from ktstr.model.temporal import PATTERNS
 from ktstr.model.works import WORK_TYPES, Param, WorkType
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scenario-file.md").read_text()
@@ -49,7 +50,7 @@ def test_the_examples_are_valid() -> None:
             "CgroupDef",
             "Work",
         ),
-        *("Checks", "ScenarioChecks", "Across"),
+        *("Checks", "ScenarioChecks", "Across", "Figure", "Temporal"),
     ],
 )
 def test_every_key_is_described(table: str) -> None:
@@ -61,7 +62,7 @@ def test_every_key_is_described(table: str) -> None:
 def test_nothing_else_is_described() -> None:
     schema = json_schema()
     tables = ["Vm", "NumaNode", "Scheduler", "Run", "Step", "CgroupDef", "Work"]
-    tables += ["ScenarioChecks", "Across"]
+    tables += ["ScenarioChecks", "Across", "Temporal"]
     known = {key for table in tables for key in schema["$defs"][table]["properties"]}
     assert set(rows("key")) == known | set(schema["properties"])
 
@@ -102,6 +103,18 @@ def test_ops_with_their_keys_and_bits() -> None:
         )
         for cls in classes
     }
+
+
+def test_patterns_with_their_keys() -> None:
+    described = {
+        name: re.findall(r"`(\w+)`", cells[0].replace("a limit", "`at_least` `at_most`"))
+        for name, cells in rows("pattern").items()
+    }
+    expected = {
+        name: [key for key in keys.keys if key not in ("phase", "per")]
+        for name, keys in PATTERNS.items()
+    }
+    assert described == expected
 
 
 def test_faults() -> None:

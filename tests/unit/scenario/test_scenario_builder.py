@@ -19,6 +19,7 @@ from ktstr.model.numa import NumaNode
 from ktstr.model.op_models import OPS
 from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.scheduler_def import FlagDecl, Scheduler, SchedulerProgram
+from ktstr.model.temporal import Figure, Temporal
 from ktstr.model.topology import Topology
 from ktstr.model.works import WORK_TYPES
 from ktstr.model.workspec import Work as WorkModel
@@ -206,6 +207,8 @@ def test_small_parts(part: typing.Any, said: object) -> None:
         (keys.NodeKeys, NumaNode, {"memory"}),
         (keys.RunKeys, Run, set()),
         (keys.CheckKeys, Checks, set()),
+        (keys.FigureKeys, Figure, set()),
+        (keys.TemporalKeys, Temporal, {"pattern"}),
         (keys.CompareKeys, Across, {"metric", "phase", "against"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -103,8 +103,10 @@ def test_order_holds(ask: Ask, name: str, values: Values) -> None:
 def test_a_fall_names_both_samples() -> None:
     result = judged(nondecreasing, [3, 5, 4, 4])
     assert failures(result) == [
-        "nr (nondecreasing): regression at sample p2 (+300ms, Step[1]): value 4 "
-        "after prior value 5 at sample p1 (+200ms, Step[0])"
+        (
+            "nr (nondecreasing): regression at sample p2 (+300ms, Step[1]): value 4 "
+            "after prior value 5 at sample p1 (+200ms, Step[0])"
+        )
     ]
     assert result.failure_details()[0].phase == "Step[1]"
     assert result.passes == []
@@ -174,8 +176,10 @@ def test_rates_within_their_limits() -> None:
 def test_a_rate_outside(value: int, rate: str) -> None:
     result = judged(lambda c: c.rate_within(0, 1), [50, 50, value, value], [0, 100, 200, 300])
     assert failures(result) == [
-        f"nr (rate_within): rate {rate} per ms is outside [0, 1] between sample "
-        f"p1 (+100ms, Step[0]), value 50, and sample p2 (+200ms, Step[1]), value {value}"
+        (
+            f"nr (rate_within): rate {rate} per ms is outside [0, 1] between sample "
+            f"p1 (+100ms, Step[0]), value 50, and sample p2 (+200ms, Step[1]), value {value}"
+        )
     ]
     assert result.failure_details()[0].phase == "Step[1]"
 
@@ -228,8 +232,10 @@ def test_what_leaves_the_band() -> None:
     # Mean (10 + 10 + 16) / 3 = 12, band 9.6 to 14.4.
     result = judged(steady(100, 0.2), [10, 10, 16])
     assert failures(result) == [
-        "nr (steady_within): value 16 at sample p2 (+300ms, Step[1]) is outside "
-        "[9.6, 14.4], the mean 12 ± 0.2 of it"
+        (
+            "nr (steady_within): value 16 at sample p2 (+300ms, Step[1]) is outside "
+            "[9.6, 14.4], the mean 12 ± 0.2 of it"
+        )
     ]
 
 
@@ -346,8 +352,10 @@ def test_ratios_within_their_limits() -> None:
 @pytest.mark.parametrize(("value", "ratio"), [(9, "2.25"), (1, "0.25")])
 def test_a_ratio_outside(value: int, ratio: str) -> None:
     assert failures(judged(over([4, 4, 4]), [4, 4, value])) == [
-        f"nr (ratio_within): ratio {ratio} at sample p2 (+300ms, Step[1]) is outside [0.5, 2]: "
-        f"nr {value} over other 4"
+        (
+            f"nr (ratio_within): ratio {ratio} at sample p2 (+300ms, Step[1]) is outside [0.5, 2]: "
+            f"nr {value} over other 4"
+        )
     ]
 
 
