@@ -23,6 +23,7 @@ from ktstr.verdict.temporal_finding import (
     reasons,
     rounded,
     settled,
+    shortly,
 )
 
 WITNESSES: Final = 3
@@ -160,7 +161,8 @@ def ratio_within(
             message = f"the ratio is not finite ({show(ratio)}) at sample {point.where}: {sides}"
             found.append(pattern.fail(message, point.phase))
         elif not low <= ratio <= high:
-            message = f"ratio {show(ratio)} at sample {point.where} is outside {limits}: {sides}"
+            shown = shortly(ratio, low, high)
+            message = f"ratio {shown} at sample {point.where} is outside {limits}: {sides}"
             found.append(pattern.fail(message, point.phase))
     yield from pattern.skipped(f"{len(missing)} of {len(field)} pairs", missing)
     if judged:

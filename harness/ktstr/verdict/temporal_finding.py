@@ -14,6 +14,7 @@ from ktstr.series.field import Point
 from ktstr.series.phase import Phase
 from ktstr.series.values import SnapshotError
 from ktstr.telemetry.decode import printable
+from ktstr.verdict.claims import show
 from ktstr.verdict.detail import AssertDetail, DetailKind, InfoNote, PassDetail
 from ktstr.verdict.outcome import Fail, Inconclusive
 from ktstr.verdict.phase_label import current_phase_label
@@ -127,6 +128,12 @@ def rounded(value: Fraction) -> str:
         return f"{float(value):.6g}"
     except OverflowError:
         return "inf" if value > 0 else "-inf"
+
+
+def shortly(value: float, low: float, high: float) -> str:
+    """A number outside ``low..high`` to six digits, to more where six would put it inside."""
+    text = f"{value:.6g}"
+    return show(value) if low <= float(text) <= high else text
 
 
 def comparable(value: Any) -> bool:

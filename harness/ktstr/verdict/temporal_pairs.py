@@ -20,6 +20,7 @@ from ktstr.verdict.temporal_finding import (
     comparable,
     gap,
     settled,
+    shortly,
 )
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def rate_within(field: SeriesField[Number], low: float, high: float) -> Findings
             message = f"the rate is not finite ({show(rate)}) {between}"
             found.append(pattern.fail(message, point.phase))
         elif not low <= rate <= high:
-            message = f"rate {show(rate)} per ms is outside {limits} {between}"
+            message = f"rate {shortly(rate, low, high)} per ms is outside {limits} {between}"
             found.append(pattern.fail(message, point.phase))
     yield from _gaps(field, pattern, len(pairs))
     if pairs:
@@ -109,7 +110,7 @@ def _pairs(field: SeriesField[T]) -> Iterator[_Pair[T]]:
 
 
 def _gaps(field: SeriesField[T], pattern: Pattern, judged: int) -> Findings:
-    total = max(0, len(field) - 1)
+    total = len(field) - 1
     missing = [each for point in field for each in gap(point)]
     if judged < total:
         yield from pattern.skipped(f"{total - judged} of {total} pairs", missing)

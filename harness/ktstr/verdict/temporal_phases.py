@@ -9,7 +9,7 @@ from ktstr.series.field import Number
 from ktstr.series.phase import Phase
 from ktstr.verdict.claims import show
 from ktstr.verdict.detail import InfoNote, PassDetail
-from ktstr.verdict.temporal_finding import Findings, Pattern
+from ktstr.verdict.temporal_finding import Findings, Pattern, shortly
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -55,12 +55,15 @@ def ratio_at_most(
         yield pattern.fail(f"{later} over {earlier} is not finite: {show(ratio)} ({sides})", later)
     elif not ratio <= ceiling:
         yield pattern.fail(
-            f"expected {later} over {earlier} at most {show(ceiling)}, was {show(ratio)} ({sides})",
+            (
+                f"expected {later} over {earlier} at most {show(ceiling)}, "
+                f"was {shortly(ratio, -math.inf, ceiling)} ({sides})"
+            ),
             later,
         )
     else:
         message = pattern.note(
-            f"{later} over {earlier} is {show(ratio)} ({sides}), at most {show(ceiling)} is allowed"
+            f"{later} over {earlier} is {ratio:.6g} ({sides}), at most {show(ceiling)} is allowed"
         ).message
         yield InfoNote(message, str(later))
         yield PassDetail(label, "le", show(ratio), show(ceiling), str(later))

@@ -239,6 +239,7 @@ def judge(check: str, values: dict[int, list[int | None]], **others: list[int]) 
 
 
 RISING: dict[int, list[int | None]] = {1: [10, 20, 30], 2: [40, 80, 120]}
+ACROSS = 'pattern = "ratio_across_phases"\nearlier = "step1"\nlater = "second"\n'
 RESET: dict[int, list[int | None]] = {1: [10, 20, 30], 2: [0, 5, 9]}
 
 
@@ -273,8 +274,10 @@ def outcome(result: AssertResult) -> str:
         ('pattern = "steady_within"\ntolerance = 0.2\nphase = "second"', RISING, "Fail"),
         ('pattern = "steady_within"\ntolerance = 0.2\nwarmup = "500ms"', RISING, "Pass"),
         (
-            'pattern = "converges_to"\ntarget = 80\ntolerance = 40\ndeadline = "200ms"\n'
-            'phase = "second"',
+            (
+                'pattern = "converges_to"\ntarget = 80\ntolerance = 40\ndeadline = "200ms"\n'
+                'phase = "second"'
+            ),
             RISING,
             "Pass",
         ),
@@ -296,28 +299,12 @@ def outcome(result: AssertResult) -> str:
         ('pattern = "each"\nat_most = 119', RISING, "Fail"),
         ('pattern = "each"\nat_least = 10\nat_most = 120', RISING, "Pass"),
         ('pattern = "each"\nat_least = 40\nper = "phase"', RISING, "Fail"),
-        (
-            'pattern = "ratio_across_phases"\nearlier = "step1"\nlater = "second"\nat_most = 4',
-            RISING,
-            "Pass",
-        ),
-        (
-            'pattern = "ratio_across_phases"\nearlier = "step1"\nlater = "second"\nat_most = 3.9',
-            RISING,
-            "Fail",
-        ),
-        (
-            'pattern = "ratio_across_phases"\nearlier = "step1"\nlater = "second"\nat_most = 3.9\n'
-            'reduce = "delta"',  # 80 over 20
-            RISING,
-            "Fail",
-        ),
-        (
-            'pattern = "ratio_across_phases"\nearlier = "step1"\nlater = "second"\nat_most = 0.45\n'
-            'reduce = "delta"',  # 9 over 20
-            RESET,
-            "Pass",
-        ),
+        (ACROSS + "at_most = 4", RISING, "Pass"),
+        (ACROSS + "at_most = 3.9", RISING, "Fail"),
+        # How far it got within each step: 80 over 20, then 9 over 20.
+        (ACROSS + 'at_most = 3.9\nreduce = "delta"', RISING, "Fail"),
+        (ACROSS + 'at_most = 4\nreduce = "delta"', RISING, "Pass"),
+        (ACROSS + 'at_most = 0.45\nreduce = "delta"', RESET, "Pass"),
         (
             'pattern = "ratio_across_phases"\nearlier = "baseline"\nlater = "second"\nat_most = 9',
             RISING,
@@ -363,8 +350,10 @@ def test_a_counter_reset_within_a_phase_is_noted() -> None:
         (
             'pattern = "nondecreasing"',
             {1: [None, None]},
-            "nr (nondecreasing): the 2 samples leave nothing to judge: "
-            "periodic_000 (+100ms, Step[0]), periodic_001 (+200ms, Step[0]): no variable 'nr'",
+            (
+                "nr (nondecreasing): the 2 samples leave nothing to judge: "
+                "periodic_000 (+100ms, Step[0]), periodic_001 (+200ms, Step[0]): no variable 'nr'"
+            ),
         ),
         ('pattern = "nondecreasing"', {1: [1]}, "the 1 samples leave nothing to judge"),
         (

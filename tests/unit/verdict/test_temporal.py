@@ -164,12 +164,31 @@ def test_reasons_are_grouped_and_bounded() -> None:
     assert note.endswith("; and 1 more reasons")
 
 
+@pytest.mark.parametrize("ask", [nondecreasing, increasing, lambda c: c.rate_within(0, 1)])
+def test_two_samples_are_enough_and_one_gap_is_not(ask: Ask) -> None:
+    assert notes(judged(ask, [1, 2])) == []
+    assert "only one sample" in nothing(judged(ask, [GONE]))
+
+
 # Rate.
 
 
 def test_rates_within_their_limits() -> None:
     result = judged(lambda c: c.rate_within(0.5, 2), [0, 50, 250], [0, 100, 200])
     assert held(result) == [("nr", "rate_within", "2 pairs", "[0.5, 2] per ms")]
+
+
+def test_limits_of_one_value() -> None:
+    assert held(judged(lambda c: c.rate_within(1, 1), [0, 100]))
+    assert held(judged(over([2], 2, 2), [4]))
+    assert held(judged(lambda c: c.each.between(1, 1), [1]))
+
+
+def test_what_is_hardly_outside_is_not_rounded_into_the_limits() -> None:
+    (message,) = failures(judged(over([10_000_000], 0, 1), [10_000_001]))
+    assert "ratio 1.0000001 at sample" in message
+    (message,) = failures(judged(over([3], 0, 1), [10]))
+    assert "ratio 3.33333 at sample" in message
 
 
 @pytest.mark.parametrize(("value", "rate"), [(151, "1.01"), (49, "-0.01")])
@@ -467,7 +486,7 @@ def test_a_ratio_at_its_ceiling_holds_and_is_noted() -> None:
 
 def test_a_ratio_above_its_ceiling() -> None:
     assert failures(across({S0: 2, S1: 4})) == [
-        "nr (ratio_across_phases): expected Step[1] over Step[0] at most 1.5, was 2.0 (4 over 2)"
+        "nr (ratio_across_phases): expected Step[1] over Step[0] at most 1.5, was 2 (4 over 2)"
     ]
 
 
