@@ -162,6 +162,8 @@ def test_reasons_are_grouped_and_bounded() -> None:
     assert "p3 (+400ms, Step[1]) and 1 more: reason 0;" in note
     assert "reason 3" in note and "reason 4" not in note
     assert note.endswith("; and 1 more reasons")
+    (note,) = notes(judged(nondecreasing, [SnapshotError(f"reason {i // 4}") for i in range(16)]))
+    assert "reason 3" in note and "more" not in note
 
 
 @pytest.mark.parametrize("ask", [nondecreasing, increasing, lambda c: c.rate_within(0, 1)])
