@@ -180,7 +180,10 @@ def test_one_phase_and_every_phase_exclude_each_other() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "enough"),
-    [("nondecreasing", 2), ("rate_within", 2), ("converges_to", 3), ("each", 1)],
+    [
+        *(("nondecreasing", 2), ("strictly_increasing", 2), ("rate_within", 2)),
+        *(("converges_to", 3), ("each", 1), ("ratio_across_phases", 2)),
+    ],
 )
 def test_snapshots_a_pattern_cannot_do_without(pattern: str, enough: int) -> None:
     keys = {key: value for key, value in complete(pattern).items() if key != "phase"}
@@ -246,6 +249,40 @@ def test_no_phase_with_snapshots_enough(tmp_path: Path) -> None:
         DefinitionInvalid, match=r"temporal\[0\]\.per.*2 or more snapshots \(here 1"
     ):
         define(path, RunOptions())
+
+
+def test_snapshots_that_just_do(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    even = BASE.replace('"3s"', '"1s"')  # four snapshots: 0.52, 0.84, 1.16 and 1.48 s
+    path.write_text(even + entry("nondecreasing", per='"phase"'))
+    define(path, RunOptions())
+    path.write_text(even + entry("nondecreasing", phase='"step1"'))
+    define(path, RunOptions())
+
+
+@pytest.mark.parametrize("phase", ["step1", "second"])
+def test_a_snapshot_between_two_steps_may_be_of_either(tmp_path: Path, phase: str) -> None:
+    path = tmp_path / "s.toml"
+    text = BASE.replace('"3s"', '"1s"').replace("= 4", "= 1")  # at 1.0 s
+    path.write_text(text + entry("each", phase=f'"{phase}"', at_most="1"))
+    define(path, RunOptions())
+
+
+@pytest.mark.parametrize(("reduce", "enough"), [("last", 2), ("delta", 4)])
+def test_progress_within_a_phase_needs_two_snapshots_there(
+    tmp_path: Path, reduce: str, enough: int
+) -> None:
+    keys = complete("ratio_across_phases") | {"reduce": f'"{reduce}"'}
+    path = tmp_path / "s.toml"
+    even = BASE.replace('"3s"', '"1s"') + entry("ratio_across_phases", **keys)
+    path.write_text(even.replace("= 4", f"= {enough}"))
+    define(path, RunOptions())
+    if reduce == "delta":
+        path.write_text(even.replace("= 4", "= 2"))
+        with pytest.raises(DefinitionInvalid) as raised:
+            define(path, RunOptions())
+        wrong = [problem.key for problem in raised.value.problems]
+        assert wrong == ["checks.temporal[0].earlier", "checks.temporal[0].later"]
 
 
 def test_phases_are_found_and_where_they_begin() -> None:

@@ -119,7 +119,15 @@ SAMPLE = sample(
             PerCpuEntry(lazy(u64(1)), {0: None}),
         ],
     ),
-    stats={"busy": 0.5, "on": True, "layers": [{"util": 3}], "name": "x", "big": 1 << 70},
+    stats={
+        "busy": 0.5,
+        "on": True,
+        "layers": [{"util": 3}],
+        "name": "x",
+        "high": U64_MAX,
+        "low": -(1 << 63),
+        "too": {"high": U64_MAX + 1, "low": -(1 << 63) - 1},
+    },
 )
 
 
@@ -151,6 +159,8 @@ def read(figure: dict[str, Any], of: Sample = SAMPLE) -> Number | str:
         ({"map": "cpus", "key": 0, "cpu": "min"}, 5),
         ({"stats": "busy"}, 0.5),
         ({"stats": "on"}, 1),
+        ({"stats": "high"}, U64_MAX),
+        ({"stats": "low"}, -(1 << 63)),
         ({"stats": "layers.0.util"}, 3),
     ],
 )
@@ -178,7 +188,9 @@ def test_figures(figure: dict[str, Any], value: Number) -> None:
         ({"stats": "busy.x"}, "busy is a number, it has no 'x'"),
         ({"stats": "name"}, "name is a text, not a number"),
         ({"stats": "layers"}, "layers is a list, not a number"),
-        ({"stats": "big"}, "big is a number, not a number of 64 bits"),
+        ({"stats": "too.high"}, "too.high is a number, not a number of 64 bits"),
+        ({"stats": "too.low"}, "too.low is a number, not a number of 64 bits"),
+        ({"map": "hash", "key": 3}, "no entry matches"),
     ],
 )
 def test_figures_that_are_not_there(figure: dict[str, Any], words: str) -> None:
@@ -273,6 +285,7 @@ def outcome(result: AssertResult) -> str:
         ),
         ('pattern = "steady_within"\ntolerance = 0.2\nphase = "second"', RISING, "Fail"),
         ('pattern = "steady_within"\ntolerance = 0.2\nwarmup = "500ms"', RISING, "Pass"),
+        ('pattern = "steady_within"\ntolerance = 0.3\nwarmup = "400ms"', RISING, "Fail"),
         (
             (
                 'pattern = "converges_to"\ntarget = 80\ntolerance = 40\ndeadline = "200ms"\n'

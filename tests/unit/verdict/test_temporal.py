@@ -189,6 +189,8 @@ def test_limits_of_one_value() -> None:
 def test_what_is_hardly_outside_is_not_rounded_into_the_limits() -> None:
     (message,) = failures(judged(over([10_000_000], 0, 1), [10_000_001]))
     assert "ratio 1.0000001 at sample" in message
+    (message,) = failures(judged(over([10_000_000], 1, 2), [9_999_999]))
+    assert "ratio 0.9999999 at sample" in message
     (message,) = failures(judged(over([3], 0, 1), [10]))
     assert "ratio 3.33333 at sample" in message
 
