@@ -75,6 +75,10 @@ static void *thread_main(void *arg)
 	pthread_setname_np(pthread_self(), t->name);
 	__atomic_store_n(&t->tid, (int32_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
 	t->body(t);
+	/* Nobody can ask the kernel about a thread that has ended. */
+	t->last.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	read_schedstat(t->last.schedstat);
+	__atomic_store_n(&t->last.taken, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -126,22 +130,41 @@ static struct engine_phase *phase_of(struct engine *e, bool *counts)
 	return &r->phases[w->spec->step > 0 || !*counts ? 0 : epoch];
 }
 
-/* The threads' kernel statistics since they were gathered last; they must still live. */
-static void gather_schedstat(struct engine *e, struct engine_phase *to)
+/* What the kernel accounts to a thread by now; false before it runs. */
+static bool thread_times(const struct engine_thread *t, struct thread_times *now)
+{
+	int32_t tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
+	clockid_t clock;
+
+	if (__atomic_load_n(&t->last.taken, __ATOMIC_ACQUIRE)) {
+		*now = t->last;
+		return true;
+	}
+	if (!tid || pthread_getcpuclockid(t->handle, &clock))
+		return false;
+	now->cpu_ns = clock_ns(clock);
+	read_thread_schedstat(tid, now->schedstat);
+	return true;
+}
+
+/* The threads' times since they were gathered last. */
+static void gather_times(struct engine *e, struct engine_phase *to)
 {
 	struct probe *p = &e->w->probe;
 
 	for (unsigned int i = 0; i < e->count; i++) {
 		struct engine_thread *t = e->threads[i];
-		int32_t tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
-		uint64_t now[SCHEDSTAT_FIELDS], since[SCHEDSTAT_FIELDS];
+		struct thread_times now;
+		uint64_t since[SCHEDSTAT_FIELDS];
 
-		if (!tid)
+		if (!thread_times(t, &now))
 			continue;
-		read_thread_schedstat(tid, now);
+		p->helpers.cpu_ns += now.cpu_ns - t->cpu_ns;
+		p->helpers.slice_cpu_ns += now.cpu_ns - t->cpu_ns;
+		t->cpu_ns = now.cpu_ns;
 		for (int k = 0; k < SCHEDSTAT_FIELDS; k++) {
-			since[k] = now[k] - t->schedstat[k];
-			t->schedstat[k] = now[k];
+			since[k] = now.schedstat[k] - t->schedstat[k];
+			t->schedstat[k] = now.schedstat[k];
 			/* So the worker's own difference to its start holds its threads as well. */
 			p->start.schedstat[k] -= since[k];
 			p->slice_start.schedstat[k] -= since[k];
@@ -170,18 +193,14 @@ static void gather_cpus(struct engine *e)
 	}
 }
 
-/* Account what was done since the last look. */
-static void look(struct engine *e)
+/* Account the loops that were seen and not yet accounted. */
+static void account(struct engine *e)
 {
 	struct probe *p = &e->w->probe;
 	uint64_t loops = 0;
 
-	for (unsigned int i = 0; i < e->count; i++) {
-		struct engine_thread *t = e->threads[i];
-
-		t->seen_loops = __atomic_load_n(&t->loops, __ATOMIC_RELAXED);
-		loops += t->seen_loops;
-	}
+	for (unsigned int i = 0; i < e->count; i++)
+		loops += e->threads[i]->seen_loops;
 	/* Without progress the gap goes on, although the control thread runs. */
 	if (loops == e->loops && !e->open_loop)
 		return;
@@ -190,6 +209,14 @@ static void look(struct engine *e)
 	probe_units(p, loops - e->loops);
 	probe_publish(p);
 	e->loops = loops;
+}
+
+/* Account what was done since the last look. */
+static void look(struct engine *e)
+{
+	for (unsigned int i = 0; i < e->count; i++)
+		engine_see(e->threads[i]);
+	account(e);
 }
 
 static void count_second(struct engine *e, uint64_t now, uint64_t least_ns)
@@ -213,20 +240,19 @@ static void close_phase(struct engine *e, uint64_t now)
 	struct engine_phase *to;
 	bool counts;
 
-	look(e);
-	count_second(e, now, NSEC_PER_SEC / PART_OF_SECOND);
 	to = phase_of(e, &counts);
-	gather_cpus(e);
 	e->ops->drain(e, to, now - e->phase_ns);
+	account(e);
+	count_second(e, now, NSEC_PER_SEC / PART_OF_SECOND);
+	gather_cpus(e);
+	/* Last, so that these times end where the wall clock of the slice does. */
+	gather_times(e, to);
 	if (counts)
 		__atomic_store_n(&to->filled, 1, __ATOMIC_RELEASE);
 }
 
 static void next_phase(struct engine *e)
 {
-	bool counts;
-
-	gather_schedstat(e, phase_of(e, &counts));
 	close_phase(e, now_ns());
 	probe_follow_epoch(&e->w->probe);
 	e->phase_ns = e->second_ns = now_ns();
@@ -239,9 +265,9 @@ void engine_run(struct engine *e)
 	struct engine_result *r = w->group->shared;
 	uint64_t poll_ns = (w->spec->phases ? EPOCH_POLL_MS : STOP_POLL_MS) * NSEC_PER_MSEC;
 	uint64_t now = now_ns();
-	bool counts;
 
 	r->kind = e->ops->kind;
+	w->probe.helpers.count = e->count;
 	e->phase_ns = e->second_ns = now;
 	start_threads(e);
 	while (!stopped(w)) {
@@ -254,7 +280,6 @@ void engine_run(struct engine *e)
 		now = now_ns();
 		count_second(e, now, NSEC_PER_SEC);
 	}
-	gather_schedstat(e, phase_of(e, &counts));
 	now = now_ns();
 	end_threads(e);
 	close_phase(e, now);

@@ -62,6 +62,13 @@ struct engine_result {
 
 struct engine;
 
+/* What the kernel accounts to a thread. */
+struct thread_times {
+	uint32_t taken; /* set last, with release order */
+	uint64_t cpu_ns;
+	uint64_t schedstat[SCHEDSTAT_FIELDS];
+};
+
 /* One thread; an engine embeds this in what it needs itself. */
 struct engine_thread {
 	struct engine *engine;
@@ -74,6 +81,8 @@ struct engine_thread {
 	uint64_t loops;
 	uint64_t seen_loops;		      /* of the control thread: as it counted them last */
 	uint64_t schedstat[SCHEDSTAT_FIELDS]; /* when last gathered */
+	uint64_t cpu_ns;		      /* likewise */
+	struct thread_times last;	      /* once it ended */
 	pthread_mutex_t lock; /* measurements of the thread, against the control thread */
 	uint64_t cpus_used[CPU_MASK_WORDS];
 };
@@ -82,7 +91,7 @@ struct engine_ops {
 	enum engine_kind kind;
 	/* Wake every thread that may block without a time-out: the engine is stopping. */
 	void (*release)(struct engine *e);
-	/* Move what the threads measured in @ns into @to. */
+	/* Move what the threads measured in @ns into @to, and see their loops, which match it. */
 	void (*drain)(struct engine *e, struct engine_phase *to, uint64_t ns);
 	/* @loops were done in @ns, about a second; NULL: of no interest. */
 	void (*second)(struct engine *e, struct engine_phase *to, uint64_t loops, uint64_t ns);
@@ -124,6 +133,18 @@ void engine_await(uint32_t *gate);
 static inline bool engine_stopping(const struct engine *e)
 {
 	return __atomic_load_n(&e->stopping, __ATOMIC_SEQ_CST) != 0;
+}
+
+/* The loops that the thread has done count from here on; exact only while its lock is held. */
+static inline void engine_see(struct engine_thread *t)
+{
+	t->seen_loops = __atomic_load_n(&t->loops, __ATOMIC_RELAXED);
+}
+
+/* One more loop; between engine_record() and engine_recorded(), with what was measured in it. */
+static inline void engine_loop(struct engine_thread *t)
+{
+	__atomic_store_n(&t->loops, t->loops + 1, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t now_us(void)

@@ -31,7 +31,7 @@ void epoch_finish(struct probe *p)
 		return;
 	spent = reading_since(&p->slice_start);
 	s->wall_ns = spent.at_ns;
-	s->off_cpu_ns = spent.at_ns > spent.cpu_ns ? spent.at_ns - spent.cpu_ns : 0;
+	s->off_cpu_ns = off_cpu_ns(p, spent.at_ns, spent.cpu_ns, p->helpers.slice_cpu_ns);
 	s->schedstat_cpu_time_ns = spent.schedstat[SCHEDSTAT_CPU];
 	s->run_delay_ns = spent.schedstat[SCHEDSTAT_DELAY];
 	s->numa_pages_migrated = spent.migrated;
@@ -57,6 +57,7 @@ void epoch_changed(struct probe *p, uint32_t epoch)
 	s->max_gap_cpu = p->cpu;
 	p->slice_iterations = p->iterations;
 	p->slice_migrations = p->out->migration_count;
+	p->helpers.slice_cpu_ns = 0;
 	p->slice_start = reading_now();
 	/* Closing and opening took time, which is nobody's gap. */
 	p->stamp_ns = p->slice_start.at_ns;

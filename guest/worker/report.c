@@ -252,8 +252,7 @@ static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigne
 	put_uint(o, "work_units", t->work_units);
 	put_uint(o, "cpu_time_ns", t->cpu_time_ns);
 	put_uint(o, "wall_time_ns", t->wall_time_ns);
-	put_uint(o, "off_cpu_ns",
-		 t->wall_time_ns > t->cpu_time_ns ? t->wall_time_ns - t->cpu_time_ns : 0);
+	put_uint(o, "off_cpu_ns", t->off_cpu_ns);
 	put_uint(o, "migration_count", t->migration_count);
 	put_cpus(o, t->cpus_used);
 	put_migrations(o, t);

@@ -105,6 +105,7 @@ static void drain(struct engine *e, struct engine_phase *to, uint64_t ns)
 		struct schbench_thread *s = &b->threads[i];
 
 		engine_record(&s->thread);
+		engine_see(&s->thread);
 		/* What was counted as iterations, so that the two never differ. */
 		to->schbench.loop_count += s->thread.seen_loops - s->drained_loops;
 		s->drained_loops = s->thread.seen_loops;

@@ -102,15 +102,16 @@ void schbench_message_thread(struct engine_thread *t)
 		answer_messages(of(t));
 }
 
-static void record(struct schbench_thread *s, struct plat *p, uint64_t from_us)
+static void record(struct schbench_thread *s, struct plat *p, uint64_t from_us, bool loop)
 {
 	uint64_t now = now_us();
 
-	/* schbench leaves out what took no whole microsecond. */
-	if (now <= from_us)
-		return;
 	engine_record(&s->thread);
-	plat_add(p, now - from_us);
+	/* schbench leaves out what took no whole microsecond. */
+	if (now > from_us)
+		plat_add(p, now - from_us);
+	if (loop)
+		engine_loop(&s->thread);
 	engine_recorded(&s->thread);
 }
 
@@ -138,7 +139,7 @@ static uint32_t message_and_wait(struct schbench_thread *s)
 		engine_await(&t->gate);
 	woken = __atomic_load_n(&s->wake_us, __ATOMIC_RELAXED);
 	if (woken)
-		record(s, &s->wakeup, woken);
+		record(s, &s->wakeup, woken, false);
 	return open ? 0 : 1;
 }
 
@@ -207,8 +208,7 @@ static bool serve_request(struct schbench_thread *s)
 		nanosleep(&nap, NULL);
 	if (!work(s))
 		return false;
-	record(s, &s->request, start);
-	__atomic_store_n(&s->thread.loops, s->thread.loops + 1, __ATOMIC_RELAXED);
+	record(s, &s->request, start, true);
 	return true;
 }
 

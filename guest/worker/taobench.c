@@ -117,8 +117,8 @@ static void count_response(struct tao_thread *c, bool hit, uint64_t arrival_ns)
 	c->counters.slow_ops += !hit;
 	if (arrival_ns)
 		plat_add(&c->serve, (now_ns() - arrival_ns) / NSEC_PER_USEC);
+	engine_loop(&c->thread);
 	engine_recorded(&c->thread);
-	__atomic_store_n(&c->thread.loops, c->thread.loops + 1, __ATOMIC_RELAXED);
 }
 
 /* @arrival_ns: when the request should have come; 0: nobody measures how late the answer is. */
@@ -198,6 +198,7 @@ static void drain(struct engine *e, struct engine_phase *to, uint64_t ns)
 		struct tao_thread *c = &b->threads[i];
 
 		engine_record(&c->thread);
+		engine_see(&c->thread);
 		add_counters(&sum, &c->counters);
 		c->counters = (struct taobench_counters){0};
 		plat_move(&to->taobench.serve, &c->serve);

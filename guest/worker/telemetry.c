@@ -39,6 +39,13 @@ struct reading reading_since(const struct reading *start)
 	return r;
 }
 
+uint64_t off_cpu_ns(const struct probe *p, uint64_t wall_ns, uint64_t cpu_ns, uint64_t helpers_ns)
+{
+	uint64_t on = p->helpers.count ? helpers_ns / p->helpers.count : cpu_ns;
+
+	return wall_ns > on ? wall_ns - on : 0;
+}
+
 void probe_init(struct probe *p, struct telemetry *out, uint64_t *live, uint64_t gap_check,
 		uint64_t rng)
 {
@@ -155,7 +162,8 @@ void probe_finish(struct probe *p)
 	read_numa_pages(t->numa_pages, MAX_NODES);
 
 	t->wall_time_ns = spent.at_ns;
-	t->cpu_time_ns = spent.cpu_ns;
+	t->cpu_time_ns = spent.cpu_ns + p->helpers.cpu_ns;
+	t->off_cpu_ns = off_cpu_ns(p, spent.at_ns, spent.cpu_ns, p->helpers.cpu_ns);
 	t->schedstat_cpu_time_ns = spent.schedstat[SCHEDSTAT_CPU];
 	t->schedstat_run_delay_ns = spent.schedstat[SCHEDSTAT_DELAY];
 	t->schedstat_run_count = spent.schedstat[SCHEDSTAT_COUNT];

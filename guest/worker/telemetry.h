@@ -38,6 +38,7 @@ struct telemetry {
 	uint64_t iterations;
 	uint64_t cpu_time_ns;
 	uint64_t wall_time_ns;
+	uint64_t off_cpu_ns;
 	uint64_t max_gap_ns;
 	uint64_t max_gap_at_ns;
 	uint32_t max_gap_cpu;
@@ -67,6 +68,13 @@ struct reading {
 	uint64_t migrated; /* numa_pages_migrated of the system */
 };
 
+/* The threads of an engine, which are not the one that measures: their CPU time, and how many. */
+struct helpers {
+	unsigned int count;    /* 0: the worker is one thread */
+	uint64_t cpu_ns;       /* of the run, up to the last look */
+	uint64_t slice_cpu_ns; /* of the present phase */
+};
+
 /* The running state behind a telemetry area, private to the worker. */
 struct probe {
 	struct telemetry *out;
@@ -78,6 +86,7 @@ struct probe {
 	uint64_t next_check;
 	bool gaps;
 	struct reading start;
+	struct helpers helpers;
 	uint64_t stamp_ns; /* where the present gap began */
 	uint32_t cpu;
 	struct slices slices;
@@ -92,6 +101,12 @@ struct probe {
 struct reading reading_now(void);
 /* What went by since @start: the clocks are read first. */
 struct reading reading_since(const struct reading *start);
+
+/*
+ * Of @wall_ns, the time off a CPU: of a worker that is one thread, which ran for @cpu_ns, its
+ * own; of an engine, the mean of the threads' that do its work, which ran for @helpers_ns in all.
+ */
+uint64_t off_cpu_ns(const struct probe *p, uint64_t wall_ns, uint64_t cpu_ns, uint64_t helpers_ns);
 
 /* Bind @p to @out. @gap_check is the key of the same name, @rng a seed other than 0. */
 void probe_init(struct probe *p, struct telemetry *out, uint64_t *live, uint64_t gap_check,

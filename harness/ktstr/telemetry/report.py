@@ -38,8 +38,9 @@ class WorkerReport(Coded, ByValue):
     """Telemetry of one worker: 31 fields in the seed's order, all zero by default.
 
     Times are nanoseconds unless the name says otherwise. ``work_units`` feeds the progress check,
-    ``iterations`` every throughput figure. ``off_cpu_ns`` is wall minus thread CPU time, which is
-    another clock than ``schedstat_cpu_time_ns``. ``vmstat_numa_pages_migrated`` is system-wide, so
+    ``iterations`` every throughput figure. ``off_cpu_ns`` is wall minus thread CPU time, of an
+    engine the mean of its threads' (``cpu_time_ns`` is their sum); that clock is another than
+    ``schedstat_cpu_time_ns``. ``vmstat_numa_pages_migrated`` is system-wide, so
     it folds by maximum. A sentinel (a worker that left no report) has ``exit_info`` and
     ``completed`` false. ``taobench_whole`` has counters of the whole run: windows of its phases
     overlap between threads, so they cannot be added up to the run's.

@@ -104,6 +104,10 @@ class Leader:
     def collect(self) -> list[dict[str, Any]]:
         """Stop the workers; the R messages, having checked that D and the exit follow."""
         self.send(b"T")
+        return self.reports()
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What :meth:`collect` returns, the stop having been sent."""
         reports = []
         while (message := self.message()) is not None and message[0] == "R":
             reports.append(msgpack.unpackb(message[1], strict_map_key=False))

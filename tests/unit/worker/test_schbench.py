@@ -52,8 +52,6 @@ def test_it_measures_requests_and_wakeups_of_its_step(lead):
     assert bench.loop_count * 0.3 < bench.rps.max < bench.loop_count * 3
     assert report.wake_sample_total == report.timer_sample_total == 0
     assert report.taobench_whole is None
-    # Its threads' time is the worker's; the thread that controls them hardly runs.
-    assert report.schedstat_cpu_time_ns > 5 * report.cpu_time_ns
     assert report.schedstat_run_count >= bench.msg_pcount + bench.worker_pcount
     assert report.cpus_used <= os.sched_getaffinity(0)
     assert report.max_gap_ms < 1500

@@ -45,7 +45,6 @@ def test_a_closed_loop_counts_what_it_asked_and_got(lead):
     assert 500_000_000 < counters.elapsed_ns <= report.wall_time_ns
     assert report.taobench_whole == counters
     assert report.wake_sample_total == 0
-    assert report.schedstat_cpu_time_ns > 5 * report.cpu_time_ns
 
 
 def test_an_open_loop_asks_by_the_clock_and_measures_from_the_arrival(lead):
