@@ -7,7 +7,6 @@ short by the scheduler's death emits neither StepEnd nor the scenario's Scenario
 
 from __future__ import annotations
 
-import os
 import time
 
 from agent.cgroups import Cgroups
@@ -19,7 +18,7 @@ from agent.payloads import Payloads
 from agent.requests import ANSWER_S, Requests
 from agent.scheduler import Scheduler
 from agent.system import CPUS, parse_cpus, read_text
-from agent.workers import Group, Workers
+from agent.workers import Group, Workers, bind
 from ktstr.wire import MsgType, SnapshotKind, Stimulus
 
 TYPE_CHECKING = False
@@ -281,11 +280,7 @@ class Engine:
         # also when that changes later.
         cpus = parse_cpus(op["cpus"] or read_text(f"{CPUS}/possible") or "0")
         for group in self.workers.of_cgroup(op["cgroup"]):
-            for pid in group.pids:
-                try:
-                    os.sched_setaffinity(pid, cpus)
-                except ProcessLookupError:
-                    continue  # the worker ended; its report will say how
+            bind(group.pids, cpus)
 
     def _op_MoveAllTasks(self, op: dict[str, Any]) -> None:
         self.cgroups.move_all(op["cgroup"], op["to"])

@@ -31,6 +31,7 @@ READY_S = 35.0
 # part of a report, the leader itself is stuck.
 COLLECT_S = 12.0
 DEATH_S = 2.0
+BIND_ROUNDS = 16
 SEED_MASK = (1 << 63) - 1
 BACKDROP = 0
 # Keys of a work's plan that its leader takes as they are; without a value they are left out.
@@ -67,6 +68,32 @@ def exit_info(status: int | None) -> dict[str, object]:
     if os.WIFSIGNALED(status):
         return {"kind": "Signaled", "signal": os.WTERMSIG(status)}
     return {"kind": "Exited", "code": os.WEXITSTATUS(status)}
+
+
+def bind(pids: list[int], cpus: list[int]) -> None:
+    """Bind workers to CPUs with every thread of their processes.
+
+    Engines and programs have threads of their own, which inherit an affinity only when they are
+    made. A worker that has ended is passed over: its report will say how.
+
+    :raise OSError: when the kernel refuses the CPUs.
+    """
+    for pid in pids:
+        bound: set[str] = set()
+        # Again and again, for a thread may make another between the list and its own turn.
+        for _ in range(BIND_ROUNDS):
+            try:
+                new = set(os.listdir(f"/proc/{pid}/task")) - bound
+            except FileNotFoundError:
+                break
+            if not new:
+                break
+            for tid in new:
+                try:
+                    os.sched_setaffinity(int(tid), cpus)
+                except ProcessLookupError:
+                    continue
+            bound |= new
 
 
 class Group:

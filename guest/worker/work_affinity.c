@@ -149,7 +149,7 @@ static void read_siblings(struct worker *w)
 	char *at, *end;
 
 	s->count = 0;
-	if (!control_read(s->cgroup, "cgroup.procs", s->text, sizeof(s->text)))
+	if (!control_read(s->cgroup, "cgroup.threads", s->text, sizeof(s->text)))
 		return;
 	for (at = s->text; s->count < MAX_WORKERS; at = end) {
 		pid_t pid = (pid_t)strtol(at, &end, 10);

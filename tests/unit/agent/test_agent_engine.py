@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.agent.engine_stage import SPIN, FakeGroup, Stage, cgroup, op, step
 
+from agent import steps
 from agent.counters import WorkerFailure
 from agent.scheduler import SchedulerDied
 from agent.steps import Shutdown, StepFailed
@@ -149,12 +150,10 @@ def test_affinity_of_every_worker_alive(
 ) -> None:
     bound = []
 
-    def bind(pid: int, wanted: list[int]) -> None:
-        if pid == 2:
-            raise ProcessLookupError
-        bound.append((pid, set(wanted)))
+    def bind(pids: list[int], wanted: list[int]) -> None:
+        bound.append((pids, set(wanted)))
 
-    monkeypatch.setattr(os, "sched_setaffinity", bind)
+    monkeypatch.setattr(steps, "bind", bind)
     spawn = stage.fakes.spawn
 
     def with_pids(*args: Any) -> FakeGroup:
@@ -164,7 +163,7 @@ def test_affinity_of_every_worker_alive(
 
     stage.fakes.spawn = with_pids
     stage.run(step(1, [op("SetAffinity", cgroup="a", cpus=cpus)]), backdrop=[cgroup("a", SPIN)])
-    assert [pid for pid, _ in bound] == [1, 3]
+    assert [pids for pids, _ in bound] == [[1, 2, 3]]
     for _, wanted in bound:
         # "inherit" names every CPU, so that a cgroup's later change is followed.
         assert wanted == expected if expected else wanted >= os.sched_getaffinity(0)

@@ -72,7 +72,7 @@ def test_nice_sweep_passes_over_what_it_may_not(lead, until, unprivileged):
 
 @needs_two_cpus
 def test_affinity_churn_binds_itself_to_single_cpus(lead, until):
-    (pid,) = running(leader := lead(type="AffinityChurn", workers=1, spin_iters=64))
+    (pid,) = running(leader := lead(type="AffinityChurn", workers=1, spin_iters=64, slot=0))
     seen = watch(
         until,
         "two CPUs",
@@ -81,6 +81,9 @@ def test_affinity_churn_binds_itself_to_single_cpus(lead, until):
     )
     # It asks for all CPUs now and then, to see what it may use.
     assert all(len(mask) == 1 or mask == frozenset(CPUS) for mask in seen)
+    # A hundred checkpoints more, at every one of which it may be found on another CPU.
+    before = leader.live(0)
+    until("it goes on", lambda: leader.live(0) >= before + 1600)
     (message,) = leader.collect()
     assert message["report"]["migration_count"] > 0
     assert set(message["report"]["cpus_used"]) >= set(CPUS[:2])
@@ -126,9 +129,10 @@ def test_page_faults_of_every_cycle(lead, until):
 
 
 @needs_two_cpus
-def test_cross_affinity_churn_rebinds_the_others(lead, until, cgroup):
+@pytest.mark.parametrize("clone", ["fork", "thread"])
+def test_cross_affinity_churn_rebinds_the_others(lead, until, cgroup, clone):
     where = {"cgroup_dir": cgroup, "cgroup_fd": 4}
-    victim = lead(type="SpinWait", workers=1, **where)
+    victim = lead(type="SpinWait", workers=1, clone=clone, **where)
     (pid,) = running(victim)
     online = frozenset(os.sched_getaffinity(pid)) | frozenset(CPUS)
     masks = {online, online - {max(online)}}
