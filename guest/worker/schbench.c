@@ -231,6 +231,7 @@ static void run(struct worker *w)
 
 const struct work_type work_schbench = {
 	.name = "Schbench",
+	.makes_tasks = true,
 	.group_size = 1,
 	.params = {{"message_threads", 1, 1, 256},
 		   {"worker_threads", 0, 0, 1024},

@@ -250,6 +250,14 @@ static bool check_whole(const struct spec *spec, char *error)
 			    type->name);
 	if (spec->program && spec->threads)
 		return fail(error, "%s: a program of its own cannot be a thread", type->name);
+	if (type->process_wide && spec->threads)
+		return fail(error, "%s: clone must be fork: what it does befalls the whole process",
+			    type->name);
+	if (type->makes_tasks && spec->policy == SCHED_DEADLINE)
+		return fail(error,
+			    "%s: policy must not be deadline: it makes tasks, which the kernel "
+			    "lets no task of that policy do",
+			    type->name);
 	if (spec->phases && !spec->has_slot)
 		return fail(error, "%s: phases needs slot and epoch_slot", type->name);
 	mistake = mem_policy_mistake(spec);

@@ -287,6 +287,7 @@ static void run(struct worker *w)
 
 const struct work_type work_taobench = {
 	.name = "Taobench",
+	.makes_tasks = true,
 	.group_size = 1,
 	.params = {{"client_threads", 0, 0, 1024},
 		   {"slow_threads", 0, 0, 1024},

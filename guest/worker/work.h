@@ -40,9 +40,13 @@ struct worker {
 
 struct work_type {
 	const char *name;
-	unsigned int group_size;	      /* members of a group, beside group_params */
-	unsigned int group_params;	      /* bit per parameter whose value adds members */
-	unsigned int fills;		      /* bit per enum reservoir_kind */
+	unsigned int group_size;   /* members of a group, beside group_params */
+	unsigned int group_params; /* bit per parameter whose value adds members */
+	unsigned int fills;	   /* bit per enum reservoir_kind */
+	/* What it does befalls its whole process, so that workers cannot be threads of one. */
+	bool process_wide;
+	/* It makes tasks at run time, which the kernel lets none of SCHED_DEADLINE do. */
+	bool makes_tasks;
 	struct work_param params[MAX_PARAMS]; /* up to the first without a name */
 	/* Memory and descriptors that a group of @spec shares; NULL: none. */
 	size_t (*shared_bytes)(const struct spec *spec);

@@ -178,6 +178,7 @@ static void finished_storm(struct worker *w)
 
 const struct work_type work_cgroup_churn = {
 	.name = "CgroupChurn",
+	.process_wide = true,
 	.group_size = 1,
 	.params = {[GROUPS] = {"groups", 2, 1, 64}, [CYCLE_MS] = {"cycle_ms", 100, 1, 60000}},
 	.prepare = prepare_churn,
@@ -187,6 +188,8 @@ const struct work_type work_cgroup_churn = {
 
 const struct work_type work_cgroup_attach_storm = {
 	.name = "CgroupAttachStorm",
+	.process_wide = true,
+	.makes_tasks = true,
 	.group_size = 1,
 	.params = {{"reap", REAP_WAIT, REAP_WAIT, REAP_IGNORE}},
 	.prepare = prepare_storm,

@@ -117,6 +117,8 @@ static bool policy_churn(struct worker *w)
 
 const struct work_type work_fork_exit = {
 	.name = "ForkExit",
+	.process_wide = true,
+	.makes_tasks = true,
 	.group_size = 1,
 	.fills = FILLS(WAKE),
 	.iterate = fork_exit,

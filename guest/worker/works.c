@@ -137,7 +137,8 @@ int work_list_json(void)
 			printf("%s\"%s\"", sep, reservoir_fields[kind]);
 			sep = ", ";
 		}
-		printf("]}");
+		printf("], \"process_wide\": %s, \"makes_tasks\": %s}",
+		       t->process_wide ? "true" : "false", t->makes_tasks ? "true" : "false");
 	}
 	printf("\n]}\n");
 	return fflush(stdout) ? 1 : 0;

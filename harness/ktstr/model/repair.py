@@ -14,6 +14,7 @@ from ktstr.model.locate import KeyPath
 from ktstr.model.numa import LOCAL_DISTANCE
 from ktstr.model.op_models import MAX_OPS, OPS
 from ktstr.model.source import Unknown, child
+from ktstr.model.workspec import DEADLINE_KEYS
 
 _LONG_HOLD: Final = "1440m"
 """No fault's ``at`` lies behind it."""
@@ -180,7 +181,8 @@ def _mend_work(result: Repair, work: dict[Any, Any], key: str | int, at: KeyPath
     elif key in ("command", "python"):
         result.muted.append((*at[:-1], "command"))  # where both are missing
     elif key == "policy":
-        work.pop("rt_prio", None)
+        for name in ("rt_prio", *DEADLINE_KEYS):
+            work.pop(name, None)
     elif key == "params":
         result.muted.append((*at[:-1], "workers"))
 

@@ -53,6 +53,10 @@ class WorkType:
     :param group: workers that work together; ``workers`` must be a multiple of it.
     :param group_params: parameters whose values add to ``group`` (``1 + fan_out`` and the like).
     :param fills: the reservoirs its reports carry samples in.
+    :param process_wide: what it does befalls its whole process (it forks and reaps, or moves to
+        another cgroup), so that its workers cannot be threads of one.
+    :param makes_tasks: it makes processes or threads, which the kernel lets no task of
+        SCHED_DEADLINE do (sched(7)).
     :param cpu_nodes: NUMA nodes with CPUs it cannot do without.
     :param memory_nodes: NUMA nodes with memory it cannot do without.
     """
@@ -63,6 +67,8 @@ class WorkType:
     group: int = 1
     group_params: tuple[str, ...] = ()
     fills: frozenset[Reservoir] = frozenset()
+    process_wide: bool = False
+    makes_tasks: bool = False
     cpu_nodes: int = 1
     memory_nodes: int = 1
 

@@ -36,6 +36,7 @@ BENCH: Final[tuple[WorkType, ...]] = (
             ),
             Param("split_percent", 100, 0, 100, "share of the operations done under the lock"),
         ),
+        makes_tasks=True,
     ),
     WorkType(
         "Taobench",
@@ -52,6 +53,7 @@ BENCH: Final[tuple[WorkType, ...]] = (
                 "lookups a second, of all clients, by the clock; 0: each follows the one before",
             ),
         ),
+        makes_tasks=True,
     ),
 )
 """In the order of the documentation."""

@@ -11,7 +11,13 @@ MAX_MS: Final = 60_000
 _SPIN: Final = (Param("spin_iters", 1024, 1, MAX_ITERS, "spin steps before each change"),)
 
 CHURN: Final[tuple[WorkType, ...]] = (
-    WorkType("ForkExit", "forks a child that exits at once, and reaps it", fills=WAKE),
+    WorkType(
+        "ForkExit",
+        "forks a child that exits at once, and reaps it",
+        fills=WAKE,
+        process_wide=True,
+        makes_tasks=True,
+    ),
     WorkType(
         "NiceSweep",
         "a spin of 512 steps, the next nice value from -20 to 19, then sched_yield",
@@ -52,11 +58,14 @@ CHURN: Final[tuple[WorkType, ...]] = (
             Param("groups", 2, 1, 64, "cgroups to go round"),
             Param("cycle_ms", 100, 1, MAX_MS, "time in each, in ms"),
         ),
+        process_wide=True,
     ),
     WorkType(
         "CgroupAttachStorm",
         "forks children that exit at once and moves each to another cgroup meanwhile",
         (Param.choice("reap", "who reaps them: the worker, or the kernel", "wait", "ignore"),),
+        process_wide=True,
+        makes_tasks=True,
     ),
 )
 """In the order of the documentation."""

@@ -140,6 +140,15 @@ class WorkSpec(Table):
             yield "args", f"arguments of a program, only with {CUSTOM}"
         if any("\x1f" in word for word in self.args):
             yield "args", "no unit separator (0x1f) in a word"
+        work_type = WORK_TYPES[self.type]
+        if work_type.process_wide and self.clone == "thread":
+            yield "clone", f"fork with {self.type}: what it does befalls the whole process"
+        if work_type.makes_tasks and self.policy == "deadline":
+            yield (
+                "policy",
+                f"another than deadline with {self.type}: it makes tasks, which the kernel lets "
+                "no task of that policy do",
+            )
         if custom and self.clone == "thread":
             yield "clone", f"fork with {CUSTOM}: a program of its own cannot be a thread"
         yield from self.memory.mistakes()

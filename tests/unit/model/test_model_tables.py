@@ -49,6 +49,8 @@ def test_the_worker_has_the_same_table(worker_table: dict[str, list[dict[str, ob
             ],
             "group_params": list(work.group_params),
             "fills": [FIELDS[reservoir] for reservoir in FIELDS if reservoir in work.fills],
+            "process_wide": work.process_wide,
+            "makes_tasks": work.makes_tasks,
         }
         for work in WORK_TYPES.values()
     ]

@@ -6,6 +6,7 @@ import pytest
 from ktstr.errors import DefinitionInvalid
 from ktstr.model.plan import build_plan
 from ktstr.model.scenario import scenario_from_toml
+from ktstr.model.works import WORK_TYPES
 from ktstr.session.prepare import reporting_workers
 
 
@@ -106,3 +107,43 @@ def test_refusals_name_key_and_rule(work: str, cpuset: str, key: str, words: str
 def test_flags_decide_which_nodes_are_taken(flags: str, nodes: str) -> None:
     work = f'type = "SpinWait", mempolicy = "bind", mem_nodes = "{nodes}", mem_flags = [{flags}]'
     scenario(work, "cpuset = { numa = 1 },")
+
+
+PROCESS_WIDE = {"ForkExit", "CgroupChurn", "CgroupAttachStorm"}
+MAKES_TASKS = {"ForkExit", "CgroupAttachStorm", "Schbench", "Taobench"}
+DEADLINE = 'policy = "deadline", dl_runtime_us = 1, dl_deadline_us = 2, dl_period_us = 2'
+
+
+def refused(kind: str, keys: str) -> str | None:
+    """What a scenario with this work is refused for; ``None`` when it is accepted."""
+    command = ', command = "/bin/true"' if kind == "Custom" else ""
+    try:
+        scenario(f'type = "{kind}", {keys}{command}')
+    except DefinitionInvalid as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("kind", WORK_TYPES)
+def test_what_befalls_the_whole_process_is_refused_of_threads(kind: str) -> None:
+    found = refused(kind, 'clone = "thread"')
+    if kind in PROCESS_WIDE | {"Custom"}:
+        assert found is not None
+        assert f'works[0].clone: found "thread"; allowed: fork with {kind}: ' in found
+    else:
+        assert found is None
+    assert refused(kind, 'clone = "fork"') is None
+
+
+@pytest.mark.parametrize("kind", WORK_TYPES)
+def test_what_makes_tasks_is_refused_with_a_deadline(kind: str) -> None:
+    found = refused(kind, DEADLINE)
+    if kind in MAKES_TASKS:
+        assert found is not None
+        assert (
+            f'works[0].policy: found "deadline"; allowed: another than deadline with {kind}: '
+            in found
+        )
+        assert found.startswith("1 mistake")  # nothing about the keys that go with it
+    else:
+        assert found is None
