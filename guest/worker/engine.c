@@ -82,6 +82,15 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
+/* The first @count threads are there. */
+static void end_threads(struct engine *e, unsigned int count)
+{
+	__atomic_store_n(&e->stopping, 1, __ATOMIC_SEQ_CST);
+	e->ops->release(e);
+	for (unsigned int i = 0; i < count; i++)
+		pthread_join(e->threads[i]->handle, NULL);
+}
+
 /* The leader's SIGUSR1 is for the control thread: it alone sleeps without being posted. */
 static void start_threads(struct engine *e)
 {
@@ -101,22 +110,14 @@ static void start_threads(struct engine *e)
 		pthread_mutex_init(&t->lock, NULL);
 		error = pthread_create(&t->handle, &attr, thread_main, t);
 		if (error) {
-			/* Half an engine measures nothing; the report tells that the worker ended. */
-			dprintf(STDERR_FILENO, "%s: cannot create thread %u of %u: %s\n",
-				e->w->spec->type->name, i + 1, e->count, strerror(error));
-			_exit(1);
+			/* Half an engine measures nothing; the report tells how the worker ended. */
+			end_threads(e, i);
+			work_panic(e->w, "cannot create thread %u of %u: %s", i + 1, e->count,
+				   strerror(error));
 		}
 	}
 	pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
 	pthread_attr_destroy(&attr);
-}
-
-static void end_threads(struct engine *e)
-{
-	__atomic_store_n(&e->stopping, 1, __ATOMIC_SEQ_CST);
-	e->ops->release(e);
-	for (unsigned int i = 0; i < e->count; i++)
-		pthread_join(e->threads[i]->handle, NULL);
 }
 
 /* Where measurements of the present phase go; time between phases goes where nobody looks. */
@@ -281,7 +282,7 @@ void engine_run(struct engine *e)
 		count_second(e, now, NSEC_PER_SEC);
 	}
 	now = now_ns();
-	end_threads(e);
+	end_threads(e, e->count);
 	close_phase(e, now);
 }
 

@@ -153,7 +153,8 @@ static void put_numa_pages(struct mp_out *o, const uint64_t *pages)
 	}
 }
 
-static void put_exit_info(struct mp_out *o, const struct child *child, bool completed)
+static void put_exit_info(struct mp_out *o, const struct child *child, bool completed,
+			  const char *panic)
 {
 	int status = child->status;
 
@@ -162,9 +163,13 @@ static void put_exit_info(struct mp_out *o, const struct child *child, bool comp
 		mp_nil(o);
 		return;
 	}
-	mp_map(o, child->fate == FATE_TIMED_OUT ? 1 : 2);
+	mp_map(o, child->fate == FATE_TIMED_OUT && !*panic ? 1 : 2);
 	mp_str(o, "kind");
-	if (child->fate == FATE_TIMED_OUT) {
+	if (*panic) {
+		mp_str(o, "Panicked");
+		mp_str(o, "message");
+		mp_str(o, panic);
+	} else if (child->fate == FATE_TIMED_OUT) {
 		mp_str(o, "TimedOut");
 	} else if (child->fate == FATE_WAIT_FAILED) {
 		mp_str(o, "WaitFailed");
@@ -235,6 +240,8 @@ static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigne
 	const struct child *child = &crew->children[index];
 	const struct telemetry *t = &crew->telemetry[index];
 	bool completed = __atomic_load_n(&t->completed, __ATOMIC_ACQUIRE);
+	/* A process that cannot go on exits; a thread can end alone. */
+	const char *panic = crew->spec->threads ? t->panic : "";
 	struct slices slices = crew_slices(crew, index);
 	const struct engine_result *engine = NULL;
 
@@ -270,7 +277,7 @@ static void put_worker_report(struct mp_out *o, const struct crew *crew, unsigne
 	mp_bool(o, completed);
 	put_numa_pages(o, t->numa_pages);
 	put_uint(o, "vmstat_numa_pages_migrated", t->numa_pages_migrated);
-	put_exit_info(o, child, completed);
+	put_exit_info(o, child, completed, panic);
 	mp_str(o, "is_messenger");
 	mp_bool(o, t->is_messenger);
 	put_uint(o, "group_idx", crew->spec->group_idx);

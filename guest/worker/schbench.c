@@ -180,19 +180,17 @@ static void configure(struct schbench *b, const struct worker *w)
 	b->rate = first_rate(w, b->messengers);
 }
 
-static void *memory(const char *name, size_t count, size_t bytes)
+static void *memory(struct worker *w, size_t count, size_t bytes)
 {
 	void *at = calloc(count, bytes);
 
 	if (at)
 		return at;
-	dprintf(STDERR_FILENO, "%s: no memory for %zu x %zu bytes\n", name, count, bytes);
-	_exit(1);
+	work_panic(w, "no memory for %zu x %zu bytes", count, bytes);
 }
 
 static void make_thread(struct schbench *b, unsigned int i)
 {
-	const char *name = b->engine.w->spec->type->name;
 	unsigned int place = i % (1 + b->crew_size); /* the message thread comes first */
 	size_t numbers = (size_t)MATRICES * b->matrix_size * b->matrix_size;
 	struct schbench_thread *s = &b->threads[i];
@@ -208,22 +206,21 @@ static void make_thread(struct schbench *b, unsigned int i)
 		s->thread.name = "schbench-worker";
 		s->thread.body = schbench_worker_thread;
 		s->boss = s - place;
-		s->matrices = memory(name, numbers + 1, sizeof(uint64_t));
+		s->matrices = memory(b->engine.w, numbers + 1, sizeof(uint64_t));
 	}
 }
 
 static void run(struct worker *w)
 {
-	const char *name = w->spec->type->name;
-	struct schbench *b = memory(name, 1, sizeof(*b));
+	struct schbench *b = memory(w, 1, sizeof(*b));
 	struct engine *e = &b->engine;
 
 	configure(b, w);
 	*e = (struct engine){.w = w, .ops = &ops, .own = b, .open_loop = b->rate != 0};
 	e->count = b->messengers * (1 + b->crew_size);
-	b->threads = memory(name, e->count, sizeof(*b->threads));
-	e->threads = memory(name, e->count, sizeof(struct engine_thread *));
-	b->locks = memory(name, MAX_CPUS, sizeof(*b->locks));
+	b->threads = memory(w, e->count, sizeof(*b->threads));
+	e->threads = memory(w, e->count, sizeof(struct engine_thread *));
+	b->locks = memory(w, MAX_CPUS, sizeof(*b->locks));
 	for (unsigned int i = 0; i < e->count; i++)
 		make_thread(b, i);
 	engine_run(e);

@@ -275,11 +275,8 @@ static void run(struct worker *w)
 	e->count = b->clients + (unsigned int)slow;
 	b->threads = calloc(e->count, sizeof(*b->threads));
 	e->threads = calloc(e->count, sizeof(struct engine_thread *));
-	if (!b->threads || !e->threads) {
-		dprintf(STDERR_FILENO, "%s: no memory for %u threads\n", w->spec->type->name,
-			e->count);
-		_exit(1);
-	}
+	if (!b->threads || !e->threads)
+		work_panic(w, "no memory for %u threads", e->count);
 	for (unsigned int i = 0; i < e->count; i++)
 		make_thread(b, i);
 	engine_run(e);

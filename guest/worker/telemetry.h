@@ -55,6 +55,7 @@ struct telemetry {
 	char policy_error[TELEMETRY_TEXT];
 	char memory_error[TELEMETRY_TEXT];
 	char setup_error[TELEMETRY_TEXT];
+	char panic[TELEMETRY_TEXT]; /* why a worker that is a thread ended alone; empty: it did not */
 	struct migration migrations[MAX_MIGRATIONS];
 	/* Last and apart: pages of a reservoir that is not used are never touched. */
 	uint64_t samples[RESERVOIR_KINDS][MAX_SAMPLES];

@@ -95,6 +95,12 @@ static inline uint64_t param(const struct worker *w, unsigned int i)
 bool spin_units(struct worker *w, uint64_t units);
 /* Zeroed memory for the worker's life, also as w->state; NULL with a sentence in @error. */
 void *work_state(struct worker *w, size_t bytes, char *error, size_t size);
+/*
+ * The worker cannot go on once it was started: say so and end, a process with
+ * exit code 1, a thread alone, its process and the other workers living on.
+ */
+void work_panic(struct worker *w, const char *format, ...)
+	__attribute__((noreturn, format(printf, 2, 3)));
 /* Sleep until signalled or STOP_POLL_MS have passed, for a worker with nothing to do. */
 void idle_poll(void);
 

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,6 +166,20 @@ void *work_state(struct worker *w, size_t bytes, char *error, size_t size)
 	if (!w->state)
 		snprintf(error, size, "%zu bytes of memory: %s", bytes, strerror(errno));
 	return w->state;
+}
+
+void work_panic(struct worker *w, const char *format, ...)
+{
+	char *text = w->probe.out->panic;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, TELEMETRY_TEXT, format, args);
+	va_end(args);
+	dprintf(STDERR_FILENO, "%s: worker %u: %s\n", w->spec->type->name, w->index, text);
+	if (!w->spec->threads)
+		_exit(1);
+	pthread_exit(NULL);
 }
 
 void idle_poll(void)

@@ -81,12 +81,12 @@ class WaitFailed(WorkerExitInfo):
 
 @dataclass(frozen=True, slots=True)
 class Panicked(WorkerExitInfo):
-    """A worker that is a thread raised; its process lives on."""
+    """A worker that is a thread could not go on and ended alone; its process lives on."""
 
     message: Reason
 
     def in_words(self) -> str:
-        return f"raised and left no report: {printable(self.message)}"
+        return f"gave up and left no report: {printable(self.message)}"
 
 
 VARIANTS: Mapping[str, type[WorkerExitInfo]] = {

@@ -226,7 +226,7 @@ def test_lists_of_samples_are_refused() -> None:
         (Signaled(99), "was killed by signal 99"),
         (TimedOut(), "did not stop within 5 s and had to be killed"),
         (WaitFailed("ECHILD"), "could not be waited for: ECHILD"),
-        (Panicked("boom\x1b[2J"), "raised and left no report: boom\ufffd[2J"),
+        (Panicked("boom\x1b[2J"), "gave up and left no report: boom\ufffd[2J"),
     ],
 )
 def test_exit_info_in_words(info: Exited, words: str) -> None:

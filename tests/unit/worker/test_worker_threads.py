@@ -3,12 +3,16 @@
 
 import contextlib
 import os
+import re
+import resource
 import signal
 from pathlib import Path
 
 import pytest
 
-from ktstr.telemetry import WorkerReport
+from agent.workers import bind
+from ktstr.model.works import WORK_TYPES
+from ktstr.telemetry import Panicked, WorkerReport
 
 
 def status(tid: int, key: str) -> str:
@@ -108,3 +112,104 @@ def test_threads_that_do_not_stop_are_killed_in_time(lead):
     os.kill(leader.host, signal.SIGSTOP)
     reports = [r["report"] for r in leader.collect()]
     assert [r["exit_info"] for r in reports] == [{"kind": "TimedOut"}] * 2
+
+
+PROCESS_WIDE = {"ForkExit", "CgroupChurn", "CgroupAttachStorm"}
+# What this host may not have: a cgroup of the test's own, a second NUMA node.
+NEEDS = {
+    "CrossAffinityChurn": "needs a cgroup of its own",
+    "NumaWorkingSetSweep": "NUMA nodes",
+    "NumaMigrationChurn": "NUMA nodes",
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WORK_TYPES if kind != "Custom"])
+def test_every_type_works_as_threads_or_says_that_it_cannot(lead, kind):
+    size = WORK_TYPES[kind].group_size({})
+    leader = lead(type=kind, workers=2 * size, clone="thread")
+    kind_of_message, payload = leader.message()
+    if kind in PROCESS_WIDE:
+        assert kind_of_message == "E"
+        assert payload.decode() == (
+            f"{kind}: clone must be fork: what it does befalls the whole process"
+        )
+    elif kind_of_message == "E":
+        assert NEEDS[kind] in payload.decode()
+    else:
+        assert leader.message()[0] == "P"
+        reports = [r["report"] for r in leader.run_on(0.05)]
+        assert [r["exit_info"] for r in reports] == [None] * (2 * size)
+
+
+def limit_memory(pid: int, more: int) -> None:
+    """Let a process have so many bytes more than it has mapped."""
+    mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (mapped + more,) * 2)
+
+
+def test_a_thread_that_cannot_go_on_says_why_and_the_others_live_on(lead, until, monkeypatch):
+    # Without it every thread reserves 64 MiB or none for what it allocates.
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    leader = lead(
+        type="Schbench", workers=2, clone="thread", worker_threads=1, cache_footprint_kib=65536
+    )
+    leader.ready()
+    limit_memory(leader.host, 100 << 20)  # enough for one of them
+    leader.send(b"S")
+    until("one has told", lambda: "Schbench: worker " in leader.log())
+    reports = [WorkerReport.from_wire(r["report"]) for r in leader.collect()]
+    dead, living = sorted(reports, key=lambda report: report.completed)
+    assert not dead.completed
+    assert isinstance(dead.exit_info, Panicked)
+    assert re.fullmatch(r"no memory for \d+ x 8 bytes", dead.exit_info.message)
+    assert living.completed
+    assert living.exit_info is None
+    assert "before the stop" not in leader.log()
+
+
+def test_a_process_that_cannot_go_on_exits(lead, until):
+    # Stacks of 128 KiB.
+    leader = lead(type="Schbench", workers=1, worker_threads=1000, cache_footprint_kib=0)
+    (pid,) = leader.ready()
+    limit_memory(pid, 64 << 20)
+    leader.send(b"S")
+    until("its end is told", lambda: "exited with code 1" in leader.log())
+    assert re.search(
+        r"worker 0: cannot create thread \d+ of 1001: Resource temporarily", leader.log()
+    )
+    (message,) = leader.collect()
+    assert message["report"]["exit_info"] == {"kind": "Exited", "code": 1}
+
+
+def affinities(process: int) -> dict[int, set[int]]:
+    """The CPUs that each thread of a process may use."""
+    tids = map(int, os.listdir(f"/proc/{process}/task"))
+    return {tid: os.sched_getaffinity(tid) for tid in tids}
+
+
+@pytest.mark.parametrize(
+    ("keys", "threads"),
+    [
+        ({"type": "SpinWait", "workers": 3, "clone": "thread"}, 1 + 3),
+        ({"type": "Schbench", "workers": 1, "message_threads": 2, "worker_threads": 3}, 1 + 2 + 6),
+        ({"type": "Taobench", "workers": 1, "client_threads": 2, "slow_threads": 1}, 1 + 3),
+        (
+            {"type": "Schbench", "workers": 2, "clone": "thread", "worker_threads": 2},
+            1 + 2 * (1 + 1 + 2),
+        ),
+    ],
+)
+def test_the_agent_binds_every_thread(lead, until, keys, threads):
+    leader = lead(**keys)
+    pids = leader.ready()
+    process = leader.host or pids[0]
+    leader.send(b"S")
+    until("all threads", lambda: len(affinities(process)) == threads)
+    assert all(len(cpus) > 1 for cpus in affinities(process).values())
+    bind(pids, [min(os.sched_getaffinity(0))])
+    bound = affinities(process)
+    assert len(bound) == threads
+    assert set(map(frozenset, bound.values())) == {frozenset({min(os.sched_getaffinity(0))})}
+    for r in leader.collect():
+        assert r["report"]["completed"]
+    bind(pids, [0])  # they have ended: no error
