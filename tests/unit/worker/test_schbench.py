@@ -129,7 +129,7 @@ def test_the_rate_follows_the_busy_time_of_the_system(lead):
 )
 def test_it_stops_in_time_whatever_it_does(lead, given):
     leader = lead(**(SMALL | {"step": 1, "worker_threads": 2} | given))
-    report, _ = engine_of(leader.run(0.3))
+    report, _ = engine_of(leader.run(0.3, least=0))
     assert report.completed
     assert report.wall_time_ns < 2_500_000_000
 
@@ -149,13 +149,15 @@ def test_too_many_threads_are_refused(lead):
     assert "at most 4096 threads, found 262400" in leader.error()
 
 
-def test_a_backdrop_worker_sends_a_slice_for_each_step(lead):
+def test_a_backdrop_worker_sends_a_slice_for_each_step(lead, until):
     leader = lead(**SMALL, worker_threads=2, phases=3, epoch_slot=100)
     leader.ready()
     leader.send(b"S")
     for epoch in (1, 2**32 - 1, 3):
         set_epoch(leader, 100, epoch)
         time.sleep(0.4)
+        seen = leader.live(7)
+        until("work in this epoch", lambda seen=seen: leader.live(7) > seen + 20)
     (message,) = leader.collect()
     report = TaggedReport.from_wire(message).report
     assert [part.phase_epoch for part in report.phase_slices] == [1, 3]

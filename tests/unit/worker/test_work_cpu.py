@@ -162,7 +162,7 @@ def test_every_width_of_chains_works(lead, reservoirs, width):
     ],
 )
 def test_long_spells_end_with_the_run(lead, keys):
-    (message,) = lead(workers=1, **keys).run(0.1)
+    (message,) = lead(workers=1, **keys).run(0.1, least=0)
     assert message["report"]["completed"] is True
     assert message["report"]["iterations"] == 0
 

@@ -45,9 +45,9 @@ def test_the_storm_preempts_the_spinner(lead, until):
     until("both work", lambda: leader.live(0) > 0 and leader.live(1) > 0)
     assert [rank(rt), rank(spinner)] == [(FIFO, 1), (NORMAL, 0)]
     before, since = involuntary(spinner), leader.live(0)
-    until("two hundred wake-ups", lambda: leader.live(0) > since + 200)
     # Not every one: when another process has the CPU, it is that which is preempted.
-    assert involuntary(spinner) - before > 20
+    until("twenty preemptions", lambda: involuntary(spinner) > before + 20)
+    assert leader.live(0) > since
     storm, _ = (message["report"] for message in leader.collect())
     assert storm["wake_sample_total"] == storm["iterations"]
 

@@ -4,6 +4,7 @@
 import time
 
 import pytest
+from tests.unit.worker.conftest import wait_until
 
 from ktstr.telemetry import WorkerReport
 
@@ -22,6 +23,12 @@ def through(leader, *windows):
     for epoch, seconds in windows:
         leader.write_slot(EPOCH, epoch)
         time.sleep(seconds)
+        seen = {slot: leader.live(slot) for slot in range(len(leader.pids))}
+        # A worker looks at the epoch once an iteration: the second from now was all in it.
+        wait_until(
+            f"every worker is in epoch {epoch}",
+            lambda seen=seen: all(leader.live(slot) >= was + 2 for slot, was in seen.items()),
+        )
     return [WorkerReport.from_wire(r["report"]) for r in leader.collect()]
 
 
