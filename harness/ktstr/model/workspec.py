@@ -144,11 +144,8 @@ class WorkSpec(Table):
         if work_type.process_wide and self.clone == "thread":
             yield "clone", f"fork with {self.type}: what it does befalls the whole process"
         if work_type.makes_tasks and self.policy == "deadline":
-            yield (
-                "policy",
-                f"another than deadline with {self.type}: it makes tasks, which the kernel lets "
-                "no task of that policy do",
-            )
+            why = "it makes tasks, which the kernel lets no task of that policy do"
+            yield "policy", f"another than deadline with {self.type}: {why}"
         if custom and self.clone == "thread":
             yield "clone", f"fork with {CUSTOM}: a program of its own cannot be a thread"
         yield from self.memory.mistakes()
