@@ -31,8 +31,12 @@ def watch(until, what, read, wanted):
     seen = set()
 
     def enough():
-        seen.add(read())
-        return wanted(seen)
+        # Many looks in a row: some of what is looked for lasts microseconds only.
+        for _ in range(1000):
+            seen.add(read())
+            if wanted(seen):
+                return True
+        return False
 
     until(what, enough)
     return seen
