@@ -66,8 +66,8 @@ class Kernel:
 
         :raises KernelUnfit: when drgn cannot use the kernel's vmcoreinfo.
         """
-        prog = self._symbols.program()
-        self._symbols.register(prog)
+        prog = self.symbols.program()
+        self.symbols.register(prog)
         types = DrgnTypes(prog, self.btf)
         prog.register_type_finder("btf", types.find, enable_index=0)
         prog.register_object_finder("btf", types.object, enable_index=0)

@@ -66,21 +66,21 @@ class Symbols:
 
         :raises KernelUnfit: when kallsyms cannot be read.
         """
-        return sorted({symbol.address for symbol in self._index()(self._prog, name, None, False)})
+        return sorted({symbol.address for symbol in self._index()(self.program(), name, None, False)})
 
     def names(self) -> set[str]:
         """The names of all symbols.
 
         :raises KernelUnfit: when kallsyms cannot be read.
         """
-        return {symbol.name for symbol in self._index()(self._prog, None, None, False)}
+        return {symbol.name for symbol in self._index()(self.program(), None, None, False)}
 
     def holding(self, address: int) -> tuple[str, int] | None:
         """Name and address of the symbol that ``address`` lies in.
 
         :raises KernelUnfit: when kallsyms cannot be read.
         """
-        for symbol in self._index()(self._prog, None, address, True):
+        for symbol in self._index()(self.program(), None, address, True):
             return symbol.name, symbol.address
         return None
 
