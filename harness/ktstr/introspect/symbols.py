@@ -66,7 +66,9 @@ class Symbols:
 
         :raises KernelUnfit: when kallsyms cannot be read.
         """
-        return sorted({symbol.address for symbol in self._index()(self.program(), name, None, False)})
+        return sorted(
+            {symbol.address for symbol in self._index()(self.program(), name, None, False)}
+        )
 
     def names(self) -> set[str]:
         """The names of all symbols.
