@@ -9,14 +9,16 @@
 static bool find_mount(char *at, size_t size)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent *entry;
+	struct mntent entry;
+	char text[4096];
 	bool found = false;
 
 	if (!mounts)
 		return false;
-	while (!found && (entry = getmntent(mounts)))
-		if (!strcmp(entry->mnt_type, "cgroup2"))
-			found = (size_t)snprintf(at, size, "%s", entry->mnt_dir) < size;
+	/* Not getmntent(): workers may be threads, and its memory is one for all. */
+	while (!found && getmntent_r(mounts, &entry, text, sizeof(text)))
+		if (!strcmp(entry.mnt_type, "cgroup2"))
+			found = (size_t)snprintf(at, size, "%s", entry.mnt_dir) < size;
 	endmntent(mounts);
 	return found;
 }

@@ -99,6 +99,7 @@ def test_only_the_inheriting_lock_lifts_its_holder(lead, until, reservoirs, pi_m
     leader.send(b"S")
     # The high tier gets the lock freely until the low one has it, then neither moves any more.
     until("the low tier has the lock", lambda: kernel_priority(low) == -1 - boosted)
+    until("the high tier has its own", lambda: kernel_priority(high) == -71)
     seen = -1
     while leader.live(0) != seen:
         seen = leader.live(0)
