@@ -8,6 +8,7 @@ from ktstr.introspect.plan import SnapshotPlan
 from ktstr.introspect.readers import MapReader
 from ktstr.introspect.regions import Captured
 from ktstr.series.collector import uncollected
+from ktstr.series.host import HostReading
 from ktstr.series.maps import MapSnapshot
 from ktstr.series.snapshot import Snapshot
 
@@ -18,7 +19,7 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
     ``stale`` of the snapshot is set when the guest had moved on since the plan was made: the
     maps in it are then those of the plan, and the plan is to be rebuilt.
     """
-    unavailable = dict(plan.unavailable)
+    unavailable = plan.unavailable | captured.missed
     cpus = plan.runqueues.decode(captured, unavailable)
     with uncollected():
         maps = tuple(_decode_map(reader, captured) for reader in plan.readers)
@@ -30,6 +31,11 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
         unavailable=unavailable,
         stale=plan.stale_reason or change(plan, captured),
         copy_ns=captured.copy_ns,
+        host=HostReading(
+            per_cpu_time=plan.cputime.decode(captured),
+            per_tgid_time=captured.processes,
+            cgroup_psi=captured.cgroups,
+        ),
     )
 
 

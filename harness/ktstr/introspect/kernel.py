@@ -23,10 +23,16 @@ _SYMBOLS = frozenset(GLOBALS) | {
     "__start_BTF",
     "__stop_BTF",
     "__scx_switched_all",
+    "bpf_stats_enabled_key",
     "event_stats_cpu",
+    "kernel_cpustat",
+    "kstat",
     "nr_cpu_ids",
     "page_offset_base",
+    "psi_disabled",
+    "psi_system",
     "runqueues",
+    "sched_schedstats",
     "scx_aborting",
     "scx_bypass_depth",
     "scx_enable_seq",
@@ -35,6 +41,7 @@ _SYMBOLS = frozenset(GLOBALS) | {
     "scx_nr_rejected",
     "scx_ops_bypass_depth",
     "scx_switching_all",
+    "tick_cpu_sched",
 }
 
 

@@ -9,14 +9,17 @@ copied along and compared afterwards (:attr:`SnapshotPlan.watched`).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ktstr.introspect.cputime import CpuTimePlan, plan_cputime
 from ktstr.introspect.hashes import HashReader
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.maps import MapInfo, read_maps, walk_idr
 from ktstr.introspect.memory import AddressSpace, Range
+from ktstr.introspect.pressure import PressurePlan, plan_pressure
 from ktstr.introspect.readers import MapReader, make_reader
 from ktstr.introspect.regions import Builder, Limits, Region
 from ktstr.introspect.runqueues import RunqueuePlan, plan_runqueues
 from ktstr.introspect.sched_ext import SchedExtPlan, plan_sched_ext
+from ktstr.introspect.tasks import TaskPlan, plan_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class SnapshotPlan:
     chasers: tuple[HashReader, ...] = field(repr=False)
     runqueues: RunqueuePlan = field(repr=False)
     sched_ext: SchedExtPlan = field(repr=False)
+    cputime: CpuTimePlan = field(repr=False)
+    pressure: PressurePlan = field(repr=False)
+    tasks: TaskPlan = field(repr=False)
     watched: tuple[tuple[Region, bytes, str], ...] = field(repr=False)
     space: AddressSpace = field(repr=False)
 
@@ -67,6 +73,9 @@ def make_plan(
     ]
     runqueues = plan_runqueues(kernel, builder, unavailable)
     sched_ext = plan_sched_ext(kernel, builder, unavailable)
+    cputime = plan_cputime(kernel, builder, unavailable)
+    pressure = plan_pressure(kernel, builder, unavailable)
+    tasks = plan_tasks(kernel, unavailable)
     chosen = [info for info in read_maps(kernel, idr) if maps is None or maps(info)]
     readers = tuple(make_reader(builder, info) for info in chosen)
     ranges = builder.coalesced()
@@ -81,6 +90,9 @@ def make_plan(
         chasers=tuple(r for r in readers if isinstance(r, HashReader) and r.area is None),
         runqueues=runqueues,
         sched_ext=sched_ext,
+        cputime=cputime,
+        pressure=pressure,
+        tasks=tasks,
         watched=(*watched, *sched_ext.watched),
         space=kernel.space,
     )

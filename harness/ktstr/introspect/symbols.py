@@ -18,7 +18,7 @@ import drgn
 from ktstr.errors import KernelUnfit
 from ktstr.introspect.vmcoreinfo import KERNEL_MAP
 
-_FORMAT = 1
+_FORMAT = 2
 _MAX_FILE = 64 * 1024
 
 

@@ -48,7 +48,7 @@ def build_phase_buckets_with_stimulus(
     for _, step in step_starts(stimulus_events):
         if step not in buckets:
             start, end = _step_window(step, stimulus_events)
-            metrics = injected_metrics((), start, end, monitor, captured=False)
+            metrics = injected_metrics((), start, end, monitor, captured=False, step=step)
             derive_rate_metrics(metrics)
             buckets[step] = PhaseBucket(step, str(Phase(step)), start, end, metrics=metrics)
     ordered = [buckets[step] for step in sorted(buckets)]
@@ -76,7 +76,7 @@ def _captured_bucket(
 ) -> PhaseBucket:
     anchors = [sample.anchor_ms for sample in group if sample.anchor_ms is not None]
     start, end = min(anchors, default=NEUTRAL_START_MS), max(anchors, default=NEUTRAL_END_MS)
-    injected = injected_metrics(group, start, end, monitor, captured=True)
+    injected = injected_metrics(group, start, end, monitor, captured=True, step=step)
     metrics = injected | reduce_readings(group)
     derive_rate_metrics(metrics)
     captures = sum(sample.error is None for sample in group)

@@ -25,16 +25,25 @@ def injected_metrics(
     monitor: Sequence[MonitorSample],
     *,
     captured: bool,
+    step: int | None = None,
 ) -> dict[str, float]:
     """Metrics of one phase beside those read from its captures; absent is not measured.
 
     :param samples: the captures of the phase, in order.
-    :param monitor: readings of the whole run; those in ``[start_ms, end_ms)`` count, or at the
-        one moment of a phase whose ends are equal.
+    :param monitor: readings of the whole run; those stamped with ``step`` count, and unstamped
+        ones in ``[start_ms, end_ms)``, or at the one moment of a phase whose ends are equal.
     :param captured: whether the phase has captures. Without, the monitor also speaks for what is
         otherwise read from them: queue depths and event counters.
     """
-    inside = (s for s in monitor if _within(s.elapsed_ms, start_ms, end_ms))
+    inside = (
+        s
+        for s in monitor
+        if (
+            _within(s.elapsed_ms, start_ms, end_ms)
+            if s.step_index is None
+            else s.step_index == step
+        )
+    )
     window = MonitorWindow(inside)
     return {
         **_cpu_time(samples),

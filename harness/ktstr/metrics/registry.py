@@ -68,10 +68,10 @@ class Source(Enum):
 
     WORKERS = ("workers", True, "reports and phase slices of the worker processes")
     CAPTURES = ("captures", True, "run queues and sched_ext state in guest memory, at each freeze")
-    SCHEDSTAT = ("schedstat", False, "scheduler statistics of each run queue")
-    CPU_TIME = ("CPU time", False, "kernel and user time of each thread group")
-    INTERRUPTS = ("interrupts", False, "interrupt counts, times and load of each CPU")
-    PRESSURE = ("pressure", False, "interrupt stall times (PSI) of the system and each cgroup")
+    SCHEDSTAT = ("schedstat", True, "scheduler statistics of each run queue")
+    CPU_TIME = ("CPU time", True, "kernel and user time of each thread group")
+    INTERRUPTS = ("interrupts", True, "interrupt counts, times and load of each CPU")
+    PRESSURE = ("pressure", True, "interrupt stall times (PSI) of the system and each cgroup")
     SCHBENCH = ("schbench engine", True, "histograms and counters of schbench workers")
     TAOBENCH = ("taobench engine", True, "histograms and counters of taobench workers")
 

@@ -7,6 +7,7 @@ A reading that a kernel or a source does not have is ``None``, never 0.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from ktstr.series.host import PerCpuTime
 from ktstr.series.sample import SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, Snapshot
 
@@ -38,15 +39,19 @@ def canonical_events(events: Mapping[str, int]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Schedstat:
-    """A runqueue's cumulative counters; ``run_delay`` in ns (``CONFIG_SCHEDSTATS``)."""
+    """A runqueue's cumulative counters; ``run_delay`` in ns.
+
+    The first two are always counted, the others only while ``kernel.sched_schedstats`` is on:
+    ``None`` while it is off.
+    """
 
     run_delay: int
     pcount: int
-    sched_count: int
-    yld_count: int
-    sched_goidle: int
-    ttwu_count: int
-    ttwu_local: int
+    sched_count: int | None = None
+    yld_count: int | None = None
+    sched_goidle: int | None = None
+    ttwu_count: int | None = None
+    ttwu_local: int | None = None
 
 
 SCHEDSTAT_NAMES = tuple(item.name for item in fields(Schedstat))
@@ -64,6 +69,8 @@ class CpuReading:
     :param events: cumulative sched_ext event counters of this CPU, by canonical name.
     :param vcpu_cpu_time_ns: host CPU time of the vCPU's thread so far.
     :param irq_util: PELT utilisation of interrupts, 0 to 1024 (``rq.avg_irq.util_avg``).
+    :param curr_pid: the task that was current, and ``curr_comm`` its name.
+    :param time: the kernel's accounting of the CPU.
     """
 
     cpu: int
@@ -76,6 +83,9 @@ class CpuReading:
     schedstat: Schedstat | None = None
     vcpu_cpu_time_ns: int | None = None
     irq_util: int | None = None
+    curr_pid: int | None = None
+    curr_comm: str | None = None
+    time: PerCpuTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,11 @@ class MonitorSample:
     :param events: cumulative event counters of the machine, from a source without per-CPU ones.
     :param psi_irq_full_avg10: share of the last ten seconds lost to interrupts, in percent.
     :param psi_irq_full_total_us: time lost to interrupts so far.
+    :param step_index: the step it was taken in, counted from 1; ``None`` where only the time says.
+    :param held: whether a step was being held. What lies between steps belongs to no phase.
+    :param state: of sched_ext (``enabled`` …), and ``ops`` the loaded scheduler's name.
+    :param exit_kind: ``enum scx_exit_kind``; 0 while a scheduler runs.
+    :param preemption_threshold_ns: ten ticks of this guest; see :func:`stuck_cpus`.
     """
 
     elapsed_ms: int
@@ -95,6 +110,13 @@ class MonitorSample:
     events: Mapping[str, int] | None = None
     psi_irq_full_avg10: float | None = None
     psi_irq_full_total_us: int | None = None
+    step_index: int | None = None
+    held: bool = True
+    state: str | None = None
+    ops: str | None = None
+    exit_kind: int | None = None
+    bypass_depth: int | None = None
+    preemption_threshold_ns: int = DEFAULT_PREEMPTION_THRESHOLD_NS
 
     @property
     def clock_ms(self) -> int:
@@ -142,13 +164,17 @@ def clocks_look_initialised(samples: Sequence[MonitorSample]) -> bool:
 def stuck_cpus(
     previous: MonitorSample,
     current: MonitorSample,
-    preemption_threshold_ns: int = DEFAULT_PREEMPTION_THRESHOLD_NS,
+    preemption_threshold_ns: int | None = None,
 ) -> list[int] | None:
     """CPUs whose runqueue clock stood still although they had work and host time to do it.
 
     A vCPU cannot have run longer than the time between the readings, which stands in for its CPU
     time where that was not measured. ``None`` when no CPU could be compared.
+
+    :param preemption_threshold_ns: in place of the reading's own.
     """
+    if preemption_threshold_ns is None:
+        preemption_threshold_ns = current.preemption_threshold_ns
     before = {reading.cpu: reading for reading in previous.cpus}
     between_ns = (current.clock_ms - previous.clock_ms) * _NS_PER_MS
     stuck, compared = [], False
@@ -168,7 +194,7 @@ def is_cpu_stuck(
     previous: MonitorSample,
     current: MonitorSample,
     cpu: int,
-    preemption_threshold_ns: int = DEFAULT_PREEMPTION_THRESHOLD_NS,
+    preemption_threshold_ns: int | None = None,
 ) -> bool:
     """Whether ``cpu`` is among :func:`stuck_cpus`; false when it could not be compared."""
     return cpu in (stuck_cpus(previous, current, preemption_threshold_ns) or ())
@@ -218,10 +244,10 @@ def _reading(cpu: CpuSnapshot) -> CpuReading:
     )
 
 
-def without_warm_up(samples: Iterable[MonitorSample]) -> list[MonitorSample]:
-    """Without the first :data:`WARM_UP_SAMPLES`, when there are more than that.
+def without_warm_up(samples: Iterable[MonitorSample], least: int = 1) -> list[MonitorSample]:
+    """Without the first :data:`WARM_UP_SAMPLES`, when at least ``least`` remain.
 
-    For a monitor that starts with the machine; frozen captures begin after the warm-up.
+    Frozen captures begin after the warm-up.
     """
     kept = list(samples)
-    return kept[WARM_UP_SAMPLES:] if len(kept) > WARM_UP_SAMPLES else kept
+    return kept[WARM_UP_SAMPLES:] if len(kept) >= WARM_UP_SAMPLES + least else kept

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ktstr.series.monitor import (
-    DEFAULT_PREEMPTION_THRESHOLD_NS,
     SCHEDSTAT_NAMES,
     MonitorSample,
+    Schedstat,
     sample_looks_valid,
     stuck_cpus,
 )
@@ -33,7 +33,7 @@ class MonitorWindow:
     def __init__(
         self,
         samples: Iterable[MonitorSample],
-        preemption_threshold_ns: int = DEFAULT_PREEMPTION_THRESHOLD_NS,
+        preemption_threshold_ns: int | None = None,
     ) -> None:
         self.samples = tuple(s for s in samples if s.cpus and sample_looks_valid(s))
         self._preemption_threshold_ns = preemption_threshold_ns
@@ -126,7 +126,8 @@ class MonitorWindow:
         """Growth of the schedstat counters, summed over CPUs, and the seconds it took.
 
         Only CPUs that both ends have are counted: one that came or went would bring its whole
-        past. ``None`` below two readings, or when no time passed.
+        past. A counter that is switched off is absent. ``None`` below two readings, or when no
+        time passed.
         """
         read = [s for s in self.samples if any(cpu.schedstat is not None for cpu in s.cpus)]
         if len(read) < 2 or read[-1].clock_ms <= read[0].clock_ms:
@@ -140,14 +141,35 @@ class MonitorWindow:
         if not pairs:
             return None
         deltas = {
-            name: sum(max(getattr(b, name) - getattr(a, name), 0) for a, b in pairs)
+            name: sum(max(last - first, 0) for first, last in counted)
             for name in SCHEDSTAT_NAMES
+            if (counted := _both(name, pairs))
         }
         return deltas, (read[-1].clock_ms - read[0].clock_ms) / 1000.0
 
 
+def _both(name: str, pairs: Iterable[tuple[Schedstat, Schedstat]]) -> list[tuple[int, int]]:
+    values = [(getattr(first, name), getattr(last, name)) for first, last in pairs]
+    return [(a, b) for a, b in values if a is not None and b is not None]
+
+
 def _irq_utils(sample: MonitorSample) -> list[int]:
     return [cpu.irq_util for cpu in sample.cpus if cpu.irq_util is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStats:
+    """How often a BPF program ran and for how long, so far or in a run; ``nsecs`` in ns."""
+
+    id: int
+    name: str
+    cnt: int
+    nsecs: int
+
+    @property
+    def nsecs_per_call(self) -> float | None:
+        """Mean of a call; ``None`` when there was none."""
+        return self.nsecs / self.cnt if self.cnt else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +181,7 @@ class MonitorSummary:
     :param fallback_rate: ``select_cpu_fallback`` per second; ``keep_last_rate`` likewise.
     :param fallback_burst: largest growth of ``select_cpu_fallback`` between adjacent readings.
     :param schedstat: growth of each schedstat counter over ``schedstat_wall_sec``.
+    :param programs: what each BPF program added; ``None`` when the guest does not measure them.
     """
 
     total_samples: int
@@ -169,21 +192,37 @@ class MonitorSummary:
     avg_nr_running: float | None = None
     stuck_count: int | None = None
     events: dict[str, int] | None = None
+    event_rates: dict[str, float] = field(default_factory=dict)
     fallback_rate: float | None = None
     keep_last_rate: float | None = None
     fallback_burst: int | None = None
     schedstat: dict[str, int] = field(default_factory=dict)
     schedstat_wall_sec: float | None = None
+    programs: tuple[ProgramStats, ...] | None = None
+
+    @property
+    def stuck(self) -> bool | None:
+        """Whether a CPU was found stuck; ``None`` when none could be compared."""
+        return None if self.stuck_count is None else self.stuck_count > 0
+
+    @property
+    def schedstat_rates(self) -> dict[str, float]:
+        """The schedstat counters per second."""
+        seconds = self.schedstat_wall_sec
+        return {name: delta / seconds for name, delta in self.schedstat.items()} if seconds else {}
 
     @classmethod
     def of(
         cls,
         samples: Iterable[MonitorSample],
-        preemption_threshold_ns: int = DEFAULT_PREEMPTION_THRESHOLD_NS,
+        preemption_threshold_ns: int | None = None,
+        programs: tuple[ProgramStats, ...] | None = None,
     ) -> "MonitorSummary":
         """The summary of ``samples``; leave out the warm-up first, where there was one."""
         window = MonitorWindow(samples, preemption_threshold_ns)
         schedstat = window.schedstat_deltas()
+        events = window.event_deltas()
+        rates = {name: window.event_rate(name) for name in events or ()}
         return cls(
             total_samples=len(window.samples),
             max_imbalance_ratio=window.max_imbalance(),
@@ -192,10 +231,12 @@ class MonitorSummary:
             avg_local_dsq_depth=window.avg_dsq_depth(),
             avg_nr_running=window.avg_nr_running(),
             stuck_count=window.stuck_count(),
-            events=window.event_deltas(),
+            events=events,
+            event_rates={name: rate for name, rate in rates.items() if rate is not None},
             fallback_rate=window.event_rate(FALLBACK),
             keep_last_rate=window.event_rate(KEEP_LAST),
             fallback_burst=window.event_burst(FALLBACK),
             schedstat={} if schedstat is None else schedstat[0],
             schedstat_wall_sec=None if schedstat is None else schedstat[1],
+            programs=programs,
         )

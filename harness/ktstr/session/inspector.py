@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 from ktstr.capture.freezer import Capture, Freezer
 from ktstr.introspect import Kernel, attach
 from ktstr.introspect.globals import find_global
+from ktstr.introspect.monitor import MonitorPlan, make_monitor_plan
 from ktstr.session.live import Live
 
 
@@ -99,6 +100,15 @@ class Inspector:
         async with self.hold() as (_, freezer):
             taken = await freezer.capture()
             return taken if taken.error is None else await freezer.capture()
+
+    async def monitor_plan(self) -> MonitorPlan:
+        """Resolve what the monitor reads.
+
+        :raise Exception: as :meth:`attach`.
+        """
+        async with self._lock:
+            kernel, _ = await self._attached()
+            return await anyio.to_thread.run_sync(make_monitor_plan, kernel)
 
     async def write_global(self, name: str, value: int, section: str | None) -> str:
         """Write a variable of the loaded scheduler while the guest stands still.

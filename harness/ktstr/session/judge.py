@@ -9,7 +9,8 @@ from ktstr.metrics.fold import fold_run
 from ktstr.metrics.phase import Phase
 from ktstr.model.op_programs import RunPayload
 from ktstr.model.topology import Topology
-from ktstr.series.monitor import monitor_samples
+from ktstr.series.monitor import MonitorSample, monitor_samples
+from ktstr.series.monitor_report import MonitorReport, phase_readings
 from ktstr.series.sample import SampleSeries
 from ktstr.session.payloads import PayloadResult
 from ktstr.session.phase_checks import phase_checks
@@ -83,16 +84,22 @@ class Expectations:
         }
 
 
-def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> AssertResult:
+def judge(
+    recorder: Recorder,
+    samples: SampleSeries,
+    expected: Expectations,
+    report: MonitorReport | None = None,
+) -> AssertResult:
     """The verdict of a run that reached its Goodbye.
 
     A run in which nothing was evaluated is inconclusive, never a silent pass.
+
+    :param report: what the monitor saw; without it, snapshots stand in.
     """
     notes: list[str] = []
     reports = recorder.reports
     nodes = expected.expected_nodes()
-    # Frozen captures begin when the workload does: none of them is of a warm-up.
-    readings = monitor_samples(samples.periodic_only())
+    readings = phase_readings(report, samples)
     stats = fold_run(
         samples, recorder.events, reports, expected_nodes=nodes, monitor=readings, notes=notes
     )
@@ -114,7 +121,7 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
                 cpusets=expected.cpusets,
                 expected_nodes=nodes,
                 memory_only_nodes=range(expected.topology.numa_nodes, expected.topology.nodes),
-                monitor=readings,
+                monitor=_judged_readings(report, samples, expected, notes),
                 scheduler_active=expected.scheduler_active,
             )
             result.extend(evaluate(expected.checks, judged, around))
@@ -134,6 +141,19 @@ def judge(recorder: Recorder, samples: SampleSeries, expected: Expectations) -> 
     for note in [*notes, *recorder.notes]:
         result.note(note)
     return require_evaluated(result)
+
+
+def _judged_readings(
+    report: MonitorReport | None, samples: SampleSeries, expected: Expectations, notes: list[str]
+) -> list[MonitorSample]:
+    """What the monitor's limits are judged by: its readings, or snapshots where it saw nothing."""
+    if report is not None and report.saw_something:
+        return report.judged_samples()
+    captured = monitor_samples(samples.periodic_only())
+    watched = expected.scheduler_active and expected.checks.watches_monitor()
+    if watched and captured:
+        notes.append("the monitor saw nothing: its limits are judged by the snapshots")
+    return captured
 
 
 def _judge_payloads(

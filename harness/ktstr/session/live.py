@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field
 
+from ktstr.capture.monitor import GuestMonitor
 from ktstr.series.sample import Sample
 from ktstr.session.link import Link
 from ktstr.session.prepare import Definition, Prepared
@@ -14,7 +15,7 @@ from ktstr.vm.machine import Machine
 class Live:
     """One booted machine with the two ends of its conversation.
 
-    ``samples`` grows while the scenario runs.
+    ``samples`` grows while the scenario runs; ``monitor`` is there once it reads.
     """
 
     definition: Definition
@@ -23,3 +24,4 @@ class Live:
     link: Link
     recorder: Recorder
     samples: list[Sample] = field(default_factory=list)
+    monitor: GuestMonitor | None = None

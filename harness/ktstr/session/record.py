@@ -11,7 +11,7 @@ from ktstr.metrics import METRICS, PhaseBucket, ScenarioStats
 from ktstr.metrics.fold import ExpectedNodes, fold_run
 from ktstr.metrics.phase import Phase
 from ktstr.metrics.stimulus import StimulusEvent
-from ktstr.series.monitor import monitor_samples
+from ktstr.series.monitor_report import MonitorReport, phase_readings
 from ktstr.series.sample import SampleSeries
 from ktstr.telemetry import TaggedReport
 from ktstr.verdict import AssertResult
@@ -24,7 +24,8 @@ class RunRecord:
     ``error`` is set when the guest was lost, ``result`` when there is a verdict;
     ``output_error`` when neither record nor evidence could be written. ``facts`` says what ran on
     what; ``host`` holds what differs between two otherwise equal runs (times, paths);
-    ``expected_nodes`` where the memory of confined cgroups should be.
+    ``monitor`` what the monitor saw; ``expected_nodes`` where the memory of confined cgroups should
+    be.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class RunRecord:
     error: str | None = None
     output_error: str | None = None
     samples: SampleSeries = field(default_factory=SampleSeries.empty)
+    monitor: MonitorReport | None = None
     events: list[StimulusEvent] = field(default_factory=list)
     reports: list[TaggedReport] = field(default_factory=list)
     expected_nodes: ExpectedNodes = field(default_factory=dict)
@@ -63,7 +65,7 @@ class RunRecord:
             self.events,
             self.reports,
             expected_nodes=self.expected_nodes,
-            monitor=monitor_samples(self.samples.periodic_only()),
+            monitor=phase_readings(self.monitor, self.samples),
         )
 
     def step_name(self, step_index: int) -> str | None:

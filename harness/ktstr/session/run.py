@@ -218,8 +218,7 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
     check_topology(hello, vm_spec(live.prepared))
     async with task_scope() as group:
         ready = anyio.Event()
-        if definition.boundaries_ms or definition.asks_host:
-            group.start_soon(look_in, live, emit, ready)
+        group.start_soon(look_in, live, emit, ready)
         with stage(emit, "scheduler", "attaching the scheduler") as done:
             payload: bytes = msgpack.packb(definition.plan)
             ring(live.machine.ram, hello.mailbox, payload, time.time_ns())
@@ -234,7 +233,8 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
             hint="this is a defect of ktstr or of the guest kernel, not of the scheduler",
         )
     _note_damage(live)
-    result = judge(recorder, SampleSeries(live.samples), Expectations.of(definition))
+    report = None if live.monitor is None else live.monitor.report()
+    result = judge(recorder, SampleSeries(live.samples), Expectations.of(definition), report)
     record.result = result
     record.exit_code = exit_code(result)
 

@@ -17,6 +17,7 @@ from ktstr.series.snapshot import Snapshot
 from ktstr.session.events import Emit, Froze, Note
 from ktstr.session.inspector import Inspector, attach_to
 from ktstr.session.live import Live
+from ktstr.session.monitor import watch
 from ktstr.session.requests import GuestRequests
 from ktstr.session.scopes import task_scope
 
@@ -51,8 +52,12 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
             await inspector.attach()
         except Exception as error:
             # Guest memory may hold anything, so reading it may raise anything.
-            recorder.note(f"no snapshots: {_words(error)}")
-            emit(Note(f"no snapshots: {_words(error)}", warning=True))
+            wanted = live.definition.boundaries_ms or live.definition.asks_host
+            what = "neither monitor nor snapshots" if wanted else "no monitor"
+            recorder.note(f"{what}: {_words(error)}")
+            emit(Note(f"{what}: {_words(error)}", warning=True))
+        if inspector.attached:
+            group.start_soon(watch, live, inspector, started)
         await started.wait()
         if inspector.attached and live.definition.boundaries_ms:
             await _capture_periodically(live, inspector, emit, take)

@@ -31,6 +31,7 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     """
     recorder = live.recorder
     record.samples = SampleSeries(live.samples)
+    record.monitor = None if live.monitor is None else live.monitor.report()
     record.reports = recorder.reports
     record.events = recorder.events
     record.expected_nodes = Expectations.of(live.definition).expected_nodes()

@@ -117,6 +117,8 @@ _PROBED = (
     "runqueues", "scx_enable_state_var", "scx_ops_enable_state_var", "scx_root", "scx_ops",
     "scx_switching_all", "scx_bypass_depth", "scx_ops_bypass_depth", "scx_nr_rejected",
     "scx_enable_seq", "scx_exit_kind", "scx_exit_info", "scx_aborting", "event_stats_cpu",
+    "kernel_cpustat", "kstat", "tick_cpu_sched", "psi_disabled", "psi_system", "init_task",
+    "cgrp_dfl_root", "sched_schedstats", "bpf_stats_enabled_key", "jiffies_64", "prog_idr",
 )  # fmt: skip
 
 

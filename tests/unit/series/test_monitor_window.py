@@ -178,6 +178,7 @@ def test_the_summary_says_all_of_it() -> None:
         avg_nr_running=6.0,
         stuck_count=1,
         events={"select_cpu_fallback": 10, "dispatch_keep_last": 4},
+        event_rates={"select_cpu_fallback": 5.0, "dispatch_keep_last": 2.0},
         fallback_rate=5.0,
         keep_last_rate=2.0,
         fallback_burst=10,

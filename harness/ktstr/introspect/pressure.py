@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Interrupt pressure (PSI) of the system and of each leaf cgroup, as the kernel last worked it out.
+
+Needs CONFIG_PSI and CONFIG_IRQ_TIME_ACCOUNTING, which brings ``PSI_IRQ_FULL`` (kernel/sched/psi.c).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ktstr.introspect.btf import Field
+from ktstr.introspect.kernel import Kernel
+from ktstr.introspect.memory import AddressSpace, UnreadableMemory
+from ktstr.introspect.regions import Builder, Captured, OverLimit, Region
+from ktstr.series.host import CgroupPsi
+
+MAX_CGROUPS = 128
+"""Cgroups that one walk visits; the guest stands still meanwhile."""
+
+_FIXED_POINT = 2048  # FIXED_1 in include/linux/sched/loadavg.h
+_NS_PER_US = 1000
+_AVG10, _WINDOWS, _WORD = 0, 3, 8
+
+
+@dataclass(frozen=True, slots=True)
+class PsiPlaces:
+    """Offsets inside ``struct psi_group`` of the interrupt figures."""
+
+    avg10: int
+    total: int
+
+    def read(self, raw: bytes, start: int = 0) -> tuple[float, int]:
+        """Share of the last ten seconds in percent, and the lost time in us."""
+        share = int.from_bytes(raw[self.avg10 - start :][:_WORD], "little") / _FIXED_POINT
+        total = int.from_bytes(raw[self.total - start :][:_WORD], "little")
+        return share, total // _NS_PER_US
+
+
+@dataclass(frozen=True, slots=True)
+class PressurePlan:
+    """The system's group as a region; the cgroups are walked when their moment comes."""
+
+    places: PsiPlaces | None = None
+    system: Region | None = None
+    root: int = 0
+    tree: "CgroupPlaces | None" = None
+
+    def decode_system(self, captured: Captured) -> tuple[float, int] | None:
+        """Pressure of the whole system: percent of the last ten seconds, us so far."""
+        if self.places is None or self.system is None:
+            return None
+        return self.places.read(captured.content(self.system))
+
+    def walk(self, space: AddressSpace) -> tuple[CgroupPsi, ...]:
+        """Pressure of the leaf cgroups among the first :data:`MAX_CGROUPS`."""
+        if self.places is None or self.tree is None:
+            return ()
+        return tuple(self.tree.leaves(space, self.root, self.places))
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupPlaces:
+    """Offsets inside ``struct cgroup`` and the css at its ``self``."""
+
+    psi: Field
+    serial: Field
+    children: Field
+    sibling: Field
+
+    def leaves(self, space: AddressSpace, root: int, places: PsiPlaces) -> Iterator[CgroupPsi]:
+        """The leaves below ``root``, as far as memory shows them."""
+        pending, seen = [root], {root}
+        while pending:
+            cgroup = pending.pop()
+            try:
+                inner = self._children(space, cgroup, MAX_CGROUPS - len(seen))
+                if not inner and cgroup != root:
+                    yield self._leaf(space, cgroup, places)
+            except UnreadableMemory:
+                continue
+            for child in inner:
+                if child not in seen:
+                    seen.add(child)
+                    pending.append(child)
+
+    def _children(self, space: AddressSpace, cgroup: int, most: int) -> list[int]:
+        head = cgroup + self.children.offset
+        found: list[int] = []
+        at = _word(space, head)
+        while at not in (head, 0) and len(found) < most:
+            found.append(at - self.sibling.offset)
+            at = _word(space, at)
+        return found
+
+    def _leaf(self, space: AddressSpace, cgroup: int, places: PsiPlaces) -> CgroupPsi:
+        group = _word(space, cgroup + self.psi.offset)
+        start = min(places.avg10, places.total)
+        length = max(places.avg10, places.total) + _WORD - start
+        share, total = places.read(space.read(group + start, length), start)
+        return CgroupPsi(cgroup, _word(space, cgroup + self.serial.offset), share, total)
+
+
+def _word(space: AddressSpace, address: int) -> int:
+    return int.from_bytes(space.read(address, _WORD), "little")
+
+
+def plan_pressure(kernel: Kernel, builder: Builder, unavailable: dict[str, str]) -> PressurePlan:
+    """Plan the interrupt pressure; why a kernel has none is named in ``unavailable``."""
+    places = _places(kernel)
+    if places is None:
+        unavailable["host.pressure"] = (
+            f"kernel {kernel.release} has no interrupt pressure "
+            "(CONFIG_PSI and CONFIG_IRQ_TIME_ACCOUNTING)"
+        )
+        return PressurePlan()
+    try:
+        key = kernel.symbol("psi_disabled")
+        if key is not None and kernel.read_unsigned(key, 4):
+            unavailable["host.pressure"] = "PSI is switched off in this guest (psi=0)"
+            return PressurePlan()
+        return _plan(kernel, builder, places, unavailable)
+    except (UnreadableMemory, OverLimit) as error:
+        unavailable["host.pressure"] = error.message
+        return PressurePlan()
+
+
+def _plan(
+    kernel: Kernel, builder: Builder, places: PsiPlaces, unavailable: dict[str, str]
+) -> PressurePlan:
+    system, struct_id = kernel.symbol("psi_system"), kernel.struct("psi_group")
+    region = None
+    if system is None or struct_id is None:
+        unavailable["host.pressure.system"] = f"kernel {kernel.release} has no psi_system"
+    else:
+        region = builder.add(system, kernel.btf.size(struct_id))
+    top = kernel.symbol("cgrp_dfl_root")
+    inside = kernel.field("cgroup_root", "cgrp")
+    found = [
+        kernel.field("cgroup", path)
+        for path in ("psi", "self.serial_nr", "self.children", "self.sibling")
+    ]
+    tree = None
+    if top is None or inside is None or any(place is None for place in found):
+        unavailable["host.cgroup_psi"] = f"kernel {kernel.release} has no pressure by cgroup"
+    else:
+        tree = CgroupPlaces(*[place for place in found if place is not None])
+        top += inside.offset
+    return PressurePlan(places, region, top or 0, tree)
+
+
+def _places(kernel: Kernel) -> PsiPlaces | None:
+    state = kernel.btf.find_enumerator("PSI_IRQ_FULL")
+    states = kernel.btf.find_enumerator("NR_PSI_STATES")
+    averages, totals = kernel.field("psi_group", "avg"), kernel.field("psi_group", "total")
+    if state is None or states is None or averages is None or totals is None:
+        return None
+    # The kernel keeps no figure for its last state, PSI_NONIDLE.
+    kept = states[1] - 1
+    if not 0 <= state[1] < kept or averages.size < kept * _WINDOWS * _WORD:
+        return None
+    return PsiPlaces(
+        averages.offset + (state[1] * _WINDOWS + _AVG10) * _WORD,
+        totals.offset + state[1] * _WORD,
+    )

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""CPU time of every process: its live threads, and what ended threads left in ``signal_struct``.
+
+The list of tasks is walked at the moment it is read, because processes come and go; a frozen guest
+holds still for it, so the walk is bounded. Kernel threads are no processes and are left out.
+"""
+
+from dataclasses import dataclass
+
+from ktstr.introspect.btf import Field
+from ktstr.introspect.kernel import Kernel
+from ktstr.introspect.memory import AddressSpace, UnreadableMemory
+from ktstr.series.host import TgidTime
+
+MAX_TASKS = 1024
+"""List entries that one walk visits."""
+
+_KTHREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
+_TASK = ("flags", "tgid", "utime", "stime", "start_time", "signal", "tasks", "thread_node")
+_SIGNAL = ("utime", "stime", "thread_head")
+_MAX_WINDOW = 32768
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The part of a structure that holds ``places``."""
+
+    start: int
+    length: int
+    places: dict[str, Field]
+
+    def read(self, space: AddressSpace, address: int) -> dict[str, int]:
+        raw = space.read(address + self.start, self.length)
+        return {
+            name: int.from_bytes(raw[place.offset - self.start :][: min(place.size, 8)], "little")
+            for name, place in self.places.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """Where the walk begins and what it reads of each task."""
+
+    first: int = 0
+    task: _Window | None = None
+    signal: _Window | None = None
+
+    def walk(self, space: AddressSpace, unavailable: dict[str, str]) -> tuple[TgidTime, ...]:
+        """Every process that the list shows; a list that breaks off is told of."""
+        if self.task is None or self.signal is None:
+            return ()
+        found: list[TgidTime] = []
+        link = self.task.places["tasks"].offset
+        left = MAX_TASKS
+        try:
+            at = self.task.read(space, self.first)["tasks"]
+            while at != self.first + link and left > 0:
+                left -= 1
+                task = self.task.read(space, at - link)
+                at = task["tasks"]
+                if not task["flags"] & _KTHREAD:
+                    time, left = self._group(space, task, left)
+                    found.append(time)
+        except UnreadableMemory as error:
+            unavailable["host.per_tgid_time"] = f"the list of tasks breaks off: {error.message}"
+        if left <= 0:
+            unavailable["host.per_tgid_time"] = f"more than {MAX_TASKS} tasks; the rest is left out"
+        return tuple(found)
+
+    def _group(
+        self, space: AddressSpace, leader: dict[str, int], left: int
+    ) -> tuple[TgidTime, int]:
+        assert self.task is not None and self.signal is not None
+        user, system, readable = leader["utime"], leader["stime"], True
+        try:
+            signal = self.signal.read(space, leader["signal"])
+            user, system = signal["utime"], signal["stime"]
+            head = leader["signal"] + self.signal.places["thread_head"].offset
+            node, at = self.task.places["thread_node"].offset, signal["thread_head"]
+            while at != head and left > 0:
+                left -= 1
+                thread = self.task.read(space, at - node)
+                user, system = user + thread["utime"], system + thread["stime"]
+                at = thread["thread_node"]
+        except UnreadableMemory:
+            readable = False
+        time = TgidTime(leader["tgid"], user, system, leader["start_time"], readable)
+        return time, left
+
+
+def plan_tasks(kernel: Kernel, unavailable: dict[str, str]) -> TaskPlan:
+    """Plan the walk; what this kernel lacks is named in ``unavailable``."""
+    task, signal = _window(kernel, "task_struct", _TASK), _window(kernel, "signal_struct", _SIGNAL)
+    first = kernel.symbol("init_task")
+    if task is None or signal is None or first is None:
+        unavailable["host.per_tgid_time"] = (
+            f"kernel {kernel.release} shows no CPU time of processes in its task list"
+        )
+        return TaskPlan()
+    return TaskPlan(first, task, signal)
+
+
+def _window(kernel: Kernel, struct: str, names: tuple[str, ...]) -> _Window | None:
+    places = {name: place for name in names if (place := kernel.field(struct, name)) is not None}
+    if len(places) < len(names):
+        return None
+    start = min(place.offset for place in places.values())
+    length = max(place.offset + place.size for place in places.values()) - start
+    return _Window(start, length, places) if length <= _MAX_WINDOW else None
