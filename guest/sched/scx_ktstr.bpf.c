@@ -180,6 +180,31 @@ static __always_inline void raise_crash(void)
 	scx_bpf_error_bstr(crash_fmt, none, sizeof(none));
 }
 
+/*
+ * Keeps one CPU busy with its run queue locked and interrupts off, as a scheduler
+ * that never comes back would: the queue's clock stands still meanwhile. It begins
+ * a second after it was asked for, when the step that asked is being held.
+ */
+static __always_inline void lock_up(void)
+{
+	u64 since_ns = bpf_ktime_get_ns(), for_ns = (u64)lockup_ms * 1000000;
+	u32 i, k;
+
+	if (!lockup_asked_ns)
+		lockup_asked_ns = since_ns;
+	if (since_ns - lockup_asked_ns < 1000000000)
+		return;
+	lockup_ms = 0;
+	lockup_asked_ns = 0;
+	/* One loop alone may have no more than 2^23 rounds, which may pass too soon. */
+	bpf_for(i, 0, 1 << 20) {
+		if (bpf_ktime_get_ns() - since_ns >= for_ns)
+			break;
+		bpf_for(k, 0, 1 << 10)
+			;
+	}
+}
+
 static void count_dispatch(s32 cpu, struct ktstr_cpu_ctx *cc, u64 dsq_id)
 {
 	struct ktstr_dsq_stats *stats = dsq_stats_of(dsq_id);
@@ -209,6 +234,8 @@ void SEC("struct_ops/ktstr_dispatch") BPF_PROG(ktstr_dispatch, s32 cpu, struct t
 		raise_crash();
 		return;
 	}
+	if (lockup_ms)
+		lock_up();
 	if (stall) {
 		INC(stall_cnt);
 		return;

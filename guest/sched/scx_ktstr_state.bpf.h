@@ -32,6 +32,9 @@ volatile u64 stall_after_ms;
 volatile u64 exit_after_ms;
 volatile s32 slow_cpu = -1;
 volatile u32 starve_every = 64;
+volatile u32 lockup_ms;
+
+static u64 lockup_asked_ns;
 
 u64 nr_enqueued;
 u64 nr_dispatched;

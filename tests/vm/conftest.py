@@ -170,3 +170,11 @@ def scenario_file(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def shared_ktstr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ktstr]:
+    """A ktstr-run whose one boot the tests of a module share; nothing of it may be left behind."""
+    runner = Ktstr(tmp_path_factory.mktemp("shared"))
+    yield runner
+    runner.check_nothing_is_left()

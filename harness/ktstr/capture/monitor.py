@@ -102,6 +102,7 @@ class GuestMonitor:
         self._ticks: list[tuple[int, int]] = []
         self._programs: list[tuple[ProgramStats, ...]] = []
         self._full = False
+        self._plans = 0
 
     async def run(self) -> None:
         """Read at every tick, without an end.
@@ -135,7 +136,13 @@ class GuestMonitor:
                 last = str(error) if isinstance(error, KtstrError) else type(error).__name__
                 await anyio.sleep(self._period_s)
                 continue
-            self.unavailable = dict(plan.unavailable)
+            # What one scheduler or another showed was not missing.
+            self.unavailable = {
+                name: reason
+                for name, reason in plan.unavailable.items()
+                if not self._plans or name in self.unavailable
+            }
+            self._plans += 1
             return plan
         self.notes.append(f"the monitor ended: {last}")
         return None

@@ -68,7 +68,7 @@ class Source(Enum):
 
     WORKERS = ("workers", True, "reports and phase slices of the worker processes")
     CAPTURES = ("captures", True, "run queues and sched_ext state in guest memory, at each freeze")
-    SCHEDSTAT = ("schedstat", True, "scheduler statistics of each run queue")
+    SCHEDSTAT = ("schedstat", True, "scheduler statistics of each run queue, by the monitor")
     CPU_TIME = ("CPU time", True, "kernel and user time of each thread group")
     INTERRUPTS = ("interrupts", True, "interrupt counts, times and load of each CPU")
     PRESSURE = ("pressure", True, "interrupt stall times (PSI) of the system and each cgroup")

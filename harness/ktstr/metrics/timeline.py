@@ -14,7 +14,7 @@ from ktstr.metrics.timeline_phase import (
     TimelinePhase,
 )
 from ktstr.metrics.timeline_text import timeline_text
-from ktstr.series.monitor import DEFAULT_PREEMPTION_THRESHOLD_NS, MonitorSample
+from ktstr.series.monitor import MonitorSample
 from ktstr.series.monitor_window import FALLBACK, KEEP_LAST, MonitorWindow
 from ktstr.telemetry.vectors import U64_MAX
 
@@ -91,7 +91,9 @@ class Timeline:
         cls,
         stimulus: Sequence[StimulusEvent],
         monitor_samples: Sequence[MonitorSample],
-        preemption_threshold_ns: int = DEFAULT_PREEMPTION_THRESHOLD_NS,
+        preemption_threshold_ns: int | None = None,
+        *,
+        clock_offset_ms: int | None = None,
     ) -> "Timeline":
         """The timeline of a run without captures, from its monitor alone.
 
@@ -100,13 +102,17 @@ class Timeline:
         BASELINE; the last phase lasts to the end of the readings.
 
         :param monitor_samples: readings on the monitor's own clock, in order.
+        :param preemption_threshold_ns: in place of the readings' own.
+        :param clock_offset_ms: how far the monitor's clock is ahead, where that is known.
         """
         starts = sorted(
             (event for event in stimulus if event.is_step_start), key=lambda e: e.elapsed_ms
         )
         if not starts or not monitor_samples:
             return cls()
-        offset = _clock_offset(stimulus, monitor_samples)
+        offset = clock_offset_ms
+        if offset is None:
+            offset = _clock_offset(stimulus, monitor_samples)
         opened: list[tuple[int, StimulusEvent | None]] = [
             (event.elapsed_ms + offset, event) for event in starts
         ]
@@ -178,7 +184,9 @@ def _clock_offset(stimulus: Iterable[StimulusEvent], samples: Sequence[MonitorSa
 
 
 def _from_monitor(
-    samples: Iterable[MonitorSample], preemption_threshold_ns: int, iteration_rate: float | None
+    samples: Iterable[MonitorSample],
+    preemption_threshold_ns: int | None,
+    iteration_rate: float | None,
 ) -> PhaseMetrics:
     window = MonitorWindow(samples, preemption_threshold_ns)
     return PhaseMetrics(

@@ -284,11 +284,6 @@ def _checks(scenario: Scenario) -> Iterator[Mistake]:
             yield Mistake(
                 (*at, "enforce_monitor_thresholds"), "only with a scheduler that ktstr started"
             )
-        elif checks.enforce_monitor_thresholds and not scenario.run.num_snapshots:
-            yield Mistake(
-                ("run", "num_snapshots"),
-                "snapshots, for the enforced monitor thresholds to be judged by",
-            )
 
 
 def _check_tables(scenario: Scenario) -> tuple[tuple[KeyPath, Checks], ...]:

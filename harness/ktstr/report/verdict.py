@@ -13,6 +13,7 @@ from ktstr.metrics.timeline import Timeline, TimelineContext
 from ktstr.report.cgroups import cgroup_table
 from ktstr.report.measurements import measurement_table
 from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
+from ktstr.report.monitor import monitor_lines
 from ktstr.report.printable import lines, one_line
 from ktstr.report.watches import watch_table
 from ktstr.session.record import RunRecord
@@ -89,6 +90,9 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
     if sections.timeline and (text := timeline_text(record)):
         yield Text()
         yield Text(lines(text))
+    if record.monitor is not None and (sections.metrics or sections.timeline or record.exit_code):
+        yield Text()
+        yield Text("\n".join(monitor_lines(record.monitor)), style="dim")
     if record.scheduler_ended and record.scheduler_tail:
         yield Text("--- scheduler log (end) ---", style="dim")
         yield Text(lines("\n".join(record.scheduler_tail)))
@@ -172,8 +176,16 @@ def timeline_text(record: RunRecord) -> str:
         scenario=record.name,
         duration_s=ended,
     )
-    timeline = Timeline.from_phase_buckets(record.phases, record.events)
+    timeline = _timeline(record)
     return timeline.format_with_context(context)
+
+
+def _timeline(record: RunRecord) -> Timeline:
+    report = record.monitor
+    if record.samples.is_empty and report is not None and report.saw_something:
+        # Its readings stand on the workload's clock already.
+        return Timeline.build(record.events, report.held_samples(), clock_offset_ms=0)
+    return Timeline.from_phase_buckets(record.phases, record.events)
 
 
 def _fact(facts: object, *keys: str) -> str:

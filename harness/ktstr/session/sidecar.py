@@ -17,6 +17,7 @@ from typing import Any, Final
 from ktstr.errors import OutputUnwritable
 from ktstr.session.record import RunRecord, in_order
 from ktstr.session.sidecar_json import MAX_DEPTH, json_safe
+from ktstr.session.sidecar_monitor import monitor_record
 from ktstr.session.sidecar_samples import sample_record
 from ktstr.session.sidecar_vectors import VectorTable
 from ktstr.telemetry import PhaseCgroupStats
@@ -48,6 +49,7 @@ def sidecar_text(record: RunRecord) -> str:
             for (step, cgroup), nodes in record.expected_nodes.items()
         ],
         "stimulus": safe([event.to_record() for event in record.events]),
+        "monitor": safe(None if record.monitor is None else monitor_record(record.monitor)),
         "samples": safe([sample_record(sample) for sample in record.samples.iter_samples()]),
         # Before the result, whose vectors are pooled from those of the workers.
         "workers": safe([report.to_record() for report in record.reports]),

@@ -14,6 +14,7 @@ from ktstr.series.sample import SampleSeries
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar import SCHEMA, SUFFIX
 from ktstr.session.sidecar_json import with_arrays
+from ktstr.session.sidecar_monitor import read_monitor
 from ktstr.session.sidecar_samples import MAX_TEXT, read_sample
 from ktstr.session.sidecar_vectors import read_table
 from ktstr.telemetry import TaggedReport
@@ -38,6 +39,7 @@ _NOT_FACTS: Final = frozenset(
         "log_tails",
         "expected_nodes",
         "stimulus",
+        "monitor",
         "samples",
         "workers",
         "result",
@@ -98,9 +100,10 @@ def _refuse(path: Path, what: str) -> NoReturn:
 
 def _record(values: dict[str, Any], path: Path) -> RunRecord:
     subject = str(path)
+    values.setdefault("monitor", None)  # of a run recorded before there was one
     fields = Fields(values, subject)
     table = read_table(fields.named_maps("vectors", _MANY))
-    for name in ("workers", "result"):
+    for name in ("monitor", "workers", "result"):
         values[name] = with_arrays(fields.take(name), table, subject, name)
     host, tails = fields.nested("host"), fields.nested("log_tails")
     evidence = host.text_or_none("evidence", MAX_TEXT)
@@ -116,6 +119,7 @@ def _record(values: dict[str, Any], path: Path) -> RunRecord:
         ),
         error=fields.text_or_none("error", MAX_TEXT),
         samples=SampleSeries([read_sample(each) for each in fields.maps("samples", _MANY)]),
+        monitor=fields.optional("monitor", lambda name: read_monitor(fields.nested(name))),
         events=[StimulusEvent.read(each) for each in fields.maps("stimulus", _MANY)],
         reports=[
             TaggedReport.from_record(each, f"{subject}: workers[{index}]")

@@ -159,10 +159,37 @@ def _kernel_btf() -> bytes:
         64,
         [("clock", u64, 0), ("curr", ptr, 64), ("idle", ptr, 128), ("nr_running", u32, 192)],
     )
+    links = b.composite("list_head", 16, [("next", ptr, 0), ("prev", ptr, 64)])
+    words = [(name, u64, 320 + 64 * i) for i, name in enumerate(("utime", "stime", "start_time"))]
     b.composite(
-        "task_struct", 64, [("comm", b.array(char, 16), 64), ("pid", s32, 192), ("tgid", s32, 224)]
+        "task_struct",
+        104,
+        [("comm", b.array(char, 16), 64), ("pid", s32, 192), ("tgid", s32, 224)]
+        + [("flags", u32, 256), *words, ("signal", ptr, 512), ("tasks", links, 576)]
+        + [("thread_node", links, 704)],
     )
+    b.composite(
+        "signal_struct", 40, [("utime", u64, 64), ("stime", u64, 128), ("thread_head", links, 192)]
+    )
+    _add_accounting(b, u32, u64, ptr, links)
     return b.build()
+
+
+def _add_accounting(b: BtfBuilder, u32: int, u64: int, ptr: int, links: int) -> None:
+    """CPU time and pressure; states and softirqs are numbered as in no kernel."""
+    b.enum("cpu_usage_stat", 4, {"CPUTIME_IRQ": 0, "CPUTIME_USER": 1, "CPUTIME_SYSTEM": 2})
+    b.enum("", 4, {"NET_RX_SOFTIRQ": 0, "TIMER_SOFTIRQ": 2})
+    b.enum("psi_states", 4, {"PSI_IO_SOME": 0, "PSI_IRQ_FULL": 1, "NR_PSI_STATES": 3})
+    b.composite("kernel_cpustat", 32, [("cpustat", b.array(u64, 3), 64)])
+    b.composite("kernel_stat", 24, [("irqs_sum", u64, 0), ("softirqs", b.array(u32, 3), 64)])
+    averages = b.array(b.array(u64, 3), 2)
+    b.composite("psi_group", 72, [("avg", averages, 64), ("total", b.array(u64, 2), 448)])
+    css = b.composite(
+        "cgroup_subsys_state", 48, [("serial_nr", u64, 0), ("sibling", links, 64)]
+        + [("children", links, 192)],
+    )  # fmt: skip
+    cgroup = b.composite("cgroup", 72, [("self", css, 64), ("psi", ptr, 448)])
+    b.composite("cgroup_root", 80, [("cgrp", cgroup, 64)])
 
 
 @pytest.fixture

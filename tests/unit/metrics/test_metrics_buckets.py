@@ -293,10 +293,18 @@ def test_series_projections() -> None:
 
 def test_every_bucket_is_offered_the_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[str], int, int, object, bool]] = []
+    steps: list[int] = []
 
     def injected(
-        samples: Sequence[Sample], start_ms: int, end_ms: int, monitor: object, *, captured: bool
+        samples: Sequence[Sample],
+        start_ms: int,
+        end_ms: int,
+        monitor: object,
+        *,
+        captured: bool,
+        step: int,
     ) -> dict[str, float]:
+        steps.append(step)
         seen.append(([s.tag for s in samples], start_ms, end_ms, monitor, captured))
         # A reading of the captures themselves goes before what the monitor saw of the same thing.
         return {"total_pcount": 8.0, "total_ttwu_count": 4.0, "max_dsq_depth": 99.0}
@@ -310,6 +318,7 @@ def test_every_bucket_is_offered_the_monitor(monkeypatch: pytest.MonkeyPatch) ->
         (["periodic_000", "periodic_001"], 120, 150, monitor, True),
         ([], 200, 260, monitor, False),
     ]
+    assert steps == [1, 2]
     assert (one.get("max_dsq_depth"), two.get("max_dsq_depth")) == (3.0, 99.0)
     assert one.get("total_pcount") == two.get("total_pcount") == 8.0
     seen.clear()
@@ -322,7 +331,7 @@ def test_injected_components_become_rates(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         build_module,
         "injected_metrics",
-        lambda *_, captured: {"total_run_delay": 6.0, "total_pcount": 4.0},
+        lambda *_, captured, step: {"total_run_delay": 6.0, "total_pcount": 4.0},
     )
     (stamped,) = build_phase_buckets(SampleSeries([sample(0, 5, 1)]))
     (empty,) = build_phase_buckets_with_stimulus(SampleSeries.empty(), [start(1, 5)])

@@ -257,14 +257,6 @@ ONE_MISTAKE = [
         "true",
         "only with a scheduler that ktstr started",
     ),
-    (
-        'num_snapshots = 2\n[[backdrop.cgroups]]\nname = "base"\n',
-        "num_snapshots = 0\n[scheduler.checks]\nenforce_monitor_thresholds = true\n",
-        6,
-        "run.num_snapshots",
-        "0",
-        "snapshots, for the enforced",
-    ),
 ]
 
 

@@ -26,7 +26,7 @@ KNOBS = {
                 "fail_init", "fail_verify", "verify_loop"],
     ".bss": ["stall", "stall_after_ms", "crash", "degrade_rt", "exit_after_ms",
              "exit_code_user", "drop_every", "slow_every", "starve_tgid", "starve_cgroup_id",
-             "starve_for_ms"],
+             "starve_for_ms", "lockup_ms"],
 }  # fmt: skip
 
 

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""CPU times, processes and pressure in canned memory, of layouts no real kernel has."""
+
+import struct
+from typing import Any
+
+import pytest
+
+from ktstr.introspect import copy, decode, make_plan, tasks
+from ktstr.introspect.pressure import MAX_CGROUPS
+from ktstr.series.host import CgroupPsi, PerCpuTime, TgidTime
+from ktstr.series.snapshot import Snapshot
+from ktstr.testing.ram import PAGE
+
+KTHREAD = 0x00200000
+TASKS_AT, NODE_AT, HEAD_AT = 72, 88, 24
+SIBLING_AT, CHILDREN_AT = 8 + 8, 8 + 24
+
+
+def take(canned: Any) -> Snapshot:
+    kernel = canned.kernel()
+    plan = make_plan(kernel)
+    return decode(plan, copy(plan, canned.ram), kernel)
+
+
+def test_times_and_interrupts_of_each_cpu(canned: Any) -> None:
+    times = canned.alloc(2 * PAGE)
+    counts = canned.alloc(2 * PAGE)
+    for cpu in (0, 1):
+        canned.poke(times + cpu * PAGE + 8, "QQQ", 7 + cpu, 100 + cpu, 200 + cpu)
+        canned.poke(counts + cpu * PAGE, "QIII", 50 + cpu, 9, 99, 3)
+    canned.symbols |= {"kernel_cpustat": times, "kstat": counts}
+    snapshot = take(canned)
+    softirqs = {"net_rx": 9, "timer": 3}
+    assert snapshot.host.per_cpu_time == (
+        PerCpuTime(0, 50, softirqs, user_ns=100, system_ns=200, irq_ns=7),
+        PerCpuTime(1, 51, softirqs, user_ns=101, system_ns=201, irq_ns=8),
+    )
+    assert snapshot.unavailable["host.steal_ns"].endswith("does not account steal")
+    assert "iowait_sleeptime" in snapshot.unavailable["host.iowait_sleeptime_ns"]
+
+
+def test_a_kernel_without_them_says_so(canned: Any) -> None:
+    snapshot = take(canned)
+    assert snapshot.host.per_cpu_time == snapshot.host.per_tgid_time == ()
+    assert snapshot.unavailable["host.cpu_time"] == "kernel 6.99-canned has no kernel_cpustat"
+    assert snapshot.unavailable["host.interrupts"] == "kernel 6.99-canned has no kstat"
+    assert "task list" in snapshot.unavailable["host.per_tgid_time"]
+
+
+class Processes:
+    """Tasks in canned memory, each process with its threads."""
+
+    def __init__(self, canned: Any) -> None:
+        self.canned = canned
+        self.leaders = [self._task(0, KTHREAD, 0, 0)]
+        canned.symbols["init_task"] = self.leaders[0]
+
+    def _task(self, tgid: int, flags: int, user: int, system: int) -> int:
+        task = self.canned.alloc(104)
+        self.canned.poke(task + 28, "iI", tgid, flags)
+        self.canned.poke(task + 40, "QQQ", user, system, 5000 + tgid)
+        return int(task)
+
+    def add(
+        self, tgid: int, *times: tuple[int, int], ended: tuple[int, int] = (0, 0), flags: int = 0
+    ) -> int:
+        """A process of one thread per entry of ``times``; returns its signal_struct."""
+        threads = [self._task(tgid, flags, *each) for each in times]
+        signal = int(self.canned.alloc(40))
+        self.canned.poke(signal + 8, "QQ", *ended)
+        ring = [signal + HEAD_AT, *(task + NODE_AT for task in threads)]
+        for at, after in zip(ring, [*ring[1:], ring[0]], strict=True):
+            self.canned.poke(at, "Q", after)
+        for task in threads:
+            self.canned.poke(task + 64, "Q", signal)
+        self.leaders.append(threads[0])
+        return signal
+
+    def link(self) -> None:
+        ring = [task + TASKS_AT for task in self.leaders]
+        for at, after in zip(ring, [*ring[1:], ring[0]], strict=True):
+            self.canned.poke(at, "Q", after)
+
+
+def test_processes_have_the_time_of_all_their_threads(canned: Any) -> None:
+    made = Processes(canned)
+    made.add(10, (1, 2), (30, 40), ended=(500, 600))
+    made.add(11, (9, 9), flags=KTHREAD)
+    made.add(12, (7, 8))
+    made.link()
+    assert take(canned).host.per_tgid_time == (
+        TgidTime(10, 531, 642, 5010),
+        TgidTime(12, 7, 8, 5012),
+    )
+
+
+def test_a_process_half_way_gone_is_marked(canned: Any) -> None:
+    made = Processes(canned)
+    signal = made.add(10, (1, 2))
+    canned.poke(signal + HEAD_AT, "Q", 0xFFFF8FFFFFFF0000)
+    made.link()
+    (found,) = take(canned).host.per_tgid_time
+    assert (found.tgid, found.readable) == (10, False)
+
+
+def test_a_list_without_an_end_is_left(canned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "MAX_TASKS", 5)
+    made = Processes(canned)
+    made.add(10, (1, 2))
+    made.link()
+    # The list bites its own tail past its head.
+    canned.poke(made.leaders[1] + TASKS_AT, "Q", made.leaders[1] + TASKS_AT)
+    snapshot = take(canned)
+    assert 1 <= len(snapshot.host.per_tgid_time) <= 5
+    assert snapshot.unavailable["host.per_tgid_time"].startswith("more than 5 tasks")
+
+
+def test_a_list_that_leads_nowhere_breaks_off(canned: Any) -> None:
+    made = Processes(canned)
+    made.add(10, (1, 2))
+    made.link()
+    canned.poke(made.leaders[1] + TASKS_AT, "Q", 0x1234)
+    snapshot = take(canned)
+    assert [group.tgid for group in snapshot.host.per_tgid_time] == [10]
+    assert "breaks off" in snapshot.unavailable["host.per_tgid_time"]
+
+
+class Cgroups:
+    """A tree of cgroups; each has a psi_group of its own."""
+
+    def __init__(self, canned: Any) -> None:
+        self.canned = canned
+        self.root = int(canned.alloc(80)) + 8
+        canned.symbols |= {"cgrp_dfl_root": self.root - 8, "psi_system": canned.alloc(72)}
+        self.ring(self.root)
+
+    def ring(self, parent: int, *children: int) -> None:
+        ring = [parent + CHILDREN_AT, *(child + SIBLING_AT for child in children)]
+        for at, after in zip(ring, [*ring[1:], ring[0]], strict=True):
+            self.canned.poke(at, "Q", after)
+
+    def make(self, serial: int, share: int, total: int) -> int:
+        cgroup, group = int(self.canned.alloc(72)), int(self.canned.alloc(72))
+        self.canned.poke(cgroup + 8, "Q", serial)
+        self.canned.poke(cgroup + 56, "Q", group)
+        # avg[PSI_IRQ_FULL = 1][0] and total[0][1].
+        self.canned.poke(group + 8 + 24, "Q", share)
+        self.canned.poke(group + 56 + 8, "Q", total)
+        self.ring(cgroup)
+        return cgroup
+
+
+def test_pressure_of_the_leaf_cgroups(canned: Any) -> None:
+    made = Cgroups(canned)
+    inner, left, right = made.make(1, 9, 9), made.make(2, 2048 * 3, 5000), made.make(3, 1024, 999)
+    made.ring(made.root, inner)
+    made.ring(inner, left, right)
+    found = sorted(take(canned).host.cgroup_psi, key=lambda leaf: leaf.serial_nr)
+    assert found == [CgroupPsi(left, 2, 3.0, 5), CgroupPsi(right, 3, 0.5, 0)]
+
+
+def test_a_tree_that_bites_its_tail_is_walked_once(canned: Any) -> None:
+    made = Cgroups(canned)
+    one, two = made.make(1, 0, 0), made.make(2, 0, 0)
+    made.ring(made.root, one)
+    made.ring(one, two)
+    made.ring(two, one)
+    canned.poke(one + SIBLING_AT, "Q", one + SIBLING_AT)
+    assert len(take(canned).host.cgroup_psi) <= MAX_CGROUPS
+
+
+def test_pressure_that_is_switched_off_or_not_there_is_told(canned: Any) -> None:
+    made = Cgroups(canned)
+    made.ring(made.root, made.make(1, 0, 0))
+    canned.symbols["psi_disabled"] = canned.alloc(4, struct.pack("<I", 1))
+    snapshot = take(canned)
+    assert snapshot.host.cgroup_psi == ()
+    assert "psi=0" in snapshot.unavailable["host.pressure"]
