@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 from rich.console import Console
 from rich.table import Table
-from tests.bench import boot, carriers, command, freeze, record, worker
+from tests.bench import boot, carriers, command, freeze, monitor, record, worker
 from tests.bench import statistics as run_statistics
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,19 @@ def _pause_rows(
     yield median_row("  of which copying", found.copy_ms, "ms", None)
 
 
+def monitor_rows(pairs: int) -> Iterator[Row]:
+    """What being watched costs the guest."""
+    found = anyio.run(monitor.measure, pairs)
+    what = "guest slowed down by monitor and 10 snapshots/s, 2 vCPU, pairs of 2 s"
+    yield median_row(what, found.slowdown_pct, "%", 2.0)
+    yield median_row("  of which it stood still", found.stood_pct, "%", None)
+    yield median_row("  CPU time of the harness, of one CPU", found.harness_pct, "%", None)
+    counts = f"{found.readings} readings, {found.snapshots} snapshots"
+    yield Row(
+        "  one reading, copied and decoded", statistics.median(found.tick_ms), "ms", None, counts
+    )
+
+
 def command_rows(runs: int) -> Iterator[Row]:
     """Whole processes."""
     found = command.measure(runs)
@@ -141,6 +154,7 @@ def main() -> int:
         lambda: boot_rows(2 if quick else 5),
         lambda: freeze_rows(60 if quick else 300),
         lambda: many_maps_rows(100 if quick else 300),
+        lambda: monitor_rows(4 if quick else 10),
         worker_rows,
         lambda: carrier_rows(3 if quick else 9),
         lambda: record_rows(3 if quick else 5),

@@ -164,9 +164,11 @@ def _kernel_btf() -> bytes:
     b.composite(
         "task_struct",
         104,
-        [("comm", b.array(char, 16), 64), ("pid", s32, 192), ("tgid", s32, 224)]
-        + [("flags", u32, 256), *words, ("signal", ptr, 512), ("tasks", links, 576)]
-        + [("thread_node", links, 704)],
+        [
+            *[("comm", b.array(char, 16), 64), ("pid", s32, 192), ("tgid", s32, 224)],
+            *[("flags", u32, 256), *words, ("signal", ptr, 512), ("tasks", links, 576)],
+            ("thread_node", links, 704),
+        ],
     )
     b.composite(
         "signal_struct", 40, [("utime", u64, 64), ("stime", u64, 128), ("thread_head", links, 192)]
@@ -184,10 +186,8 @@ def _add_accounting(b: BtfBuilder, u32: int, u64: int, ptr: int, links: int) -> 
     b.composite("kernel_stat", 24, [("irqs_sum", u64, 0), ("softirqs", b.array(u32, 3), 64)])
     averages = b.array(b.array(u64, 3), 2)
     b.composite("psi_group", 72, [("avg", averages, 64), ("total", b.array(u64, 2), 448)])
-    css = b.composite(
-        "cgroup_subsys_state", 48, [("serial_nr", u64, 0), ("sibling", links, 64)]
-        + [("children", links, 192)],
-    )  # fmt: skip
+    members = [("serial_nr", u64, 0), ("sibling", links, 64), ("children", links, 192)]
+    css = b.composite("cgroup_subsys_state", 48, members)
     cgroup = b.composite("cgroup", 72, [("self", css, 64), ("psi", ptr, 448)])
     b.composite("cgroup_root", 80, [("cgrp", cgroup, 64)])
 

@@ -259,3 +259,12 @@ def test_a_bucket_has_them_and_the_rates_that_follow() -> None:
     (bucket,) = build_phase_buckets(series, monitor=[reading(0, (4, 2))])
     assert bucket.get("hardirq_rate") == 300.0
     assert bucket.get("avg_imbalance_ratio") == 2.0
+
+
+def test_a_stamped_reading_belongs_to_its_step_whatever_the_time() -> None:
+    def at(step: int, length: int) -> MonitorSample:
+        return MonitorSample(5000, (CpuReading(0, length), CpuReading(1, 1)), step_index=step)
+
+    found = injected_metrics((), 0, 10, [at(1, 3), at(2, 7)], captured=True, step=2)
+    assert found["max_imbalance_ratio"] == 7.0
+    assert injected_metrics((), 0, 9000, [at(1, 3)], captured=True, step=2) == {}

@@ -69,8 +69,10 @@ def test_the_threshold_reaches_every_reading() -> None:
 
 @pytest.mark.parametrize(
     ("ticks", "seconds", "rate"),
-    [(260, 1.0, 250), (1900, 2.0, 1000), (95, 1.0, 100), (310, 1.0, 300), (500, 1.0, None)]
-    + [(250, 0.9, None), (0, 5.0, None)],
+    [
+        *[(260, 1.0, 250), (1900, 2.0, 1000), (95, 1.0, 100), (310, 1.0, 300), (500, 1.0, None)],
+        *[(250, 0.9, None), (0, 5.0, None)],
+    ],
 )
 def test_tick_rates(ticks: int, seconds: float, rate: int | None) -> None:
     assert tick_rate(ticks, seconds) == rate

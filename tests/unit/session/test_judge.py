@@ -11,6 +11,8 @@ from ktstr.errors import ExitCode
 from ktstr.metrics.phase import Phase
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.model.topology import Topology
+from ktstr.series.monitor import CpuReading, MonitorSample
+from ktstr.series.monitor_report import MonitorReport
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.session.judge import Expectations, judge
@@ -328,6 +330,43 @@ def test_snapshots_are_what_the_monitors_limits_are_judged_by() -> None:
     ]
     unowned = verdict(recorder(), series, checks=checks, snapshots=2, scheduler_active=False)
     assert unowned.is_skip()
+
+
+def watched(count: int, longest: int, *, held: bool = True) -> MonitorReport:
+    return MonitorReport.of(
+        [
+            MonitorSample(
+                100 * n,
+                (CpuReading(0, 1, rq_clock=n), CpuReading(1, longest, rq_clock=n)),
+                held=held,
+                step_index=1 if held else None,
+            )
+            for n in range(count)
+        ]
+    )
+
+
+def test_the_monitor_goes_before_snapshots() -> None:
+    series = SampleSeries([frozen(1), frozen(2)])
+    checks = Assert(max_imbalance_ratio=4.0, sustained_samples=2, enforce_monitor_thresholds=True)
+    calm = judge(recorder(), series, Expectations(checks, {}, 1, 2), watched(3, 1))
+    assert calm.failure_details() == []
+    crowded = judge(recorder(), SampleSeries.empty(), Expectations(checks, {}, 1, 0), watched(3, 9))
+    assert [detail.message for detail in crowded.failure_details()] == [
+        "monitor: imbalance ratio up to 9.0 above limit 4 for 3 samples in a row (threshold 2)"
+    ]
+
+
+def test_snapshots_stand_in_for_a_monitor_that_saw_nothing() -> None:
+    series = SampleSeries([frozen(1), frozen(2)])
+    checks = Assert(max_imbalance_ratio=4.0, sustained_samples=2, enforce_monitor_thresholds=True)
+    for blind in (MonitorReport(), watched(9, 1, held=False)):
+        result = judge(recorder(), series, Expectations(checks, {}, 1, 2), blind)
+        assert len(result.failure_details()) == 1
+        notes = [note.message for note in result.info_notes]
+        assert "the monitor saw nothing: its limits are judged by the snapshots" in notes
+    nothing = judge(recorder(), SampleSeries.empty(), Expectations(checks, {}, 1, 0), blind)
+    assert nothing.is_inconclusive()
 
 
 def test_expectations_follow_from_a_definition(tmp_path: Path) -> None:
