@@ -139,7 +139,7 @@ async def _watch_in_turn(guest: Booted, pairs: int, figures: Figures) -> None:
             # Ten a second, as far as the host keeps up.
             due += SNAPSHOT_EVERY_S
             due = max(due, time.monotonic())
-            await anyio.sleep(due - time.monotonic())
+            await anyio.sleep(max(0.0, due - time.monotonic()))
 
     async with task_scope() as group:
         group.start_soon(monitor.run)
