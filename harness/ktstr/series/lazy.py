@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from ktstr.series.values import Bytes, Json, RenderedValue, SnapshotError, Uint
+from ktstr.series.values import Bytes, Json, RenderedValue, Uint, resolve
 
 
 class ValueType(Protocol):
@@ -57,20 +57,26 @@ class LazyValue:
 
         :raises SnapshotError: as :meth:`RenderedValue.get`.
         """
-        data, value_type, rest = self.data, self._type, path
+        data, value_type, rest, walked = self.data, self._type, path, 0
         while rest and self._rendered is None:
             part, _, below = rest.partition(".")
             place = value_type.select(part)
             if place is None or place[0] + place[1] > len(data):
                 break
             data, value_type = data[place[0] : place[0] + place[1]], place[2]
-            rest = below
-        if rest == path:
+            rest, walked = below, walked + 1
+        if not walked:
             return self.value.get(path)
-        try:
-            return value_type.render(data).get(rest)
-        except SnapshotError as error:
-            raise type(error)(f"at {path[: -len(rest) - 1]}: {error.message}") from None
+        return resolve(value_type.render(data), path, walked)
+
+    def raw(self) -> RenderedValue:
+        """The rendered value as it is."""
+        return self.value
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the bytes have a type, and may have members."""
+        return not isinstance(self._type, RawBytes)
 
     def to_json(self) -> Json:
         """Plain form of the rendered value."""

@@ -2,48 +2,68 @@
 """BPF maps of a frozen instant: copied contents behind lazy, navigable entries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias, overload
 
+from ktstr.series.errors import (
+    IndexOutOfRange,
+    MapRenderIncomplete,
+    NoMatch,
+    NoRendered,
+    PerCpuNotNarrowed,
+    PerCpuSlot,
+    TypeMismatch,
+)
 from ktstr.series.lazy import U32, LazyValue, ValueType, plain_rows, plain_values
-from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
+from ktstr.series.values import Bytes, Json, RenderedValue
+
+__all__ = [
+    "AnyEntry",
+    "ArrayEntries",
+    "Column",
+    "Entry",
+    "IndexOutOfRange",
+    "MapRenderIncomplete",
+    "MapSnapshot",
+    "NoMatch",
+    "PerCpuEntry",
+    "PerCpuNotNarrowed",
+    "PerCpuSlot",
+    "TableEntries",
+    "key_text",
+]
 
 _GLOBALS = (".bss", ".data", ".rodata")
 
 
-class IndexOutOfRange(SnapshotError):
-    """A map has no entry of that index."""
-
-
-class NoMatch(SnapshotError):
-    """No entry satisfies the condition."""
-
-
-class PerCpuSlot(SnapshotError):
-    """A per-CPU entry has no value for that CPU."""
-
-
-class PerCpuNotNarrowed(SnapshotError):
-    """A per-CPU entry was read without saying which CPU."""
-
-
-class MapRenderIncomplete(SnapshotError):
-    """The map was found but its contents could not be read."""
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key and its value."""
+    """One key and its value.
+
+    :param map_name: the map it was taken from, for error texts.
+    """
 
     key: LazyValue
     value: LazyValue
+    map_name: str = field(default="", compare=False)
 
     def get(self, path: str = "") -> RenderedValue:
         """Part of the value at a dotted path.
 
+        :raises NoRendered: when the map was made without types.
         :raises SnapshotError: when there is no such part.
         """
+        if path and not self.value.is_typed:
+            raise NoRendered(self.map_name, "value", path)
         return self.value.get(path)
+
+    def raw(self) -> RenderedValue:
+        """The value as it was rendered; bytes when the map was made without types."""
+        return self.value.value
+
+    def cpu(self, cpu: int) -> LazyValue:
+        """The value: it is the same for every CPU."""
+        return self.value
 
     def to_json(self) -> dict[str, Json]:
         """Plain form."""
@@ -52,10 +72,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class PerCpuEntry:
-    """One key with a value per CPU; ``None`` where a CPU's value could not be read."""
+    """One key with a value per CPU; ``None`` where a CPU's value could not be read.
+
+    :param map_name: the map it was taken from, for error texts.
+    """
 
     key: LazyValue
     per_cpu: Mapping[int, LazyValue | None]
+    map_name: str = field(default="", compare=False)
 
     def cpu(self, cpu: int) -> LazyValue:
         """The value of one CPU.
@@ -64,10 +88,13 @@ class PerCpuEntry:
         """
         found = self.per_cpu.get(cpu)
         if found is None:
-            why = "could not be read" if cpu in self.per_cpu else "does not exist"
-            there = alternatives(str(c) for c, v in self.per_cpu.items() if v is not None)
-            raise PerCpuSlot(f"the value of CPU {cpu} {why}; CPUs here: {there}")
+            there = [c for c, value in self.per_cpu.items() if value is not None]
+            raise PerCpuSlot(self.map_name, cpu, there, unmapped=cpu in self.per_cpu)
         return found
+
+    def read_cpus(self) -> list[int]:
+        """The CPUs whose value could be read."""
+        return [cpu for cpu, value in self.per_cpu.items() if value is not None]
 
     def sum_u64(self, path: str = "") -> int:
         """Sum over CPUs of an unsigned part.
@@ -81,10 +108,7 @@ class PerCpuEntry:
 
         :raises PerCpuNotNarrowed: always.
         """
-        raise PerCpuNotNarrowed(
-            f"{path or 'the value'} is per CPU: choose one with .cpu(n), "
-            f"CPUs here: {alternatives(map(str, self.per_cpu))}"
-        )
+        raise PerCpuNotNarrowed(self.map_name, path, list(self.per_cpu))
 
     def to_json(self) -> dict[str, Json]:
         """Plain form; CPU numbers become text, as JSON wants."""
@@ -165,10 +189,11 @@ class TableEntries(Sequence[Entry]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         start = index * self._stride
-        made = []
-        for at, size, kind in (self._key, self._value):
-            made.append(LazyValue(self._data[start + at : start + at + size], kind))
-        return Entry(*made)
+        key, value = (
+            LazyValue(self._data[start + at : start + at + size], kind)
+            for at, size, kind in (self._key, self._value)
+        )
+        return Entry(key, value)
 
     def to_json(self) -> list[Json]:
         """Plain forms of all entries."""
@@ -220,24 +245,41 @@ class MapSnapshot:
             if entries is not None:
                 return entries
         why = self.error or "it holds one value, read it with .get(path)"
-        raise MapRenderIncomplete(f"map {self.name!r} has no entries: {why}")
+        raise MapRenderIncomplete(self.name, "entries", why)
 
     def __iter__(self) -> Iterator[AnyEntry]:
-        return iter(self.all())
+        return map(self._named, self.all())
 
     def __len__(self) -> int:
         return len(self.all())
+
+    def _named(self, entry: AnyEntry) -> AnyEntry:
+        return replace(entry, map_name=self.name)
 
     def get(self, path: str = "") -> RenderedValue:
         """Part of the one value of a data section or struct_ops map.
 
         :raises MapRenderIncomplete: when the map holds entries or could not be read.
+        :raises NoRendered: when the map was made without types.
         :raises SnapshotError: when there is no such part.
         """
+        value = self._one_value()
+        if path and not value.is_typed:
+            raise NoRendered(self.name, "value", path)
+        return value.get(path)
+
+    def raw(self) -> RenderedValue:
+        """The one value as it was rendered.
+
+        :raises MapRenderIncomplete: as :meth:`get`.
+        """
+        return self._one_value().value
+
+    def _one_value(self) -> LazyValue:
         if self.value is None:
             why = self.error or "it holds entries, choose one with .at(i) or .find(…)"
-            raise MapRenderIncomplete(f"map {self.name!r} has no single value: {why}")
-        return self.value.get(path)
+            raise MapRenderIncomplete(self.name, "single value", why)
+        return self.value
 
     def at(self, index: int) -> AnyEntry:
         """Entry by position; for arrays the position is the key.
@@ -246,38 +288,45 @@ class MapSnapshot:
         """
         entries = self.all()
         if not 0 <= index < len(entries):
-            note = f" ({self.truncated})" if self.truncated else ""
-            raise IndexOutOfRange(
-                f"map {self.name!r} has no entry {index}: it has {len(entries)}{note}"
-            )
-        return entries[index]
+            raise IndexOutOfRange(self.name, index, len(entries), self.truncated or "")
+        return self._named(entries[index])
 
     def find(self, condition: Callable[[AnyEntry], bool]) -> AnyEntry:
         """First entry that satisfies a condition.
 
         :raises NoMatch: when none does, listing the keys.
         """
-        for entry in self.all():
+        for entry in self:
             if condition(entry):
                 return entry
-        raise NoMatch(f"map {self.name!r}: no entry matches; keys: {self._keys()}")
+        raise NoMatch(self.name, "find", len(self), self._keys())
+
+    def key(self, wanted: int | str) -> AnyEntry:
+        """The entry whose key is a number, or the text of an enum or char array.
+
+        :raises NoMatch: when there is none, listing the keys.
+        """
+        for entry in self:
+            if key_text(entry) == str(wanted):
+                return entry
+        raise NoMatch(self.name, f"key {wanted!r}", len(self), self._keys())
 
     def filter(self, condition: Callable[[AnyEntry], bool]) -> list[AnyEntry]:
         """Every entry that satisfies a condition."""
-        return [entry for entry in self.all() if condition(entry)]
+        return [entry for entry in self if condition(entry)]
 
     def max_by(self, measure: Callable[[AnyEntry], float]) -> AnyEntry:
         """Entry with the largest measure; the first of equals.
 
         :raises NoMatch: when the map is empty.
         """
-        entries = self.all()
+        entries = list(self)
         if not entries:
-            raise NoMatch(f"map {self.name!r} has no entries")
+            raise NoMatch(self.name, "max_by", 0)
         return max(entries, key=measure)
 
-    def _keys(self) -> str:
-        return alternatives(_short(entry.key.value) for entry in self.all())
+    def _keys(self) -> list[str]:
+        return [key_text(entry) for entry in self.all()]
 
     def to_json(self) -> dict[str, Json]:
         """Plain form with everything rendered; absent parts are left out."""
@@ -331,6 +380,14 @@ def _plain_per_cpu(entries: Sequence[PerCpuEntry]) -> list[Json]:
     ]
 
 
-def _short(value: RenderedValue) -> str:
-    number = getattr(value, "value", None)
-    return str(value) if number is None else str(number)
+def key_text(entry: AnyEntry) -> str:
+    """An entry's key in a few letters: a number, a text, or the bytes."""
+    value = entry.key.value
+    try:
+        return value.as_str()
+    except TypeMismatch:
+        pass
+    try:
+        return str(value.as_i64())
+    except TypeMismatch:
+        return value.hex if isinstance(value, Bytes) else str(getattr(value, "value", value))

@@ -8,11 +8,22 @@ asked for. ``None`` means not measured; why is in :attr:`Snapshot.unavailable`.
 from dataclasses import dataclass, field, fields
 
 from ktstr.series.collector import uncollected
+from ktstr.series.errors import (
+    AmbiguousVar,
+    CpuNotFound,
+    IndexOutOfRange,
+    MapNotFound,
+    NoActiveScheduler,
+    VarNotFound,
+)
 from ktstr.series.host import HostReading
-from ktstr.series.maps import IndexOutOfRange, MapSnapshot
-from ktstr.series.values import Json, RenderedValue, SnapshotError, alternatives
+from ktstr.series.lookup import ActiveView, find_map, find_variable
+from ktstr.series.maps import MapSnapshot
+from ktstr.series.values import Json, RenderedValue
 
 __all__ = [
+    "ACTIVE",
+    "ActiveView",
     "AmbiguousVar",
     "CpuSnapshot",
     "IndexOutOfRange",
@@ -24,16 +35,8 @@ __all__ = [
 ]
 
 
-class MapNotFound(SnapshotError):
-    """There is no map of that name."""
-
-
-class VarNotFound(SnapshotError):
-    """No data section has a variable of that name."""
-
-
-class AmbiguousVar(SnapshotError):
-    """Several data sections have a variable of that name."""
+ACTIVE = "sched_ext.active"
+"""Key of :attr:`Snapshot.unavailable` that says why the active scheduler's maps are not known."""
 
 
 def _plain(record: "CpuSnapshot | SchedExtState") -> dict[str, Json]:
@@ -101,6 +104,8 @@ class Snapshot:
     :param stale: why the plan no longer fitted the guest; ``None`` when it did.
     :param copy_ns: host time spent copying, in ns.
     :param host: the kernel's accounting of CPU time, interrupts and pressure.
+    :param active_maps: ids of the maps that the attached scheduler uses; ``None`` when no scheduler
+        is attached, or this kernel does not say.
     """
 
     release: str
@@ -111,40 +116,57 @@ class Snapshot:
     stale: str | None = None
     copy_ns: int = 0
     host: HostReading = field(default_factory=HostReading)
+    active_maps: tuple[int, ...] | None = None
+
+    @property
+    def active_ops(self) -> str | None:
+        """Name of the attached scheduler."""
+        return None if self.active_maps is None else self.sched_ext.ops
+
+    @property
+    def active_map_kvas(self) -> tuple[int, ...] | None:
+        """Addresses of the maps that the attached scheduler uses."""
+        if self.active_maps is None:
+            return None
+        return tuple(m.map_kva for m in self.maps if m.id in self.active_maps)
 
     def map(self, name: str) -> MapSnapshot:
-        """The map called ``name``; the one with the highest id when several are.
+        """The map called ``name``: of several the attached scheduler's, else the newest.
 
         :raises MapNotFound: when there is none, listing the maps there are.
         """
-        found = [m for m in self.maps if m.name == name]
-        if not found:
-            raise MapNotFound(f"no map {name!r}; maps here: {alternatives(self._map_names())}")
-        return max(found, key=lambda m: m.id)
-
-    def _map_names(self) -> list[str]:
-        return [m.name for m in self.maps]
+        return find_map(self.maps, name, self.active_maps or ())
 
     def var(self, path: str) -> RenderedValue:
         """Global variable of the loaded programs, or a part of one (``name.member``).
 
         :raises VarNotFound: when no data section has it, listing the variables.
-        :raises AmbiguousVar: when several have it; read it through :meth:`map` then.
+        :raises AmbiguousVar: when several have it and not exactly one of them belongs to the
+            attached scheduler; read it through :meth:`map` then.
         :raises SnapshotError: when the variable has no such part.
         """
-        name = path.partition(".")[0]
-        sections = [m for m in self.maps if m.is_globals]
-        found = [m for m in sections if m.value and name in m.value.names()]
-        if len(found) > 1:
-            where = ", ".join(f"{m.name} (id {m.id})" for m in found)
-            raise AmbiguousVar(f"variable {name!r} is in several data sections: {where}")
-        if not found:
-            there = [v for m in sections if m.value for v in m.value.names()]
-            raise VarNotFound(
-                f"no variable {name!r} in {alternatives(m.name for m in sections)}; "
-                f"variables here: {alternatives(there)}"
-            )
-        return found[0].get(path)
+        return find_variable(self.maps, path, self.active_maps or ()).get(path)
+
+    def live_var(self, path: str) -> RenderedValue:
+        """The attached scheduler's copy of a variable, or a part of it.
+
+        A copy that an older scheduler left behind never counts.
+
+        :raises NoActiveScheduler: as :meth:`active`.
+        :raises ActiveFilterExcludedMaps: when only maps of others have it.
+        :raises SnapshotError: as :meth:`var`.
+        """
+        return self.active().var(path)
+
+    def active(self) -> ActiveView:
+        """Only the maps that the attached scheduler uses.
+
+        :raises NoActiveScheduler: when none is attached, or its maps are not known.
+        """
+        if self.active_maps is None:
+            silent = "the snapshot does not say which maps it uses"
+            raise NoActiveScheduler(self.unavailable.get(ACTIVE, silent))
+        return ActiveView(self.maps, self.active_maps, self.active_ops)
 
     def cpu(self, cpu: int) -> CpuSnapshot:
         """Runqueue state of one CPU.
@@ -154,8 +176,7 @@ class Snapshot:
         for found in self.cpus:
             if found.cpu == cpu:
                 return found
-        there = alternatives(str(c.cpu) for c in self.cpus)
-        raise IndexOutOfRange(f"no CPU {cpu}; CPUs here: {there}")
+        raise CpuNotFound(cpu, [c.cpu for c in self.cpus])
 
     def to_json(self) -> dict[str, Json]:
         """Plain form with everything rendered."""
@@ -170,4 +191,5 @@ class Snapshot:
             "stale": self.stale,
             "copy_ns": self.copy_ns,
             "host": self.host.to_json(),
+            "active_maps": None if self.active_maps is None else list(self.active_maps),
         }

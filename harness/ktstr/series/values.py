@@ -7,44 +7,47 @@ through pointers that were followed and through values that were cut short.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from ktstr.errors import KtstrError
+from ktstr.series.errors import (
+    EmptyPathComponent,
+    FieldNotFound,
+    NotAStruct,
+    SnapshotError,
+    TypeMismatch,
+    alternatives,
+)
+
+__all__ = [
+    "Array",
+    "Bool",
+    "Bytes",
+    "Char",
+    "CpuList",
+    "EmptyPathComponent",
+    "Enum",
+    "FieldNotFound",
+    "Float",
+    "Int",
+    "Json",
+    "NotAStruct",
+    "Ptr",
+    "RenderedValue",
+    "SnapshotError",
+    "Struct",
+    "Truncated",
+    "TypeMismatch",
+    "Uint",
+    "Unsupported",
+    "alternatives",
+    "resolve",
+]
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 MAX_HOPS = 16
 """Pointers followed while resolving one path."""
-_LISTED = 24
-
-
-class SnapshotError(KtstrError):
-    """A question about a snapshot has no answer; the message lists what there is."""
-
-
-class FieldNotFound(SnapshotError):
-    """A path names a member or element that does not exist."""
-
-
-class NotAStruct(SnapshotError):
-    """A path goes on below a value that has no members."""
-
-
-class TypeMismatch(SnapshotError):
-    """A value was asked for as a type it is not."""
-
-
-class EmptyPathComponent(SnapshotError):
-    """A dotted path has an empty part."""
-
-
-def alternatives(names: Iterable[str]) -> str:
-    """The first names of a list, for the "what is there" half of an error message."""
-    listed = list(names)
-    more = f", … ({len(listed)} in all)" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + more or "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,13 @@ class RenderedValue(ABC):
     def _plain(self) -> dict[str, Json]:
         """The members of the plain form beside ``kind``."""
 
+    def raw(self) -> "RenderedValue":
+        """The value as it was rendered, pointers and cut-short wrappers included."""
+        return self
+
     def peeled(self) -> "RenderedValue":
         """The value behind followed pointers and cut-short wrappers."""
-        value = self
-        for _ in range(MAX_HOPS):
-            if isinstance(value, Ptr) and value.deref is not None:
-                value = value.deref
-            elif isinstance(value, Truncated):
-                value = value.partial
-            else:
-                break
-        return value
+        return _peel(self)[0]
 
     def names(self) -> tuple[str, ...]:
         """What a path may go on with below this value."""
@@ -108,23 +107,7 @@ class RenderedValue(ABC):
         :raises NotAStruct: when a part has nothing below it.
         :raises EmptyPathComponent: for ``"a..b"``.
         """
-        value = self
-        parts = path.split(".") if path else []
-        for at, part in enumerate(parts):
-            walked = ".".join(parts[:at]) or "the value"
-            if not part:
-                raise EmptyPathComponent(f"path {path!r} has an empty part after {walked}")
-            inner = value.index(int(part)) if part.isdecimal() else value.member(part)
-            if inner is None:
-                there = value.names()
-                if not there:
-                    kind = value.peeled().kind
-                    raise NotAStruct(f"path {path!r}: {walked} is {kind}, it has no {part!r}")
-                raise FieldNotFound(
-                    f"path {path!r}: {walked} has no {part!r}; there: {alternatives(there)}"
-                )
-            value = inner
-        return value
+        return resolve(self, path)
 
     def as_u64(self) -> int:
         """As a number that is not negative: uint, int ≥ 0, bool, char, pointer, enum.
@@ -184,8 +167,44 @@ class RenderedValue(ABC):
 
     def _mismatch(self, wanted: str) -> TypeMismatch:
         shown = f" ({self.value})" if isinstance(self, Int | Uint | Float | Enum) else ""
-        why = f": {self.reason}" if isinstance(self, Unsupported) else ""
-        return TypeMismatch(f"{self.kind}{shown} is not {wanted}{why}")
+        why = f" ({self.reason})" if isinstance(self, Unsupported) else ""
+        return TypeMismatch(wanted, f"{self.kind}{shown}{why}")
+
+
+def _peel(value: RenderedValue, hops: int = MAX_HOPS) -> tuple[RenderedValue, int]:
+    """The value behind pointers and cut-short wrappers, and how many hops are left."""
+    for _ in range(2 * MAX_HOPS):
+        if isinstance(value, Ptr) and value.deref is not None and hops:
+            value, hops = value.deref, hops - 1
+        elif isinstance(value, Truncated):
+            value = value.partial
+        else:
+            break
+    return value, hops
+
+
+def resolve(value: RenderedValue, path: str, walked: int = 0) -> RenderedValue:
+    """Value at a dotted path, of which the first ``walked`` parts led to ``value`` already.
+
+    :raises SnapshotError: as :meth:`RenderedValue.get`.
+    """
+    parts = path.split(".") if path else []
+    hops = MAX_HOPS
+    for at, part in enumerate(parts[walked:], walked):
+        where = ".".join(parts[:at])
+        if not part:
+            raise EmptyPathComponent(path, where)
+        holder, hops = _peel(value, hops)
+        if isinstance(holder, Ptr) and holder.deref is not None:
+            raise NotAStruct(path, where, part, holder.kind, f"{MAX_HOPS} pointers were followed")
+        inner = holder.index(int(part)) if part.isdecimal() else holder.member(part)
+        if inner is None:
+            there = holder.names()
+            if not there:
+                raise NotAStruct(path, where, part, holder.kind)
+            raise FieldNotFound(path, where, part, there)
+        value = inner
+    return value
 
 
 @dataclass(frozen=True, slots=True)

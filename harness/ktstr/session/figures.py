@@ -64,7 +64,7 @@ def number(value: RenderedValue) -> Number:
         return peeled.value
     if isinstance(peeled, Struct):
         there = alternatives(peeled.names())
-        raise TypeMismatch(f"it is a struct, not a number: name one of {there}")
+        raise TypeMismatch("a number", f"a struct with {there}")
     try:
         return peeled.as_i64()
     except TypeMismatch:
@@ -79,12 +79,13 @@ def _of_map(found: MapSnapshot, figure: Figure) -> Number:
     if not isinstance(entry, PerCpuEntry):
         return number(entry.get(path))
     if figure.cpu is None:
-        raise PerCpuNotNarrowed(f'{figure.label} is per CPU: give cpu, a number or "sum"')
+        how = 'give cpu, a number or "sum"'
+        raise PerCpuNotNarrowed(found.name, path, list(entry.per_cpu), how)
     if isinstance(figure.cpu, int):
         return number(entry.cpu(figure.cpu).get(path))
     there = [number(slot.get(path)) for slot in entry.per_cpu.values() if slot is not None]
     if not there:
-        raise NoMatch(f"{figure.label}: no CPU's value could be read")
+        raise NoMatch(found.name, f"{figure.cpu} over CPUs", len(entry.per_cpu))
     return _REDUCTIONS[figure.cpu](there)
 
 
@@ -111,7 +112,7 @@ def _statistic(sample: Sample, path: str) -> Number:
     value: object = sample.stats
     walked: list[str] = []
     for part in path.split("."):
-        value = _below(value, part, ".".join(walked) or "the answer")
+        value = _below(value, part, ".".join(walked), path)
         walked.append(part)
     match value:
         case bool():
@@ -120,20 +121,20 @@ def _statistic(sample: Sample, path: str) -> Number:
             return value
         case float() if math.isfinite(value):
             return value
-    raise TypeMismatch(f"{path} is {_kind(value)}, not a number of 64 bits")
+    raise TypeMismatch("a number of 64 bits", _kind(value), path)
 
 
-def _below(value: object, part: str, where: str) -> object:
+def _below(value: object, part: str, where: str, path: str) -> object:
     match value:
         case Mapping():
             if part in value:
                 return value[part]
-            raise FieldNotFound(f"{where} has no {part!r}; there: {alternatives(map(str, value))}")
+            raise FieldNotFound(path, where, part, sorted(map(str, value)))
         case list():
             if part.isdecimal() and int(part) < len(value):
                 return value[int(part)]
-            raise FieldNotFound(f"{where} has no element {part!r}; it has {len(value)}")
-    raise NotAStruct(f"{where} is {_kind(value)}, it has no {part!r}")
+            raise FieldNotFound(path, where, part, [str(index) for index in range(len(value))])
+    raise NotAStruct(path, where, part, _kind(value))
 
 
 def _kind(value: object) -> str:
@@ -146,4 +147,4 @@ def _kind(value: object) -> str:
             return "a table"
         case list():
             return "a list"
-    return "a number"
+    return f"{value!r:.40}"

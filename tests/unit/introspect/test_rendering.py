@@ -128,7 +128,7 @@ def test_data_sections_render_variables_and_lazy_paths_agree() -> None:
     assert lazy.names() == ("n", "t")
     for path in ("n", "t", "t.1", "t.1.b"):
         assert lazy.get(path) == value.get(path)
-    with pytest.raises(FieldNotFound, match=r"at t\.1: .* no 'c'; there: a, b"):
+    with pytest.raises(FieldNotFound, match=r"path 't\.1\.c': t\.1 has no 'c'; there: a, b"):
         lazy.get("t.1.c")
     with pytest.raises(FieldNotFound, match=r"no '2'; there: 0, 1"):
         lazy.get("t.2")
