@@ -32,6 +32,7 @@ from ktstr.introspect import (
 from ktstr.kernels import resolve_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.topology import Topology
+from ktstr.series.errors import ActiveFilterExcludedMaps, NoActiveScheduler
 from ktstr.series.lazy import LazyValue
 from ktstr.series.snapshot import Snapshot
 from ktstr.testing.ram import INT_BOOL, INT_SIGNED, BtfBuilder
@@ -72,7 +73,7 @@ def guest_btf() -> str:
     ])  # fmt: skip
     bss = b.datasec(".bss", 72, [
         (b.var("nr_dispatched", u64), 0, 8), (b.var("state", value), 8, 48),
-        (b.var("flag", flag), 56, 1),
+        (b.var("flag", flag), 56, 1), (b.var("nr_enqueued", u64), 64, 8),
     ])  # fmt: skip
     bytes_ = ",".join(map(str, b.build()))
     ids = f"#define T_U32 {u32}\n#define T_VALUE {value}\n#define T_BSS {bss}\n"
@@ -201,6 +202,21 @@ def check_known_maps(snapshot: Snapshot) -> None:
     assert "not decoded" in (snapshot.map("t_queue").error or "")
 
 
+def check_active_maps(snapshot: Snapshot) -> None:
+    """Of two maps with ``nr_enqueued``, the attached scheduler's is the live one."""
+    in_use = {m.name for m in snapshot.active().maps}
+    assert {"ktstr_ops", "scx_ktst.bss"} <= in_use
+    assert not {name for name in in_use if name.startswith(("t_", "tst."))}
+    assert snapshot.active_ops == "ktstr"
+    live = snapshot.map("scx_ktst.bss").get("nr_enqueued").as_u64()
+    assert live > 0 == snapshot.map("tst.bss").get("nr_enqueued").as_u64()
+    assert snapshot.var("nr_enqueued").as_u64() == snapshot.live_var("nr_enqueued").as_u64() == live
+    with pytest.raises(ActiveFilterExcludedMaps, match=r"scheduler ktstr does not use: tst\.bss"):
+        snapshot.live_var("flag")
+    with pytest.raises(ActiveFilterExcludedMaps):
+        snapshot.active().map("t_array")
+
+
 async def test_maps_of_every_kind_without_a_scheduler(
     tmp_path: Path, kernel_image: Path, init: Entry
 ) -> None:
@@ -215,6 +231,9 @@ async def test_maps_of_every_kind_without_a_scheduler(
             "disabled", False, None, None,
         )  # fmt: skip
         assert "no scheduler is loaded" in snapshot.unavailable["sched_ext.ops"]
+        with pytest.raises(NoActiveScheduler, match="no scheduler is loaded"):
+            snapshot.live_var("nr_enqueued")
+        assert snapshot.var("nr_enqueued").as_u64() == 0
         small = guest.freeze(make_plan(guest.kernel, limits=Limits(max_chased=10)))
         assert len(small.map("t_hash_np")) == 10 and small.map("t_hash_np").truncated
 
@@ -266,6 +285,7 @@ async def test_a_loaded_scheduler_and_a_kernel_seen_before(
         assert operations.get("data.enqueue").as_u64() != 0
         errors = {m.name: m.error for m in first.maps if m.error and m.name.startswith("scx")}
         assert errors == {}
+        check_active_maps(first)
 
         await machine.cont()
         await anyio.sleep(1.0)

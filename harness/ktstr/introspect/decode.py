@@ -10,7 +10,7 @@ from ktstr.introspect.regions import Captured
 from ktstr.series.collector import uncollected
 from ktstr.series.host import HostReading
 from ktstr.series.maps import MapSnapshot
-from ktstr.series.snapshot import Snapshot
+from ktstr.series.snapshot import ACTIVE, Snapshot
 
 
 def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
@@ -23,11 +23,15 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
     cpus = plan.runqueues.decode(captured, unavailable)
     with uncollected():
         maps = tuple(_decode_map(reader, captured) for reader in plan.readers)
+    sched_ext = plan.sched_ext.decode(captured)
+    loaded = sched_ext.state != "disabled"
+    if not loaded:
+        unavailable.setdefault(ACTIVE, "no scheduler is loaded")
     return Snapshot(
         release=kernel.release,
         maps=maps,
         cpus=cpus,
-        sched_ext=plan.sched_ext.decode(captured),
+        sched_ext=sched_ext,
         unavailable=unavailable,
         stale=plan.stale_reason or change(plan, captured),
         copy_ns=captured.copy_ns,
@@ -36,6 +40,7 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
             per_tgid_time=captured.processes,
             cgroup_psi=captured.cgroups,
         ),
+        active_maps=plan.active.maps if loaded else None,
     )
 
 

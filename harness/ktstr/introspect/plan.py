@@ -9,6 +9,7 @@ copied along and compared afterwards (:attr:`SnapshotPlan.watched`).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ktstr.introspect.active import ActivePlan, plan_active
 from ktstr.introspect.cputime import CpuTimePlan, plan_cputime
 from ktstr.introspect.hashes import HashReader
 from ktstr.introspect.kernel import Kernel
@@ -47,6 +48,7 @@ class SnapshotPlan:
     cputime: CpuTimePlan = field(repr=False)
     pressure: PressurePlan = field(repr=False)
     tasks: TaskPlan = field(repr=False)
+    active: ActivePlan = field(repr=False)
     watched: tuple[tuple[Region, bytes, str], ...] = field(repr=False)
     space: AddressSpace = field(repr=False)
 
@@ -76,7 +78,9 @@ def make_plan(
     cputime = plan_cputime(kernel, builder, unavailable)
     pressure = plan_pressure(kernel, builder, unavailable)
     tasks = plan_tasks(kernel, unavailable)
-    chosen = [info for info in read_maps(kernel, idr) if maps is None or maps(info)]
+    there = read_maps(kernel, idr)
+    active = plan_active(kernel, builder, there, unavailable)
+    chosen = [info for info in there if maps is None or maps(info)]
     readers = tuple(make_reader(builder, info) for info in chosen)
     ranges = builder.coalesced()
     return SnapshotPlan(
@@ -93,6 +97,7 @@ def make_plan(
         cputime=cputime,
         pressure=pressure,
         tasks=tasks,
-        watched=(*watched, *sched_ext.watched),
+        active=active,
+        watched=(*watched, *sched_ext.watched, *active.watched),
         space=kernel.space,
     )

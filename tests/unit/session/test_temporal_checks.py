@@ -185,7 +185,7 @@ def test_figures(figure: dict[str, Any], value: Number) -> None:
         ({"map": "cpus", "key": 1, "cpu": "sum"}, "no CPU's value could be read"),
         ({"stats": "bussy"}, "the value has no 'bussy'; there: busy, high, layers, low"),
         ({"stats": "layers.1"}, "layers has no '1'; there: 0"),
-        ({"stats": "busy.x"}, "busy is a number, it has no 'x'"),
+        ({"stats": "busy.x"}, "busy is 0.5, it has no 'x'"),
         ({"stats": "name"}, "name: a text is not a number"),
         ({"stats": "layers"}, "layers: a list is not a number of 64 bits"),
         ({"stats": "too.high"}, " is not a number of 64 bits"),
