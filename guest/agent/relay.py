@@ -14,6 +14,12 @@ SOCKET = "/var/run/scx/root/stats"
 REQUEST_CAP = 16 * 1024
 REPLY_CAP = 1024 * 1024
 
+# Why there is no answer, as the host's MissingStats calls it.
+NO_SCHEDULER = "no_scheduler"
+CANCELLED = "cancelled"
+REQUEST_TOO_LARGE = "request_too_large"
+RESPONSE_TOO_LARGE = "response_too_large"
+
 
 class StatsRelay:
     """One connection to the scheduler, one request at a time, answered by StatsReply."""
@@ -32,10 +38,11 @@ class StatsRelay:
         number = take_int(fields, "id")
         line = fields.get("line")
         if type(line) is not bytes or len(line) > REQUEST_CAP:
-            self._reply(number, error="the request is not bytes, or larger than 16 KiB")
+            error = "the request is not bytes, or larger than 16 KiB"
+            self._reply(number, error=error, kind=REQUEST_TOO_LARGE)
             return
         if self._pending is not None:
-            self._drop("a newer request came before the scheduler answered")
+            self._drop("a newer request came before the scheduler answered", CANCELLED)
         self._pending = number
         try:
             if self._connected().send(line) < len(line):
@@ -72,17 +79,24 @@ class StatsRelay:
             self._pending = None
             self._answer.clear()
         elif len(self._answer) > REPLY_CAP:
-            self._drop("the scheduler's answer exceeds 1 MiB")
+            self._drop("the scheduler's answer exceeds 1 MiB", RESPONSE_TOO_LARGE)
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, kind: str = NO_SCHEDULER) -> None:
         if self._socket is not None:
             self._loop.remove(self._socket.fileno())
             self._socket.close()
             self._socket = None
         self._answer.clear()
         if self._pending is not None:
-            self._reply(self._pending, error=reason)
+            self._reply(self._pending, error=reason, kind=kind)
             self._pending = None
 
-    def _reply(self, number: int, line: bytes | None = None, error: str | None = None) -> None:
-        self._channel.send(MsgType.STATS_REPLY, {"id": number, "line": line, "error": error})
+    def _reply(
+        self,
+        number: int,
+        line: bytes | None = None,
+        error: str | None = None,
+        kind: str | None = None,
+    ) -> None:
+        fields: dict[str, object] = {"id": number, "line": line, "error": error, "kind": kind}
+        self._channel.send(MsgType.STATS_REPLY, fields)

@@ -11,13 +11,27 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
-from ktstr.series.sample import MissingStats, MissingStatsReason
+from ktstr.series.stats_reason import MissingStats, MissingStatsReason
 from ktstr.wire import WireError, unpack_map
 from ktstr.wire.messages import take_int
 
 TIMEOUT_S = 2.0
 LINE_CAP = 1024 * 1024
 ANSWER_DEPTH = 32
+REQUEST_CAP = 16 * 1024
+"""Bytes of one request, as the agent's relay takes them."""
+META_CAP = 256 * 1024
+"""Letters of a description of the statistics that is kept."""
+
+_SAID_BY_RELAY = {
+    kind.value: kind
+    for kind in (
+        MissingStats.NO_SCHEDULER,
+        MissingStats.CANCELLED,
+        MissingStats.REQUEST_TOO_LARGE,
+        MissingStats.RESPONSE_TOO_LARGE,
+    )
+}
 
 Answer = Mapping[str, object] | MissingStatsReason
 
@@ -25,11 +39,13 @@ Answer = Mapping[str, object] | MissingStatsReason
 class StatsClient:
     """One request at a time; replies are matched by number.
 
-    :param send: sends request ``number`` to the guest; raises WireError when it cannot.
+    :param send: sends a request, its number and its line, to the guest; raises WireError when it
+        cannot.
     """
 
-    def __init__(self, send: Callable[[int], None]) -> None:
+    def __init__(self, send: Callable[[int, bytes], None]) -> None:
         self._send = send
+        self._turn = anyio.Lock()
         self._number = 0
         self._reply: bytes | MissingStatsReason | None = None
         self._arrived = anyio.Event()
@@ -46,21 +62,41 @@ class StatsClient:
         if type(line) is bytes:
             self._reply = line
         else:
-            self._reply = MissingStatsReason(MissingStats.NO_SCHEDULER, str(error)[:400])
+            kind = _SAID_BY_RELAY.get(str(fields.get("kind")), MissingStats.NO_SCHEDULER)
+            self._reply = MissingStatsReason(kind, str(error)[:400])
         self._arrived.set()
 
-    async def request(self) -> tuple[Answer, float]:
-        """The statistics, or why there are none, and when that was known (host monotonic s)."""
+    async def request(self, args: Mapping[str, str] | None = None) -> tuple[Answer, float]:
+        """The statistics, or why there are none, and when that was known (host monotonic s).
+
+        :param args: what a scheduler's own targets may want beside ``target``, by default ``top``.
+        """
+        answer = await self._ask({"req": "stats", "args": {"target": "top", **(args or {})}})
+        return answer, time.monotonic()
+
+    async def describe(self) -> Answer:
+        """What the scheduler says about its statistics, or why it does not."""
+        return await self._ask({"req": "stats_meta"})
+
+    async def _ask(self, request: Mapping[str, object]) -> Answer:
+        line = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+        if len(line) > REQUEST_CAP:
+            detail = f"{len(line)} bytes, at most {REQUEST_CAP} are taken"
+            return MissingStatsReason(MissingStats.REQUEST_TOO_LARGE, detail)
+        async with self._turn:
+            return await self._exchange(line)
+
+    async def _exchange(self, line: bytes) -> Answer:
         self._number += 1
         self._reply = None
         self._arrived = anyio.Event()
         try:
-            self._send(self._number)
+            self._send(self._number, line)
         except WireError as error:
-            return MissingStatsReason(MissingStats.CANCELLED, str(error)), time.monotonic()
+            return MissingStatsReason(MissingStats.CANCELLED, str(error))
         with anyio.move_on_after(TIMEOUT_S):
             await self._arrived.wait()
-        return self._answer(), time.monotonic()
+        return self._answer()
 
     def _answer(self) -> Answer:
         reply = self._reply
@@ -73,7 +109,8 @@ class StatsClient:
 def parse_answer(line: bytes) -> Answer:
     """The ``resp`` of an scx_stats answer line."""
     if len(line) > LINE_CAP:
-        return MissingStatsReason(MissingStats.RESPONSE_TOO_LARGE, f"{len(line)} bytes")
+        detail = f"{len(line)} bytes, at most {LINE_CAP} are taken"
+        return MissingStatsReason(MissingStats.RESPONSE_TOO_LARGE, detail)
     try:
         answer = json.loads(line, parse_constant=_no_constant)
         if _deeper(answer, ANSWER_DEPTH):

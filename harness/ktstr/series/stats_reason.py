@@ -42,3 +42,9 @@ class MissingStatsReason:
     def __str__(self) -> str:
         words = self.kind.value.replace("_", " ")
         return f"{words}: {self.detail}" if self.detail else words
+
+
+DURING_FREEZE = MissingStatsReason(
+    MissingStats.DURING_FREEZE, "the guest stood still already when the capture was taken"
+)
+"""Of captures that are taken where a write stopped the guest: nobody there can answer."""

@@ -128,12 +128,11 @@ class Link:
         if sent != len(data):
             raise WireError("the control port is full: the guest does not read it")
 
-    def request_stats(self, number: int) -> None:
-        """Ask the scheduler for its statistics; the answer is a StatsReply frame.
+    def request_stats(self, number: int, line: bytes) -> None:
+        """Pass one line to the scheduler's statistics socket; the answer is a StatsReply frame.
 
         :raise WireError: when the guest does not read its control port.
         """
-        line = b'{"req":"stats","args":{"target":"top"}}\n'
         self._writer.send(MsgType.STATS_REQUEST, pack_payload({"id": number, "line": line}))
 
     def reply(self, msg_type: int, fields: dict[str, object]) -> None:

@@ -4,7 +4,9 @@
 from dataclasses import dataclass, field
 
 from ktstr.capture.monitor import GuestMonitor
-from ktstr.series.sample import Sample
+from ktstr.series.bridge import SnapshotBridge
+from ktstr.series.monitor_report import MonitorReport
+from ktstr.series.sample import Sample, SampleSeries, StatsMeta
 from ktstr.session.link import Link
 from ktstr.session.prepare import Definition, Prepared
 from ktstr.session.recorder import Recorder
@@ -15,7 +17,9 @@ from ktstr.vm.machine import Machine
 class Live:
     """One booted machine with the two ends of its conversation.
 
-    ``samples`` grows while the scenario runs; ``monitor`` is there once it reads.
+    :ivar bridge: takes the captures while the scenario runs; what it loses becomes a note.
+    :ivar stats_meta: what the scheduler says about its statistics, once it was asked.
+    :ivar monitor: reads the running guest, once it does.
     """
 
     definition: Definition
@@ -23,5 +27,23 @@ class Live:
     machine: Machine
     link: Link
     recorder: Recorder
-    samples: list[Sample] = field(default_factory=list)
+    bridge: SnapshotBridge = field(init=False)
+    stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None
+
+    def __post_init__(self) -> None:
+        self.bridge = SnapshotBridge(on_event=lambda event: self.recorder.note(str(event)))
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The captures so far, in order."""
+        return self.bridge.stored()
+
+    def series(self) -> SampleSeries:
+        """The captures so far, ready to be projected."""
+        meta = None if self.stats_meta is None else StatsMeta.parse(self.stats_meta)
+        return SampleSeries.from_drained_typed(self.samples, self.report(), stats_meta=meta)
+
+    def report(self) -> MonitorReport | None:
+        """What the monitor has seen so far; ``None`` when it never read."""
+        return None if self.monitor is None else self.monitor.report()

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from ktstr.capture.stats import Answer, StatsClient
 from ktstr.errors import GuestLost, KtstrError
 from ktstr.introspect.globals import WRITABLE
-from ktstr.series.sample import PERIODIC_PREFIX, Sample
+from ktstr.series.entry import NOBODY_ASKED
+from ktstr.series.sample import PERIODIC_PREFIX, MissingStatsReason, Sample
 from ktstr.session.inspector import Inspector
 from ktstr.session.live import Live
 from ktstr.session.scopes import task_scope
@@ -27,11 +29,17 @@ class GuestRequests:
     """Serves one request after the other and answers each.
 
     :param on_sample: called with each sample that could be taken.
+    :param stats: asks the scheduler before a capture, or says why nobody can.
     """
 
     def __init__(
-        self, live: Live, inspector: Inspector, on_sample: Callable[[Sample], None]
+        self,
+        live: Live,
+        inspector: Inspector,
+        on_sample: Callable[[Sample], None],
+        stats: StatsClient | MissingStatsReason = NOBODY_ASKED,
     ) -> None:
+        self._stats = stats
         self._live = live
         self._inspector = inspector
         self._on_sample = on_sample
@@ -106,18 +114,29 @@ class GuestRequests:
         if tag.startswith(PERIODIC_PREFIX) or self._taken >= MAX_SAMPLES:
             raise WireError(f"a snapshot {tag!r} is not taken: a wrong name, or one too many")
         self._taken += 1
-        elapsed_ms = round(self._live.recorder.clock.elapsed_ms(time.monotonic()))
-        taken = await self._inspector.capture()
+        stats, answered = await self._ask()
+        elapsed_ms = round(self._live.recorder.clock.elapsed_ms(answered))
+        try:
+            taken = await self._inspector.capture()
+        except Exception as error:
+            self._live.bridge.unavailable(tag, str(error)[:REASON_CHARS])
+            raise
         self._on_sample(
             Sample(
                 tag=tag,
                 elapsed_ms=elapsed_ms,
                 step_index=step,
                 snapshot=taken.snapshot,
+                stats=stats,
                 paused_ns=taken.paused_ns,
                 error=taken.error,
             )
         )
+
+    async def _ask(self) -> tuple[Answer, float]:
+        if isinstance(self._stats, StatsClient):
+            return await self._stats.request()
+        return self._stats, time.monotonic()
 
     async def _write(self, fields: dict[str, object]) -> None:
         name, value, section = (fields.get(key) for key in ("name", "value", "section"))

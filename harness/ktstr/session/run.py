@@ -17,7 +17,6 @@ from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.model.op_programs import WatchSnapshot
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
-from ktstr.series.sample import SampleSeries
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import MAX_TRIES, may_have_slipped
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
@@ -165,7 +164,7 @@ async def _booted(
         group = await stack.enter_async_context(task_scope())
         group.start_soon(link.serve)
         group.start_soon(_nudge_at_end, machine, link)
-        yield Live(definition, ready, machine, link, recorder, [])
+        yield Live(definition, ready, machine, link, recorder)
 
 
 async def _nudge_at_end(machine: Machine, link: Link) -> None:
@@ -233,8 +232,7 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
             hint="this is a defect of ktstr or of the guest kernel, not of the scheduler",
         )
     _note_damage(live)
-    report = None if live.monitor is None else live.monitor.report()
-    result = judge(recorder, SampleSeries(live.samples), Expectations.of(definition), report)
+    result = judge(recorder, live.series(), Expectations.of(definition), live.report())
     record.result = result
     record.exit_code = exit_code(result)
 

@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 
 from ktstr.capture.periodic import PeriodicCapture
-from ktstr.capture.stats import StatsClient
+from ktstr.capture.stats import META_CAP, StatsClient
 from ktstr.errors import GuestLost, KtstrError
 from ktstr.introspect import copy, decode, make_plan, read_kernel_log
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
@@ -31,9 +31,13 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
     """
     recorder = live.recorder
     inspector = Inspector(live)
+    stats = _asking(live)
+    asks_meta = anyio.Event()
 
     def take(sample: Sample) -> None:
-        live.samples.append(sample)
+        live.bridge.store_sample(sample)
+        if live.stats_meta is None and not isinstance(sample.stats, MissingStatsReason):
+            asks_meta.set()
         snapshot: Any = sample.snapshot
         emit(
             Froze(
@@ -47,7 +51,9 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
         )
 
     async with task_scope() as group:
-        group.start_soon(GuestRequests(live, inspector, take).serve)
+        group.start_soon(GuestRequests(live, inspector, take, stats).serve)
+        if isinstance(stats, StatsClient):
+            group.start_soon(_describe_stats, live, stats, asks_meta)
         try:
             await inspector.attach()
         except Exception as error:
@@ -60,8 +66,28 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
             group.start_soon(watch, live, inspector, started)
         await started.wait()
         if inspector.attached and live.definition.boundaries_ms:
-            await _capture_periodically(live, inspector, emit, take)
+            await _capture_periodically(live, inspector, emit, take, stats)
         await anyio.sleep_forever()
+
+
+def _asking(live: Live) -> StatsClient | MissingStatsReason:
+    if live.definition.scenario.scheduler.kind == "none":
+        return MissingStatsReason(MissingStats.NO_SCHEDULER_BINARY)
+    stats = StatsClient(live.link.request_stats)
+    live.recorder.on_stats = stats.on_reply
+    return stats
+
+
+async def _describe_stats(live: Live, stats: StatsClient, due: anyio.Event) -> None:
+    """Ask once what the statistics mean, after the first of them came: never in their way."""
+    await due.wait()
+    answer = await stats.describe()
+    if isinstance(answer, MissingStatsReason):
+        live.recorder.note(f"the scheduler does not describe its statistics: {answer}")
+    elif len(repr(answer)) > META_CAP:
+        live.recorder.note(f"the description of the statistics is larger than {META_CAP >> 10} KiB")
+    else:
+        live.stats_meta = dict(answer)
 
 
 async def _capture_periodically(
@@ -69,14 +95,9 @@ async def _capture_periodically(
     inspector: Inspector,
     emit: Emit,
     take: Callable[[Sample], None],
+    stats: StatsClient | MissingStatsReason,
 ) -> None:
     recorder = live.recorder
-    stats: StatsClient | MissingStatsReason
-    if live.definition.scenario.scheduler.kind == "none":
-        stats = MissingStatsReason(MissingStats.NO_SCHEDULER_BINARY)
-    else:
-        stats = StatsClient(live.link.request_stats)
-        recorder.on_stats = stats.on_reply
     periodic = PeriodicCapture(
         live.definition.boundaries_ms,
         inspector,

@@ -23,6 +23,7 @@ from ktstr.introspect.watch import (
 )
 from ktstr.model.op_programs import MAX_HITS, MAX_WATCHES
 from ktstr.series.sample import Sample, Trigger
+from ktstr.series.stats_reason import DURING_FREEZE
 from ktstr.session.inspector import Inspector
 from ktstr.session.live import Live
 from ktstr.vm.gdb import Debugger, GdbFault, Stop
@@ -277,6 +278,7 @@ class Watches:
             elapsed_ms=round(self._live.recorder.clock.elapsed_ms(began_s)),
             step_index=watch.step or self._live.recorder.step_index,
             snapshot=snapshot,
+            stats=DURING_FREEZE,
             paused_ns=paused_ns,
             error=error,
             trigger=trigger,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.metrics.phase import Phase
-from ktstr.series.sample import SampleSeries
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.judge import Expectations
 from ktstr.session.live import Live
@@ -30,8 +29,8 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     :raise OutputUnwritable: when the output folder refuses.
     """
     recorder = live.recorder
-    record.samples = SampleSeries(live.samples)
-    record.monitor = None if live.monitor is None else live.monitor.report()
+    record.samples = live.series()
+    record.monitor = live.report()
     record.reports = recorder.reports
     record.events = recorder.events
     record.expected_nodes = Expectations.of(live.definition).expected_nodes()
@@ -84,6 +83,7 @@ def _facts(live: Live) -> dict[str, Any]:
             "statuses": recorder.statuses,
             "exit": _exit(recorder.scheduler_exit),
         },
+        "stats_meta": live.stats_meta,
         "steps": [
             {"index": i + 1, "phase": str(Phase(i + 1)), "name": step.name, "hold_ms": hold}
             for i, (step, hold) in enumerate(

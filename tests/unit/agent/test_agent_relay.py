@@ -60,10 +60,10 @@ def test_answers_come_back_under_their_number_over_one_connection(served: Served
     served.loop.run(time.monotonic() + 0.01)
     assert served.heard.of(MsgType.STATS_REPLY) == []
     peer.sendall(b"1}\n")
-    assert served.replies(1) == [{"id": 7, "line": b'{"a":1}', "error": None}]
+    assert served.replies(1) == [{"id": 7, "line": b'{"a":1}', "error": None, "kind": None}]
     served.ask(8)
     peer.sendall(b"two\n")
-    assert served.replies(2)[1] == {"id": 8, "line": b"two", "error": None}
+    assert served.replies(2)[1] == {"id": 8, "line": b"two", "error": None, "kind": None}
     peer.close()
 
 
@@ -89,7 +89,7 @@ def test_a_newer_request_replaces_the_one_that_waits(served: Served) -> None:
     second = served.accept()
     first.close()
     second.sendall(b"fine\n")
-    assert served.replies(2)[1] == {"id": 2, "line": b"fine", "error": None}
+    assert served.replies(2)[1] == {"id": 2, "line": b"fine", "error": None, "kind": None}
     second.close()
 
 

@@ -120,17 +120,17 @@ def test_answers_of_the_scheduler_and_every_way_they_can_be_missing() -> None:
 async def test_replies_are_matched_by_number_and_a_refused_request_says_so() -> None:
     client: StatsClient
 
-    def answer(number: int) -> None:
+    def answer(number: int, line: bytes) -> None:
         client.on_reply(pack_payload({"id": number + 1, "line": b"stale"}))
         client.on_reply(b"\xc1")
-        line = b'{"errno":0,"args":{"resp":{"n":%d}}}' % number
-        client.on_reply(pack_payload({"id": number, "line": line, "error": None}))
+        reply = b'{"errno":0,"args":{"resp":{"n":%d}}}' % number
+        client.on_reply(pack_payload({"id": number, "line": reply, "error": None}))
 
     client = StatsClient(answer)
     assert (await client.request())[0] == {"n": 1}
     assert (await client.request())[0] == {"n": 2}
 
-    def refuse(number: int) -> None:
+    def refuse(number: int, line: bytes) -> None:
         raise WireError("the control port is full")
 
     reason, _ = await StatsClient(refuse).request()

@@ -65,5 +65,5 @@ async def test_a_guest_that_does_not_read_its_port_is_told_not_waited_for(tmp_pa
         link = Link(guest.bulk, guest.ctl, tmp_path / "a", lambda frame, now: None)
         with pytest.raises(WireError, match="control port"):
             for number in range(100_000):
-                link.request_stats(number)
+                link.request_stats(number, b"{}\n")
         link.request_shutdown()

@@ -10,6 +10,7 @@ import pytest
 
 from ktstr.capture.freezer import Capture
 from ktstr.errors import GuestLost, KtstrError
+from ktstr.series.bridge import SnapshotBridge
 from ktstr.series.sample import Sample
 from ktstr.session.recorder import Recorder
 from ktstr.session.requests import GuestRequests
@@ -26,7 +27,8 @@ class Desk:
         self.wrote: list[tuple[object, ...]] = []
         self.error: Exception | None = None
         self.due = -1
-        live: Any = SimpleNamespace(recorder=self.recorder, link=self)
+        self.bridge = SnapshotBridge()
+        live: Any = SimpleNamespace(recorder=self.recorder, link=self, bridge=self.bridge)
         inspector: Any = self
         self.requests = GuestRequests(live, inspector, self.samples.append)
 

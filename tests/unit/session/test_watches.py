@@ -14,6 +14,7 @@ from ktstr.errors import GuestLost, QemuDied
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.watch import BadWatch, Watched
 from ktstr.series.sample import Sample
+from ktstr.series.stats_reason import DURING_FREEZE
 from ktstr.session import watches as module
 from ktstr.session.inspector import Inspector
 from ktstr.session.recorder import Recorder
@@ -181,6 +182,7 @@ async def test_each_hit_is_a_sample_and_the_last_ends_the_watch(yard: Yard) -> N
     assert (second.trigger.old, second.trigger.new, second.trigger.cpu) == (9, 11, 0)
     assert (first.trigger.watch, first.trigger.holder) == ("v", "s.bss")
     assert first.trigger.in_words() == "v 5 -> 9 by f+0x1234 on CPU 1"
+    assert first.stats == second.stats == DURING_FREEZE  # nobody in a guest that stands can answer
     assert yard.machine.did == [("watch", 0x1000, 8), ("unwatch", 0x1000, 8)]
     assert yard.machine.dropped
     assert [note for note in yard.recorder.notes if "never" in note] == []
