@@ -16,8 +16,14 @@ from ktstr.errors import CannotRun, ExitCode, KtstrError
 @click.option("--metrics", is_flag=True, help="Every metric of the run and of its phases.")
 @click.option("--phases", is_flag=True, help="Every metric of each cgroup in each phase.")
 @click.option("--timeline", is_flag=True, help="The phases in time, and where they got worse.")
+@click.option("--stats", is_flag=True, help="What the scheduler said about itself.")
 def show(
-    records: tuple[Path, ...], as_json: bool, metrics: bool, phases: bool, timeline: bool
+    records: tuple[Path, ...],
+    as_json: bool,
+    metrics: bool,
+    phases: bool,
+    timeline: bool,
+    stats: bool,
 ) -> None:
     """Print the end of a run as the run did.
 
@@ -33,7 +39,7 @@ def show(
     open_standard_streams()
     out = Screen(sys.stdout)
     console = Console(file=out.text, soft_wrap=True)
-    sections = Sections(metrics=metrics, phases=phases, timeline=timeline)
+    sections = Sections(metrics=metrics, phases=phases, timeline=timeline, stats=stats)
     code = ExitCode.PASS
     for path in records or (Path("ktstr-runs"),):
         try:

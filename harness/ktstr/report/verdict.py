@@ -15,6 +15,7 @@ from ktstr.report.measurements import measurement_table
 from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
 from ktstr.report.monitor import monitor_lines
 from ktstr.report.printable import lines, one_line
+from ktstr.report.stats import missing_stats_lines, stats_table
 from ktstr.report.watches import watch_table
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertDetail, AssertResult
@@ -38,11 +39,13 @@ class Sections:
         ones.
     :param phases: every metric of each cgroup in each phase.
     :param timeline: the phases in time, and where they got worse.
+    :param stats: the scheduler's own statistics, with its descriptions of them.
     """
 
     metrics: bool = False
     phases: bool = False
     timeline: bool = False
+    stats: bool = False
 
 
 IN_BRIEF = Sections()
@@ -90,6 +93,11 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
     if sections.timeline and (text := timeline_text(record)):
         yield Text()
         yield Text(lines(text))
+    if sections.stats:
+        yield Text()
+        yield stats_table(record) or Text("no sample has statistics of the scheduler")
+        for line in missing_stats_lines(record):
+            yield Text(one_line(line))
     if record.monitor is not None and (sections.metrics or sections.timeline or record.exit_code):
         yield Text()
         yield Text("\n".join(monitor_lines(record.monitor)), style="dim")

@@ -91,7 +91,7 @@ def _all_figures(sample: Sample) -> Iterator[tuple[str, Scalar]]:
                     yield f"cpu.{cpu.cpu}.{name}", reading
         yield from _variables(snapshot)
     if not isinstance(sample.stats, MissingStatsReason):
-        yield from _plain("stats", sample.stats)
+        yield from plain_figures("stats", sample.stats)
 
 
 def _variables(snapshot: Snapshot) -> Iterator[tuple[str, Scalar]]:
@@ -122,13 +122,14 @@ def _rendered(name: str, value: RenderedValue) -> Iterator[tuple[str, Scalar]]:
             yield name, value.cpus
 
 
-def _plain(name: str, value: object) -> Iterator[tuple[str, Scalar]]:
+def plain_figures(name: str, value: object) -> Iterator[tuple[str, Scalar]]:
+    """Everything below a plain value by its flat name."""
     match value:
         case Mapping():
             for key, inner in value.items():
-                yield from _plain(f"{name}.{key}", inner)
+                yield from plain_figures(f"{name}.{key}", inner)
         case list():
             for index, inner in enumerate(value[:MAX_ELEMENTS]):
-                yield from _plain(f"{name}.{index}", inner)
+                yield from plain_figures(f"{name}.{index}", inner)
         case bool() | int() | float() | str():
             yield name, value

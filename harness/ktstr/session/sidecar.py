@@ -22,7 +22,7 @@ from ktstr.session.sidecar_samples import sample_record
 from ktstr.session.sidecar_vectors import VectorTable
 from ktstr.telemetry import PhaseCgroupStats
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 SUFFIX: Final = ".ktstr.json"
 
 

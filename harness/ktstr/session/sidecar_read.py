@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 from ktstr.errors import CannotRun, ExitCode
 from ktstr.metrics.stimulus import StimulusEvent
-from ktstr.series.sample import SampleSeries
+from ktstr.series.sample import SampleSeries, StatsMeta
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar import SCHEMA, SUFFIX
 from ktstr.session.sidecar_json import with_arrays
@@ -56,7 +56,7 @@ class SidecarUnreadable(CannotRun):
 def read_sidecar(path: Path) -> RunRecord:
     """The record that :func:`write_sidecar` wrote to ``path``.
 
-    Maps of snapshots are not in the file; everything that statistics are computed from is.
+    Of large maps only a part is in the file; everything that statistics are computed from is.
 
     :raise SidecarUnreadable: when the file is no record, or of another schema.
     :raise RecordError: naming the file and the dotted field that is wrong.
@@ -135,6 +135,9 @@ def _record(values: dict[str, Any], path: Path) -> RunRecord:
     if fields.take("verdict") != record.verdict:
         fields.refuse("verdict", values["verdict"], f"{record.verdict!r}, by the outcomes")
     record.facts = _facts(values, subject)
+    meta = record.facts.get("stats_meta")
+    if isinstance(meta, dict):
+        record.samples.stats_meta = StatsMeta.parse(meta)
     return record
 
 

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Frozen captures in a sidecar: what was asked, what was read, and how both went.
 
-Everything of a snapshot is there but its maps; of those, only the global variables, rendered.
+Everything of a snapshot is there, its values rendered; of large maps, a part (sidecar_maps.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, Trigger
 from ktstr.series.snapshot import Snapshot
+from ktstr.session.sidecar_maps import maps_record, read_maps
 from ktstr.telemetry.decode import Fields
 from ktstr.telemetry.slices import MAX_STEP
 
@@ -22,12 +23,7 @@ _READINGS: Final = tuple(item.name for item in fields(Snapshot) if item.name != 
 
 @dataclass(frozen=True, slots=True)
 class RecordedSnapshot(Snapshot):
-    """A snapshot out of a file: it has no maps, only what was written of the globals.
-
-    :param recorded_globals: data sections by map name, rendered.
-    """
-
-    recorded_globals: dict[str, Any] = field(default_factory=dict)
+    """A snapshot out of a file: its values were rendered when it was written."""
 
 
 def sample_record(sample: Sample) -> dict[str, Any]:
@@ -51,7 +47,7 @@ def sample_record(sample: Sample) -> dict[str, Any]:
     snapshot = sample.snapshot
     if isinstance(snapshot, Snapshot):
         plain |= {name: _plain(getattr(snapshot, name)) for name in _READINGS}
-        plain["globals"] = _globals(snapshot)
+        plain |= maps_record(snapshot)
     return plain
 
 
@@ -60,12 +56,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     to_json = getattr(value, "to_json", None)
     return value if to_json is None else to_json()
-
-
-def _globals(snapshot: Snapshot) -> dict[str, Any]:
-    if isinstance(snapshot, RecordedSnapshot):
-        return snapshot.recorded_globals
-    return {m.name: m.value.to_json() for m in snapshot.maps if m.is_globals and m.value}
 
 
 def read_sample(values: Fields) -> Sample:
@@ -102,12 +92,9 @@ def read_sample(values: Fields) -> Sample:
 
 
 def _snapshot(values: Fields) -> RecordedSnapshot:
-    found = values.take("globals")
-    if type(found) is not dict:
-        values.refuse("globals", found, "a map")
     hints = get_type_hints(Snapshot)
     readings = {name: _reading(values, name, hints[name]) for name in _READINGS}
-    return RecordedSnapshot(**readings, maps=(), recorded_globals=found)
+    return RecordedSnapshot(**readings, maps=read_maps(values))
 
 
 def _reading(values: Fields, name: str, hint: Any) -> Any:
@@ -118,6 +105,8 @@ def _reading(values: Fields, name: str, hint: Any) -> Any:
         owner = get_args(hint)[0]
         return tuple(_instance(owner, each) for each in values.maps(name, _MANY))
     value = values.take(name)
+    if hint == tuple[int, ...] | None and type(value) is list:
+        value = tuple(value)
     if not _fits(value, hint):
         values.refuse(name, value, str(hint))
     return value
@@ -133,6 +122,8 @@ def _instance(owner: Any, values: Fields) -> Any:
 def _fits(value: object, hint: Any) -> bool:
     if isinstance(hint, UnionType):
         return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is tuple:
+        return type(value) is tuple and all(_fits(item, get_args(hint)[0]) for item in value)
     if get_origin(hint) in (dict, Mapping):
         of_key, of_item = get_args(hint)
         return type(value) is dict and all(

@@ -351,7 +351,7 @@ def test_a_damaged_field_is_named_with_its_file(written: Path, change: Change, w
         (b"\xff\xfe\xff", "is not text"),
         (b"[1]", "is no record of ktstr"),
         (b'{"name": "demo"}', "is no record of ktstr: it has no schema number"),
-        (b'{"schema": 1}', "has schema 1; this version of ktstr reads 2"),
+        (b'{"schema": 1}', "has schema 1; this version of ktstr reads 3"),
         (b'{"schema": "' + b"9" * 500 + b'"}', "has schema '9{59}; this"),
         (b'{"schema": 2, "error": NaN}', "NaN is no number"),
         (b'{"schema": ' + b"9" * 5000 + b"}", "is not JSON that ktstr writes"),
