@@ -2,8 +2,8 @@
 """BPF maps of a capture in a sidecar: the globals whole, of the rest what fits into a few KiB.
 
 Global variables stand under ``globals`` by the name of their map, which is how people look for
-them; ``maps`` says what every map is and holds the entries of the others. The attached scheduler's
-maps come first where not everything fits. What is left out is said in the map's ``truncated`` or
+them; ``maps`` says what every map is and holds the entries of the others. Where not everything fits,
+the attached scheduler's maps come first, and the small ones before the large. What is left out is said in the map's ``truncated`` or
 ``error``.
 """
 
@@ -35,7 +35,8 @@ class _Room:
 def maps_record(snapshot: Snapshot) -> dict[str, Any]:
     """The two keys of a sample that hold its maps."""
     active = snapshot.active_maps or ()
-    order = sorted(snapshot.maps, key=lambda m: (m.id not in active, m.id))
+    # Small maps first: many of them whole say more than one that fills the room.
+    order = sorted(snapshot.maps, key=lambda m: (m.id not in active, _about(m), m.id))
     room = _Room()
     labels: set[str] = set()
     plain: dict[str, Any] = {"globals": {}, "maps": []}
@@ -86,6 +87,14 @@ def _fitting(entries: Sequence[AnyEntry], room: _Room) -> list[AnyEntry]:
         room.left -= size
         kept.append(entry)
     return kept
+
+
+def _about(found: MapSnapshot) -> int:
+    """Bytes of a map's contents, by those of its first entry."""
+    if found.value is not None:
+        return 0 if found.is_globals else len(found.value.data)
+    entries: Sequence[AnyEntry] = next(filter(None, (getattr(found, n) for n in _KINDS)), ())
+    return len(entries) * _size(entries[0]) if entries else 0
 
 
 def _size(entry: AnyEntry) -> int:

@@ -86,6 +86,7 @@ def test_a_newer_request_replaces_the_one_that_waits(served: Served) -> None:
     served.ask(2)
     assert served.replies(1)[0]["id"] == 1
     assert "newer request" in served.replies(1)[0]["error"]
+    assert served.replies(1)[0]["kind"] == "cancelled"
     second = served.accept()
     first.close()
     second.sendall(b"fine\n")
@@ -117,6 +118,7 @@ def test_an_endless_answer_is_cut(served: Served) -> None:
         except BrokenPipeError:
             break
     assert "exceeds 1 MiB" in served.replies(1)[0]["error"]
+    assert served.replies(1)[0]["kind"] == "response_too_large"
     peer.close()
 
 
@@ -126,6 +128,7 @@ def test_without_a_scheduler_the_error_names_the_socket(served: Served) -> None:
     reply = served.replies(1)[0]
     assert (reply["id"], reply["line"]) == (3, None)
     assert reply["error"].endswith("stats: Connection refused")
+    assert reply["kind"] == "no_scheduler"
 
 
 def test_a_server_that_accepts_nobody_does_not_stop_the_agent(served: Served) -> None:
@@ -139,6 +142,7 @@ def test_a_server_that_accepts_nobody_does_not_stop_the_agent(served: Served) ->
 def test_requests_out_of_bounds_are_answered_with_an_error(served: Served, line: object) -> None:
     served.ask(4, line)
     assert "16 KiB" in served.replies(1)[0]["error"]
+    assert served.replies(1)[0]["kind"] == "request_too_large"
 
 
 def test_a_request_without_a_number_is_refused(served: Served) -> None:

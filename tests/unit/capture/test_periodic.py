@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Periodic capture against a freezer and a scheduler that are scripted."""
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from ktstr.capture.boundaries import WorkloadClock
 from ktstr.capture.freezer import Capture
 from ktstr.capture.periodic import PeriodicCapture
-from ktstr.capture.stats import Answer, StatsClient, parse_answer
+from ktstr.capture.stats import REQUEST_CAP, Answer, StatsClient, parse_answer
 from ktstr.errors import KernelUnfit, QemuDied
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.wire import WireError, pack_payload
@@ -164,3 +167,75 @@ def test_an_answer_that_no_record_could_carry_is_refused(resp: bytes, words: str
     assert isinstance(answer, MissingStatsReason)
     assert answer.kind is MissingStats.SCHEDULER_ERROR
     assert words in answer.detail
+
+
+async def test_what_the_relay_says_is_the_reason() -> None:
+    said: dict[object, MissingStats] = {
+        "no_scheduler": MissingStats.NO_SCHEDULER,
+        "cancelled": MissingStats.CANCELLED,
+        "request_too_large": MissingStats.REQUEST_TOO_LARGE,
+        "response_too_large": MissingStats.RESPONSE_TOO_LARGE,
+        # What a guest makes up is nobody who answers.
+        "during_freeze": MissingStats.NO_SCHEDULER,
+        None: MissingStats.NO_SCHEDULER,
+        7: MissingStats.NO_SCHEDULER,
+    }
+    for kind, expected in said.items():
+        assert await _told(kind) == MissingStatsReason(expected, "words"), kind
+
+
+async def _told(kind: object) -> Answer:
+    """What the client makes of the relay's word."""
+
+    def answer(number: int, line: bytes) -> None:
+        fields = {"id": number, "line": None, "error": "words", "kind": kind}
+        client.on_reply(pack_payload(fields))
+
+    client = StatsClient(answer)
+    return (await client.request())[0]
+
+
+async def test_a_request_says_what_it_wants_and_stays_within_its_limit() -> None:
+    lines = []
+    client: StatsClient
+
+    def answer(number: int, line: bytes) -> None:
+        lines.append(line)
+        reply = b'{"errno":0,"args":{"resp":{"n":1}}}'
+        client.on_reply(pack_payload({"id": number, "line": reply, "error": None}))
+
+    client = StatsClient(answer)
+    await client.request()
+    await client.request({"target": "layer", "name": "x"})
+    assert await client.describe() == {"n": 1}
+    reason, _ = await client.request({"name": "x" * REQUEST_CAP})
+    assert isinstance(reason, MissingStatsReason)
+    assert reason.kind is MissingStats.REQUEST_TOO_LARGE and "16384" in reason.detail
+    assert [json.loads(line) for line in lines] == [
+        {"req": "stats", "args": {"target": "top"}},
+        {"req": "stats", "args": {"target": "layer", "name": "x"}},
+        {"req": "stats_meta"},
+    ]
+    assert all(line.endswith(b"\n") for line in lines)
+
+
+async def test_two_who_ask_at_once_wait_for_each_other() -> None:
+    pending: list[int] = []
+    client = StatsClient(lambda number, line: pending.append(number))
+    answers: list[object] = []
+
+    async def ask() -> None:
+        answers.append((await client.request())[0])
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            group.start_soon(ask)
+            for expected in (1, 2):
+                while len(pending) < expected:
+                    await anyio.lowlevel.checkpoint()
+                assert pending == list(range(1, expected + 1))
+                reply = b'{"errno":0,"args":{"resp":{"n":%d}}}' % expected
+                fields = {"id": expected, "line": reply, "error": None}
+                client.on_reply(pack_payload(fields))
+    assert answers == [{"n": 1}, {"n": 2}]

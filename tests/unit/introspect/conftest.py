@@ -2,6 +2,7 @@
 """A tiny kernel in canned RAM, with structure layouts of its own that no real kernel has."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import drgn
@@ -25,6 +26,8 @@ class CannedKernel:
     cpus: int = 2
     symbols: dict[str, int | None] = field(default_factory=dict)
     maps: dict[int, int] = field(default_factory=dict)
+    more_types: Callable[..., None] | None = None
+    value_type: int = 0
 
     def alloc(self, size: int, data: bytes = b"") -> int:
         """Zeroed, mapped memory on a page of its own; returns its virtual address."""
@@ -85,7 +88,7 @@ class CannedKernel:
         return buckets, elements
 
     def kernel(self) -> Kernel:
-        blob = _kernel_btf()
+        blob = _kernel_btf(self.more_types)
         physical = self.ram.frames(-(-len(blob) // PAGE))
         self.ram.write(physical, blob)
         self.tables.map(TEXT, physical, -(-len(blob) // PAGE) * PAGE)
@@ -122,7 +125,7 @@ _PROBED = (
 )  # fmt: skip
 
 
-def _kernel_btf() -> bytes:
+def _kernel_btf(more: Callable[..., None] | None = None) -> bytes:
     b = BtfBuilder()
     u8, u32, u64 = b.integer("u8", 1), b.integer("u32", 4), b.integer("u64", 8)
     s32 = b.integer("int", 4, INT_SIGNED)
@@ -174,6 +177,8 @@ def _kernel_btf() -> bytes:
         "signal_struct", 40, [("utime", u64, 64), ("stime", u64, 128), ("thread_head", links, 192)]
     )
     _add_accounting(b, u32, u64, ptr, links)
+    if more is not None:
+        more(b, bpf_map, u32, u64, ptr, char)
     return b.build()
 
 

@@ -9,9 +9,11 @@ import msgpack
 import pytest
 
 from ktstr.capture.freezer import Capture
+from ktstr.capture.stats import StatsClient
 from ktstr.errors import GuestLost, KtstrError
-from ktstr.series.bridge import SnapshotBridge
+from ktstr.series.bridge import CaptureUnavailable, SnapshotBridge
 from ktstr.series.sample import Sample
+from ktstr.session.live import Live
 from ktstr.session.recorder import Recorder
 from ktstr.session.requests import GuestRequests
 from ktstr.wire import Frame, MsgType, WireError
@@ -93,6 +95,8 @@ async def test_a_failure_is_an_answer(error: Exception, words: str) -> None:
     await desk.served(1)
     assert desk.replies == [(MsgType.SNAPSHOT_REPLY, {"id": 9, "error": words})]
     assert desk.samples == []
+    (event,) = desk.bridge.drain_events()
+    assert isinstance(event, CaptureUnavailable) and event.tag == "here"
 
 
 @pytest.mark.anyio
@@ -128,3 +132,44 @@ def test_a_flood_is_noted_not_queued() -> None:
         desk.requests._queue(MsgType.SNAPSHOT_REQUEST, b"")
     desk.requests._send.close()
     desk.requests._receive.close()
+
+
+@pytest.mark.anyio
+async def test_the_scheduler_is_asked_before_the_capture() -> None:
+    desk = Desk()
+    order = []
+
+    def answer(number: int, line: bytes) -> None:
+        order.append("stats")
+        reply = b'{"errno":0,"args":{"resp":{"n":7}}}'
+        client.on_reply(msgpack.packb({"id": number, "line": reply, "error": None}))
+
+    client = StatsClient(answer)
+    taken = desk.capture
+
+    async def capture() -> Capture:
+        order.append("capture")
+        return await taken()
+
+    desk.capture = capture  # type: ignore[method-assign]
+    desk.requests._stats = client
+    desk.ask(MsgType.SNAPSHOT_REQUEST, id=1, tag="here", step=3)
+    await desk.served(1)
+    assert order == ["stats", "capture"]
+    assert desk.samples[0].stats == {"n": 7}
+
+
+def test_what_the_bridge_loses_becomes_a_note() -> None:
+    recorder = Recorder({})
+    nothing: Any = None
+    live = Live(nothing, nothing, nothing, nothing, recorder)
+    for at in (5, 9):
+        live.bridge.store_sample(Sample("same", elapsed_ms=at))
+    assert [sample.elapsed_ms for sample in live.samples] == [9]
+    assert recorder.notes == [
+        "warning: snapshot same replaced the one of +5ms that had the same name"
+    ]
+    live.stats_meta = {"Top": {"fields": {"a": {"desc": "words"}}}}
+    meta = live.series().stats_meta
+    assert meta is not None and meta.describe("a") == "words"
+    assert len(live.series()) == 1
