@@ -2,9 +2,9 @@
 """BPF maps of a capture in a sidecar: the globals whole, of the rest what fits into a few KiB.
 
 Global variables stand under ``globals`` by the name of their map, which is how people look for
-them; ``maps`` says what every map is and holds the entries of the others. Where not everything fits,
-the attached scheduler's maps come first, and the small ones before the large. What is left out is said in the map's ``truncated`` or
-``error``.
+them; ``maps`` says what every map is and holds the entries of the others. Where not everything
+fits, the attached scheduler's maps come first, and the small ones before the large. What is left
+out is said in the map's ``truncated`` or ``error``.
 """
 
 from collections.abc import Sequence
@@ -51,6 +51,7 @@ def maps_record(snapshot: Snapshot) -> dict[str, Any]:
         else:
             head |= _contents(found, room)
         plain["maps"].append(head)
+    plain["maps"].sort(key=lambda head: head["id"])
     return plain
 
 
