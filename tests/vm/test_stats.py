@@ -2,12 +2,13 @@
 """Statistics of a scheduler that is not ours, through the relay, into the record and out of it."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ktstr.cli.main import main as command
 from ktstr.series.errors import FieldNotFound, MissingStatsError
 from ktstr.series.sample import MissingStats, MissingStatsReason
 from ktstr.series.snapshot import Snapshot
@@ -91,11 +92,6 @@ def test_a_foreign_server_is_read_and_its_every_misbehaviour_has_a_name(
     assert isinstance(snapshot, Snapshot) and snapshot.active_ops == "ktstr"
     assert snapshot.active().map("ktstr_ops").get("data.name").as_str() == "ktstr"
 
-    shown = subprocess.run(
-        [sys.executable, "-m", "ktstr.cli.main", "show", "--stats", str(path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    shown = CliRunner().invoke(command, ["show", "--stats", str(path)]).output
     assert "share of time the machine was busy" in shown
     assert "1 samples without statistics: response too large" in shown

@@ -8,37 +8,29 @@ from rich.markup import escape
 from rich.table import Table
 
 from ktstr.report.printable import figure, one_line
-from ktstr.series.errors import SnapshotError
-from ktstr.series.records import plain_figures
+from ktstr.series.records import Scalar, plain_figures
 from ktstr.series.sample import MissingStatsReason, SampleSeries, StatsMeta
 from ktstr.session.record import RunRecord
 
 MOST_FIGURES: Final = 500
-_STATS: Final = "stats."
 
 
 def stats_table(record: RunRecord) -> Table | None:
     """Every figure with its first and last value; ``None`` when no sample has statistics."""
-    samples = record.samples
-    names = _names(samples)
-    if not names:
+    figures = _figures(record.samples)
+    if not figures:
         return None
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("statistic", no_wrap=True)
     for heading in ("first", "last"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what the scheduler says", no_wrap=True)
-    meta = samples.stats_meta or StatsMeta({}, None)
-    for name in names[:MOST_FIGURES]:
-        values = [
-            v
-            for v in samples.stats_path().field(name, lambda value: value.raw).values_iter()
-            if not isinstance(v, SnapshotError)
-        ]
-        row = (name, *(_shown(value) for value in (values[0], values[-1])), meta.describe(name))
+    meta = record.samples.stats_meta or StatsMeta({}, None)
+    for path, (first, last) in list(figures.items())[:MOST_FIGURES]:
+        row = (".".join(path), _shown(first), _shown(last), meta.describe(path))
         table.add_row(*(escape(one_line(text)) for text in row))
-    if len(names) > MOST_FIGURES:
-        table.add_row(f"... and {len(names) - MOST_FIGURES} more", "", "", "")
+    if len(figures) > MOST_FIGURES:
+        table.add_row(f"... and {len(figures) - MOST_FIGURES} more", "", "", "")
     return table
 
 
@@ -52,17 +44,17 @@ def missing_stats_lines(record: RunRecord) -> list[str]:
     return [f"{count} samples without statistics: {why}" for why, count in reasons.items()]
 
 
-def _names(samples: SampleSeries) -> list[str]:
-    found: dict[str, None] = {}
+def _figures(samples: SampleSeries) -> dict[tuple[str, ...], tuple[Scalar, Scalar]]:
+    """First and last value of every figure, by the keys that lead to it."""
+    found: dict[tuple[str, ...], tuple[Scalar, Scalar]] = {}
     for sample in samples.iter_samples():
         if not isinstance(sample.stats, MissingStatsReason):
-            found |= dict.fromkeys(
-                name.removeprefix(_STATS) for name, _ in plain_figures("stats", sample.stats)
-            )
-    return list(found)
+            for path, value in plain_figures(sample.stats):
+                found[path] = found.get(path, (value, value))[0], value
+    return found
 
 
-def _shown(value: object) -> str:
+def _shown(value: Scalar) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return figure(value) if isinstance(value, int | float) else str(value)

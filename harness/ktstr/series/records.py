@@ -91,7 +91,8 @@ def _all_figures(sample: Sample) -> Iterator[tuple[str, Scalar]]:
                     yield f"cpu.{cpu.cpu}.{name}", reading
         yield from _variables(snapshot)
     if not isinstance(sample.stats, MissingStatsReason):
-        yield from plain_figures("stats", sample.stats)
+        for path, value in plain_figures(sample.stats):
+            yield ".".join(("stats", *path)), value
 
 
 def _variables(snapshot: Snapshot) -> Iterator[tuple[str, Scalar]]:
@@ -122,14 +123,16 @@ def _rendered(name: str, value: RenderedValue) -> Iterator[tuple[str, Scalar]]:
             yield name, value.cpus
 
 
-def plain_figures(name: str, value: object) -> Iterator[tuple[str, Scalar]]:
-    """Everything below a plain value by its flat name."""
+def plain_figures(
+    value: object, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Scalar]]:
+    """Every figure below a plain value with the keys that lead to it, which may contain dots."""
     match value:
         case Mapping():
             for key, inner in value.items():
-                yield from plain_figures(f"{name}.{key}", inner)
+                yield from plain_figures(inner, (*path, str(key)))
         case list():
             for index, inner in enumerate(value[:MAX_ELEMENTS]):
-                yield from plain_figures(f"{name}.{index}", inner)
+                yield from plain_figures(inner, (*path, str(index)))
         case bool() | int() | float() | str():
-            yield name, value
+            yield path, value

@@ -76,9 +76,12 @@ class StatsMeta:
             skip = found.keyed
         return found
 
-    def describe(self, path: str) -> str:
-        """What the scheduler says about the field at a dotted path; empty when nothing."""
-        found = self.find(tuple(path.split(".")))
+    def describe(self, path: str | tuple[str, ...]) -> str:
+        """What the scheduler says about the field at a path; empty when nothing.
+
+        :param path: dotted, or in parts where a key contains a dot.
+        """
+        found = self.find(tuple(path.split(".")) if isinstance(path, str) else path)
         return "" if found is None else found.desc
 
     def described_fields(self, parts: tuple[str, ...] = ()) -> list[str]:

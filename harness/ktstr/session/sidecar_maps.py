@@ -17,8 +17,10 @@ from ktstr.series.values_json import read_lazy
 from ktstr.telemetry.decode import Fields
 
 MAX_MAPS: Final = 256
-MAX_BYTES: Final = 16 * 1024
-"""Bytes of map contents, as the kernel has them, that one capture keeps beside the globals."""
+MAX_BYTES: Final = 4 * 1024
+"""Bytes of map contents, as the kernel has them, that one capture keeps beside the globals.
+
+Rendered, a byte becomes about thirty letters."""
 
 _TEXT: Final = 4096
 _MANY: Final = 1 << 16

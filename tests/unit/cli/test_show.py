@@ -15,6 +15,7 @@ from ktstr.cli.main import main as ktstr
 from ktstr.errors import ExitCode
 from ktstr.metrics import PhaseBucket, ScenarioStats
 from ktstr.report.verdict import print_record
+from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar import write_sidecar
 from ktstr.telemetry import CgroupStats, PhaseCgroupStats, TaggedReport, WorkerReport
@@ -126,3 +127,31 @@ def test_a_guest_cannot_steer_the_terminal(tmp_path: Path) -> None:
     made.facts["steps"] = [{"index": 1, "name": "\x1b]0;t\x07"}]
     done = show(write_sidecar(tmp_path, made), "--metrics", "--phases", "--timeline")
     assert done.exit_code == 0 and not set(done.stdout) & set("\x1b\x07")
+
+
+def test_the_schedulers_statistics_with_its_own_words(tmp_path: Path) -> None:
+    made = record()
+    late = MissingStatsReason(MissingStats.CANCELLED, "late \x1b[2J")
+    figures = [{"busy": n, "by": {"a.b": {"util": n / 2}}, "on": True} for n in (1, 2)]
+    made.samples = SampleSeries(
+        [Sample("a", stats=figures[0]), Sample("b", stats=late), Sample("c", stats=figures[1])]
+    )
+    made.facts["stats_meta"] = {
+        "Top": {
+            "top": "true",
+            "fields": {
+                "busy": {"datum": "u64", "desc": "how [busy] \x1b[2J"},
+                "by": {"dict": {"datum": {"struct": "Layer"}, "key": "string"}},
+            },
+        },
+        "Layer": {"fields": {"util": {"datum": "float", "desc": "its share"}}},
+    }
+    path = write_sidecar(tmp_path, made)
+    assert "its share" not in show(path).stdout
+    rows = [line.split() for line in show("--stats", path).stdout.splitlines()]
+    assert ["busy", "1", "2", "how", "[busy]", "?[2J"] in rows
+    assert ["by.a.b.util", "0.5", "1", "its", "share"] in rows
+    assert ["on", "true", "true"] in rows
+    assert ["1", "samples", "without", "statistics:", "cancelled:", "late", "?[2J"] in rows
+    none = write_sidecar(tmp_path, record(run_id="other"))
+    assert "no sample has statistics" in show("--stats", none).stdout

@@ -31,7 +31,7 @@ def read(plain: dict[str, Any]) -> Snapshot:
     return read_sample(Fields(plain, "file")).taken()
 
 
-def big(map_id: int, count: int, size: int = 1024) -> MapSnapshot:
+def big(map_id: int, count: int, size: int = 124) -> MapSnapshot:
     data = b"".join(n.to_bytes(size, "little") for n in range(count))
     found = ArrayEntries(data, size, size, count, RawBytes())
     return MapSnapshot(f"big{map_id}", map_id, 2, "array", 4, size, count, entries=found)
@@ -73,7 +73,7 @@ def test_a_series_out_of_a_record_answers_as_before() -> None:
 
 
 def test_a_large_map_is_cut_and_says_so_after_the_attached_schedulers() -> None:
-    whole = MAX_BYTES // 1028
+    whole = MAX_BYTES // 128
     back = read(written(snapshot(big(1, 40), big(2, 10), active=(2,))))
     assert len(back.map("big2")) == 10 and back.map("big2").truncated is None
     kept = whole - 10
