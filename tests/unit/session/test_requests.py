@@ -153,7 +153,7 @@ async def test_the_scheduler_is_asked_before_the_capture() -> None:
 
     desk.capture = capture  # type: ignore[method-assign]
     desk.requests._stats = client
-    desk.ask(MsgType.SNAPSHOT_REQUEST, id=1, tag="here", step=3)
+    desk.ask(MsgType.SNAPSHOT_REQUEST, id=1, tag="here", step=3, kind=1)
     await desk.served(1)
     assert order == ["stats", "capture"]
     assert desk.samples[0].stats == {"n": 7}
