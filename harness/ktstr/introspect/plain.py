@@ -28,7 +28,7 @@ from ktstr.introspect.bounds import (
     cpu_list,
 )
 from ktstr.introspect.btf import Btf, Kind, Member, Type
-from ktstr.series.values import Float, Json
+from ktstr.series.values import Float, Json, chars_json, elements_json
 
 Rows: TypeAlias = "npt.NDArray[np.uint8]"
 """One value per row, as bytes."""
@@ -183,15 +183,33 @@ class _Compiler:
         if not size or inner.extent > size:
             raise Uncommon
 
+        if self._is_char(element):
+            # Of a character wider than a byte, the first byte is the value.
+            return Writer(
+                lambda rows, offset: [
+                    {"kind": "array", **chars_json(length, row.tobytes())}
+                    for row in rows[:, offset : offset + kept * size : size]
+                ],
+                length * size,
+                1 + kept,
+            )
+
         def write(rows: Rows, offset: int) -> list[Json]:
             cut = np.ascontiguousarray(rows[:, offset : offset + kept * size])
             flat = inner.write(cut.reshape(-1, size), 0)
-            return [
-                {"kind": "array", "len": length, "elements": flat[at : at + kept]}
-                for at in range(0, len(flat), kept)
-            ]
+            parts = [flat[at : at + kept] for at in range(0, len(flat), kept)]
+            return [{"kind": "array", **elements_json(length, part)} for part in parts]
 
         return Writer(write, length * size, 1 + kept * inner.values)
+
+    def _is_char(self, element: int) -> bool:
+        head = self._btf.resolve(element)
+        if head.kind is not Kind.INT or head.arg not in (1, 2, 4, 8):
+            return False
+        encoding, width, _ = self._btf.encoding(head)
+        whole = not 0 < width < 8 * head.arg
+        named = encoding & INT_CHAR or (head.name == "char" and head.arg == 1)
+        return bool(named) and whole and not encoding & INT_BOOL
 
     def _composite(self, head: Type, depth: int) -> Writer:
         if head.name in CPU_MASKS:

@@ -295,16 +295,34 @@ class Struct(RenderedValue):
         return {"type_name": self.type_name, "members": members}
 
 
+def chars_json(length: int, codes: bytes) -> dict[str, Json]:
+    """Plain form, beside ``kind``, of an array of ``length`` characters that begins with these."""
+    plain: dict[str, Json] = {"len": length, "chars": codes.rstrip(b"\0").decode("latin-1")}
+    return plain if len(codes) == length else {**plain, "rendered": len(codes)}
+
+
+def elements_json(length: int, elements: list[Json]) -> dict[str, Json]:
+    """Plain form, beside ``kind``, of an array of ``length`` that begins with these."""
+    codes = [e["value"] for e in elements if isinstance(e, dict) and e["kind"] == Char.kind]
+    if codes and len(codes) == len(elements):
+        return chars_json(length, bytes(code for code in codes if isinstance(code, int)))
+    return {"len": length, "elements": elements}
+
+
 @dataclass(frozen=True, slots=True)
 class Array(RenderedValue):
-    """``len`` elements, of which ``elements`` were rendered (at most 4096)."""
+    """``len`` elements, of which ``elements`` were rendered (at most 4096).
+
+    The plain form of characters is one text, a byte each, without the NULs at its end; a text per
+    element would be thirty times as long.
+    """
 
     kind: ClassVar[str] = "array"
     len: int
     elements: tuple[RenderedValue, ...]
 
     def _plain(self) -> dict[str, Json]:
-        return {"len": self.len, "elements": [e.to_json() for e in self.elements]}
+        return elements_json(self.len, [element.to_json() for element in self.elements])
 
 
 @dataclass(frozen=True, slots=True)

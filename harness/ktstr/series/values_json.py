@@ -23,6 +23,7 @@ from ktstr.series.values import (
 )
 
 MAX_DEPTH: Final = 64
+MAX_CHARS: Final = 4096
 CUT: Final = "..."
 """What a record holds in the place of what was nested too deep for it."""
 
@@ -121,8 +122,18 @@ def _array(plain: dict[str, object], depth: int) -> RenderedValue:
     elements = plain.get("elements")
     if elements == CUT:
         return Unsupported("nested too deep for the record")
+    if elements is None and "chars" in plain:
+        return _chars(plain)
     listed = elements if isinstance(elements, list) else _refuse("elements", elements)
     return Array(_take(plain, "len", int), tuple(read_value(e, depth + 1) for e in listed))
+
+
+def _chars(plain: dict[str, object]) -> RenderedValue:
+    length, codes = _take(plain, "len", int), _take(plain, "chars", str).encode("latin-1")
+    kept = _take(plain, "rendered", int) if "rendered" in plain else length
+    if not len(codes) <= kept <= MAX_CHARS:
+        raise ValueError(f"{len(codes)} characters of {kept} rendered, at most {MAX_CHARS}")
+    return Array(length, tuple(Char(code) for code in codes.ljust(kept, b"\0")))
 
 
 def _ptr(plain: dict[str, object], depth: int) -> RenderedValue:

@@ -9,6 +9,7 @@ the end of the file.
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,9 @@ from ktstr.session.sidecar_vectors import VectorTable
 from ktstr.telemetry import PhaseCgroupStats
 
 SCHEMA: Final = 3
+BULK: Final = frozenset({"samples", "workers", "vectors", "monitor"})
+"""Keys whose indentation would be most of the file."""
+
 SUFFIX: Final = ".ktstr.json"
 
 
@@ -56,7 +60,23 @@ def sidecar_text(record: RunRecord) -> str:
         "result": safe(None if record.result is None else record.result.to_record()),
         "vectors": vectors.entries(),
     }
-    return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+    return "{\n" + ",\n".join(_lines(plain)) + "\n}\n"
+
+
+def _lines(plain: Mapping[str, Any]) -> Iterator[str]:
+    """One top-level key each: indented where people read, a line per item where it is bulk."""
+    for key, value in plain.items():
+        if key in BULK and isinstance(value, list) and value:
+            items = ",\n  ".join(_compact(item) for item in value)
+            yield f' "{key}": [\n  {items}\n ]'
+        elif key in BULK:
+            yield f' "{key}": {_compact(value)}'
+        else:
+            yield f' "{key}": {json.dumps(value, indent=1, allow_nan=False)}'
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _host(record: RunRecord) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from ktstr.series.values import (
     Uint,
     Unsupported,
 )
+from ktstr.series.values_json import read_value
 
 INNER = Struct("inner", (("x", Uint(8, 1)),))
 VALUE = Struct(
@@ -263,3 +264,22 @@ def test_the_whole_snapshot_becomes_json() -> None:
         False,
     )
     assert plain["cpus"][0]["clock"] is None and plain["sched_ext"]["state"] == "enabled"
+
+
+def test_characters_are_one_text_and_come_back_as_they_were() -> None:
+    text = Array(6, tuple(Char(code) for code in b"ab\0\xff\0\0"))
+    assert text.to_json() == {"kind": "array", "len": 6, "chars": "ab\0\xff"}
+    assert read_value(text.to_json()) == text
+    cut = Array(9, tuple(Char(code) for code in b"a\0"))
+    assert cut.to_json() == {"kind": "array", "len": 9, "chars": "a", "rendered": 2}
+    assert read_value(cut.to_json()) == cut
+    assert Array(0, ()).to_json() == {"kind": "array", "len": 0, "elements": []}
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"len": 1 << 40}, {"rendered": 1}, {"chars": 5}, {"chars": "\u0100"}, {"len": "6"}],
+)
+def test_a_hostile_text_is_refused(spoilt: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        read_value({"kind": "array", "len": 6, "chars": "abc", **spoilt})
