@@ -11,6 +11,7 @@ import msgpack
 from agent.channel import Channel
 from agent.loop import Loop
 from agent.mailbox import Mailbox
+from agent.probes import Probes
 from agent.processes import become_realtime, outlive_others, reserve_low_fds
 from agent.relay import StatsRelay
 from agent.scheduler import Scheduler, SchedulerDied
@@ -61,6 +62,10 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
     try:
         try:
             engine.prepare()
+            if plan.get("probes"):
+                probes = Probes(loop, channel)
+                probes.start()
+                scheduler.probe_pid = probes.pid
             scheduler.start()
             engine.run()
         except StepFailed as error:

@@ -49,6 +49,7 @@ class Scheduler:
         self.record: dict[str, object] | None = None
         self.error: dict[str, object] | None = None
         self.gone = False
+        self.probe_pid: int | None = None
         self._watched = False
 
     @property
@@ -168,6 +169,8 @@ class Scheduler:
         if self.kind == "binary":
             return [path, *args]
         argv = [LOADER, "--timeout-ms", str(self._spec["timeout_ms"]), *args]
+        if self.probe_pid is not None:
+            argv += ["--probe-pid", str(self.probe_pid)]
         for name, value in self._spec["set"]:
             argv += ["--set", f"{name}={value}"]
         return [*argv, path]

@@ -4,7 +4,7 @@
  * its statistics, and report how it ends.
  *
  *   scx_load [--timeout-ms N] [--stats-socket PATH] [--log-level N]
- *            [--set NAME=VALUE]... OBJECT.bpf.o
+ *            [--probe-pid PID] [--set NAME=VALUE]... OBJECT.bpf.o
  *
  * Exit status: 0 detached on SIGTERM or SIGINT, 1 the scheduler ended with an
  * error, 2 wrong usage, load or attach failed, 3 the scheduler ended by itself
@@ -37,11 +37,14 @@ enum {
 #define POLL_NS	       20000000
 /* From "not enabled any more" to the end with a record: a dump of every task lies between. */
 #define RECORD_DEADLINE_NS 3000000000ull
+/* For scx_probe to put its probes on the programs; under emulation it loads two for each. */
+#define PROBE_DEADLINE_S 15
 
 struct options {
 	const char *object;
 	const char *socket;
 	const char *timeout_ms;
+	pid_t probe_pid;
 	int log_level;
 	int nr_sets;
 	char **sets;
@@ -81,8 +84,9 @@ static int refuse(const char *stage, int err, const char *why)
 static int usage(const char *complaint)
 {
 	status_error("open", EINVAL, complaint);
-	fprintf(stderr, "usage: scx_load [--timeout-ms N] [--stats-socket PATH] "
-			"[--log-level 0|1|2] [--set NAME=VALUE]... OBJECT.bpf.o\n");
+	fprintf(stderr,
+		"usage: scx_load [--timeout-ms N] [--stats-socket PATH] "
+		"[--log-level 0|1|2] [--probe-pid PID] [--set NAME=VALUE]... OBJECT.bpf.o\n");
 	return EXIT_UNUSABLE;
 }
 
@@ -93,6 +97,7 @@ static int parse_options(struct options *opt, int argc, char **argv)
 		{"stats-socket", required_argument, NULL, 's'},
 		{"log-level", required_argument, NULL, 'l'},
 		{"set", required_argument, NULL, 'v'},
+		{"probe-pid", required_argument, NULL, 'p'},
 		{0},
 	};
 	int c;
@@ -106,6 +111,8 @@ static int parse_options(struct options *opt, int argc, char **argv)
 			opt->timeout_ms = optarg;
 		else if (c == 's')
 			opt->socket = optarg;
+		else if (c == 'p')
+			opt->probe_pid = (pid_t)atoi(optarg);
 		else if (c == 'v')
 			opt->sets[opt->nr_sets++] = optarg;
 		else if (c == 'l' && strlen(optarg) == 1 && strchr("012", *optarg))
@@ -206,6 +213,25 @@ static void become_realtime(void)
 			"scx_load: no SCHED_FIFO (%s): a stalled scheduler may delay its "
 			"own report\n",
 			strerror(errno));
+}
+
+/*
+ * Have scx_probe put its probes on the programs while nothing calls them yet:
+ * it gets a SIGUSR1 and answers with one. Without an answer the scheduler is
+ * attached all the same.
+ */
+static void wait_for_probes(pid_t pid)
+{
+	const struct timespec deadline = {.tv_sec = PROBE_DEADLINE_S};
+	sigset_t answer;
+
+	sigemptyset(&answer);
+	sigaddset(&answer, SIGUSR1);
+	if (kill(pid, SIGUSR1))
+		fprintf(stderr, "scx_load: no probes: process %d: %s\n", pid, strerror(errno));
+	else if (sigtimedwait(&answer, NULL, &deadline) < 0)
+		fprintf(stderr, "scx_load: the probes were not in place within %d s\n",
+			PROBE_DEADLINE_S);
 }
 
 static int attach(struct loader *ld)
@@ -338,6 +364,8 @@ static int run(struct loader *ld, const sigset_t *signals)
 		status = start_serving(ld, signals);
 	if (status || signal_pending())
 		return status;
+	if (ld->opt.probe_pid > 1)
+		wait_for_probes(ld->opt.probe_pid);
 	status = attach(ld);
 	return status ? status : serve(ld);
 }
@@ -357,7 +385,7 @@ int main(int argc, char **argv)
 {
 	/* 256 KiB of client buffers: not for the stack. */
 	static struct loader ld;
-	sigset_t signals;
+	sigset_t signals, probed;
 	int status;
 
 	status_init();
@@ -367,6 +395,10 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* Waited for by name only, and not for the event loop. */
+	sigemptyset(&probed);
+	sigaddset(&probed, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &probed, NULL);
 	status = parse_options(&ld.opt, argc, argv);
 	if (!status) {
 		object_log_start(ld.opt.log_level);

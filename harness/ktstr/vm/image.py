@@ -29,7 +29,12 @@ from ktstr.vm.cpio import Entry, write_cpio
 FORMAT = "1"
 LOCK_S = 600.0
 KEEP_S = 86400.0
-COMPILED = {"init": "init", "worker": "ktstr/bin/worker", "scx_load": "ktstr/bin/scx_load"}
+COMPILED = {
+    "init": "init",
+    "worker": "ktstr/bin/worker",
+    "scx_load": "ktstr/bin/scx_load",
+    "scx_probe": "ktstr/bin/scx_probe",
+}
 STOP_S = 5.0
 """How long the compiler may take to follow a signal."""
 POLL_S = 0.2
