@@ -270,9 +270,12 @@ static const struct callback *callback_of(const char *program)
 	const struct callback *best = NULL;
 	size_t length = strlen(program);
 
+	/* As in "exit_op", where C has the plain name already. */
+	if (length > 3 && !strcmp(program + length - 3, "_op"))
+		length -= 3;
 	for (size_t i = 0; i < sizeof(callbacks) / sizeof(callbacks[0]); i++) {
 		size_t n = strlen(callbacks[i].name);
-		bool ends = length >= n && !strcmp(program + length - n, callbacks[i].name) &&
+		bool ends = length >= n && !strncmp(program + length - n, callbacks[i].name, n) &&
 			    (length == n || program[length - n - 1] == '_');
 
 		if (ends && (!best || n > strlen(best->name)))

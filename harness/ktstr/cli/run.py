@@ -100,6 +100,13 @@ def _not_nan(
     metavar="DIR",
     help="Folder for the record and the evidence.",
 )
+@click.option(
+    "--repro/--no-repro",
+    "auto_repro",
+    default=None,
+    envvar="KTSTR_AUTO_REPRO",
+    help="Run what failed under a scheduler once more, with probes; default: as the file says.",
+)
 @click.option("--keep-vm", is_flag=True, help="Leave the VM paused at the end, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
@@ -117,6 +124,7 @@ def main(
     accel: Literal["auto", "kvm", "tcg"],
     timeout_s: float | None,
     out_dir: Path,
+    auto_repro: bool | None,
     keep_vm: bool,
     as_json: bool,
     verbose: bool,
@@ -151,6 +159,7 @@ def main(
             accel=accel,
             timeout_s=timeout_s,
             out_dir=out_dir,
+            auto_repro=auto_repro,
             keep_vm=keep_vm,
             verbose=verbose,
         )

@@ -61,9 +61,10 @@ def newest_record(folder: Path) -> Path:
 
     :raise CannotRun: when there is none.
     """
-    from ktstr.session.sidecar import SUFFIX
+    from ktstr.session.sidecar import SUFFIX, is_repetition
 
-    found = list(folder.glob(f"*{SUFFIX}"))
+    # A repetition with probes is told in the record of the run that it repeats.
+    found = [path for path in folder.glob(f"*{SUFFIX}") if not is_repetition(path)]
     if not found:
         raise CannotRun(
             f"no record in {folder}: nothing there ends in {SUFFIX}",

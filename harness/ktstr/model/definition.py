@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, PlainValidator, PrivateAttr, StrictInt, WithJsonSchema
+from pydantic import Field, PlainValidator, PrivateAttr, StrictBool, StrictInt, WithJsonSchema
 
 from ktstr.model.across import ScenarioChecks
 from ktstr.model.cgroup_def import CgroupDef
@@ -81,12 +81,13 @@ class Vm(Table):
 
 
 class Run(Table):
-    """How long, how many snapshots, which seed."""
+    """How long, how many snapshots, which seed, and whether a failure is repeated with probes."""
 
     duration: PositiveMs | None = None
     num_snapshots: Annotated[StrictInt, Field(ge=0, le=MAX_SNAPSHOTS)] = 0
     settle: DurationMs = 0
     seed: Annotated[StrictInt, Field(ge=0, le=(1 << 63) - 1)] = 1
+    auto_repro: StrictBool = True
 
 
 class Backdrop(Table):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ktstr.errors import ExitCode
 from ktstr.report.printable import one_line
+from ktstr.report.repro import in_brief
 from ktstr.report.verdict import STYLES, first_reason
 from ktstr.session.record import RunRecord
 
@@ -39,6 +40,7 @@ class Outcome:
     :param wall_s: from its start to its record, seconds.
     :param workload_s: what its holds ask for, seconds; ``None`` when it could not be read.
     :param reason: the first reason of a verdict that is no pass.
+    :param repro: what became of it when it was repeated with probes; empty when it was not.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Outcome:
     reason: str = ""
     record: Path | None = None
     profile: str | None = None
+    repro: str = ""
 
     @property
     def title(self) -> str:
@@ -70,6 +73,7 @@ class Outcome:
             workload_s=workload_s,
             reason=record.output_error or first_reason(record),
             record=record.sidecar,
+            repro=in_brief(record.facts),
         )
 
     def document(self) -> dict[str, Any]:
@@ -83,6 +87,7 @@ class Outcome:
             "wall_s": round(self.wall_s, 3),
             "workload_s": self.workload_s,
             "reason": self.reason,
+            "repro": self.repro or None,
             "record": None if self.record is None else str(self.record),
         }
 
@@ -100,6 +105,8 @@ def outcome_line(outcome: Outcome, number: int, of: int) -> Text:
     line.append(f"{outcome.wall_s:.1f} s", style="dim")
     if outcome.reason:
         line.append(f"  {one_line(outcome.reason, REASON_CHARS)}", style="dim")
+    if outcome.repro:
+        line.append(f"; {one_line(outcome.repro, REASON_CHARS)}", style="dim")
     return line
 
 

@@ -15,6 +15,7 @@ from ktstr.report.measurements import measurement_table
 from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
 from ktstr.report.monitor import monitor_lines
 from ktstr.report.printable import lines, one_line
+from ktstr.report.repro import repro_parts
 from ktstr.report.stats import missing_stats_lines, stats_table
 from ktstr.report.watches import watch_table
 from ktstr.session.record import RunRecord
@@ -119,6 +120,7 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
         yield Text(f"  evidence: {record.evidence}")
     if record.sidecar is not None:
         yield Text(f"  record: {record.sidecar}")
+    yield from repro_parts(record.facts)
 
 
 def _tables(record: RunRecord, sections: Sections) -> Iterator[Table]:

@@ -31,6 +31,7 @@ class RunOptions:
     :param flags: flags that replace the file's; none at all when empty.
     :param timeout_s: limit of the whole stay in the VM; None computes one.
     :param out_dir: folder that takes sidecar and evidence.
+    :param auto_repro: repeat a failed run with probes, whatever the file says; None: as it says.
     :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
     """
 
@@ -42,6 +43,7 @@ class RunOptions:
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     timeout_s: float | None = None
     out_dir: Path = Path("ktstr-runs")
+    auto_repro: bool | None = None
     keep_vm: bool = False
     verbose: bool = False
     deadlines: Deadlines = field(default_factory=Deadlines)

@@ -13,6 +13,7 @@ from ktstr.metrics.phase import Phase
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.series.monitor_report import MonitorReport, phase_readings
 from ktstr.series.sample import SampleSeries
+from ktstr.series.snapshot import Snapshot
 from ktstr.telemetry import TaggedReport
 from ktstr.verdict import AssertResult
 
@@ -25,7 +26,7 @@ class RunRecord:
     ``output_error`` when neither record nor evidence could be written. ``facts`` says what ran on
     what; ``host`` holds what differs between two otherwise equal runs (times, paths);
     ``monitor`` what the monitor saw; ``expected_nodes`` where the memory of confined cgroups should
-    be.
+    be; ``last`` what memory showed at the end, which is not in the sidecar.
     """
 
     run_id: str
@@ -45,6 +46,7 @@ class RunRecord:
     evidence: Path | None = None
     console_tail: tuple[str, ...] = ()
     scheduler_tail: tuple[str, ...] = ()
+    last: Snapshot | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -30,6 +31,7 @@ from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
 from ktstr.session.record import RunRecord
 from ktstr.session.recorder import Recorder
+from ktstr.session.repro import SUFFIX, has_probes, repeat, why_not, with_probes
 from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
@@ -66,12 +68,34 @@ async def run_scenario(
     check_writable(options.out_dir)
     with _scratch_folder() as run_dir:
         async with prepared(definition, options, run_dir, emit) as ready:
-            slips: list[str] = []
-            while True:
-                record = await _stay(ready, options, run_dir, emit, keep, slips)
-                if record is not None:
-                    return record
-                emit(Note(slips[-1], warning=True))
+            record = await _stays(ready, new_run_id(), options, run_dir, emit, keep)
+            reason = why_not(record, definition, options)
+            if reason:
+                emit(Note(reason))
+            elif reason is None:
+                probed = replace(ready, definition=with_probes(definition))
+                again = partial(
+                    _stays, probed, record.run_id + SUFFIX, options, run_dir, emit, None
+                )
+                await repeat(record, again, time_limit_s(definition, options), options, emit)
+            return record
+
+
+async def _stays(
+    ready: Prepared,
+    run_id: str,
+    options: RunOptions,
+    run_dir: Path,
+    emit: Emit,
+    keep: KeepVm | None,
+) -> RunRecord:
+    """One run: a stay in a VM, and another when the emulator slipped."""
+    slips: list[str] = []
+    while True:
+        record = await _stay(ready, run_id, options, run_dir, emit, keep, slips)
+        if record is not None:
+            return record
+        emit(Note(slips[-1], warning=True))
 
 
 @contextmanager
@@ -89,6 +113,7 @@ def _scratch_folder() -> Iterator[Path]:
 
 async def _stay(
     ready: Prepared,
+    run_id: str,
     options: RunOptions,
     run_dir: Path,
     emit: Emit,
@@ -97,7 +122,7 @@ async def _stay(
 ) -> RunRecord | None:
     """One stay in a VM; None, with a sentence added to ``slips``, when it is to be repeated."""
     name = ready.definition.scenario.name
-    record = RunRecord(new_run_id(), name, exit_code=GuestLost.exit_code)
+    record = RunRecord(run_id, name, exit_code=GuestLost.exit_code)
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
@@ -124,7 +149,11 @@ async def _stay(
             record.exit_code = error.exit_code
         record.host["wall_s"] = round(time.monotonic() - began, 3)
         await _pause(live)
-        look = await last_look(live) if record.exit_code else LastLook()
+        # What the probes of a repetition recorded is there, whatever became of it.
+        look = LastLook()
+        if record.exit_code or has_probes(ready.definition):
+            look = await last_look(live)
+        record.last = look.snapshot
         try:
             conclude(record, live, options, look)
         except OutputUnwritable as error:

@@ -30,6 +30,11 @@ BULK: Final = frozenset({"samples", "workers", "vectors", "monitor"})
 SUFFIX: Final = ".ktstr.json"
 
 
+def is_repetition(path: Path) -> bool:
+    """Whether a sidecar's name is that of a repetition with probes."""
+    return path.name.endswith(f".repro{SUFFIX}")
+
+
 def sidecar_text(record: RunRecord) -> str:
     """The content of the sidecar: JSON that any reader takes."""
     vectors = VectorTable()

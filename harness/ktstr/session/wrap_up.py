@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.metrics.phase import Phase
+from ktstr.series.probes import without_ring
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.judge import Expectations
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
+from ktstr.session.repro import has_probes
 from ktstr.session.sidecar import write_sidecar
 from ktstr.session.snapshots import LastLook
 from ktstr.vm.console import tail, tail_lines
@@ -24,7 +26,8 @@ CONSOLE_CAP = 4 * 1024 * 1024
 
 
 def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook) -> None:
-    """Complete the record and write it; the evidence first, for anything but a pass.
+    """Complete the record and write it; the evidence first, for anything but a pass, and for a
+    repetition with probes.
 
     :raise OutputUnwritable: when the output folder refuses.
     """
@@ -43,7 +46,7 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     }
     record.console_tail = _bounded(tail_lines(live.machine.console_log, KERNEL_TAIL))
     record.scheduler_tail = _bounded(recorder.scheduler_log.text().splitlines()[-SCHEDULER_TAIL:])
-    if record.exit_code:
+    if record.exit_code or has_probes(live.definition):
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
         record.evidence = write_evidence(folder, *_evidence(live, look))
     record.sidecar = write_sidecar(options.out_dir, record)
@@ -121,7 +124,7 @@ def _evidence(live: Live, look: LastLook) -> tuple[dict[str, str], dict[str, Pat
         texts["scheduler-exit.json"] = as_json(_exit(ended))
         texts["sched_ext-dump.txt"] = ended.dump
     if look.snapshot is not None:
-        texts["last-snapshot.json"] = as_json(look.snapshot.to_json())
+        texts["last-snapshot.json"] = as_json(without_ring(look.snapshot).to_json())
     run_dir = machine.console_log.parent
     return texts, {
         "frames.bin": run_dir / "frames.bin",
