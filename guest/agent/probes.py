@@ -53,9 +53,14 @@ class Probes:
         os.set_blocking(read_end, False)
         self._loop.add(read_end, lambda: self._read(read_end))
         child = self._child
+        self._loop.add(child.pidfd, self._ended)
         self._loop.run(time.monotonic() + START_S, lambda: READY in self._said or child.poll())
         if READY not in self._said:
             self._channel.log(f"no probes within {START_S:g} s: {describe_status(child.status)}")
+
+    def _ended(self) -> None:
+        if self._child is not None and self._child.poll():
+            self._loop.remove(self._child.pidfd)
 
     def _read(self, fd: int) -> None:
         data = read_available(fd)

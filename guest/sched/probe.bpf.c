@@ -218,8 +218,11 @@ int on_exit_tracepoint(u64 *ctx)
 SEC("kprobe")
 int on_exit_function(struct pt_regs *ctx)
 {
-	u32 nth = kind_arg;
+	u64 first = PT_REGS_PARM1(ctx), second = PT_REGS_PARM2(ctx);
 
-	note_exit(nth == 0 ? PT_REGS_PARM1(ctx) : nth == 1 ? PT_REGS_PARM2(ctx) : 0);
+	/* Both are read at their own offsets: the verifier refuses one that is computed. */
+	barrier_var(first);
+	barrier_var(second);
+	note_exit(kind_arg ? second : first);
 	return 0;
 }

@@ -5,9 +5,8 @@
  * no padding that is not named.
  *
  * Two rings per CPU in one array map, which overwrite their oldest events: one
- * for callbacks that are about a task, one for the rest (dispatch on an idle
- * CPU, tasks coming and going), which come in floods that would push the former
- * out. An event whose `ns` is 0 is empty or half written.
+ * for callbacks that are about a task, one for the rest (dispatch, tasks coming
+ * and going), which come in floods that would push the former out. An event whose `ns` is 0 is empty or half written.
  */
 #ifndef KTSTR_PROBE_H
 #define KTSTR_PROBE_H

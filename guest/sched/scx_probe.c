@@ -41,7 +41,7 @@ static const struct callback {
 	{"select_cpu", 0, 3, PROBE_F_RETURNS},
 	{"enqueue", 0, 2, 0},
 	{"dequeue", 0, 2, 0},
-	{"dispatch", 1, 2, 0},
+	{"dispatch", 1, 2, PROBE_F_REST},
 	{"tick", 0, 1, 0},
 	{"runnable", 0, 2, 0},
 	{"running", 0, 1, 0},
@@ -213,55 +213,89 @@ static int attach_exit_probe(struct prober *pr, const char *program, const char 
 	return 0;
 }
 
-static int open_exits(struct prober *pr)
+/* Where this kernel can be caught ending a scheduler. */
+struct exit_path {
+	const char *program, *function;
+	int kind_arg;
+};
+
+static struct exit_path find_exit_path(const struct btf *kernel)
 {
-	int nr_cpus = libbpf_num_possible_cpus(), kind = -1, err;
-	struct btf *kernel = btf__load_vmlinux_btf();
-	const char *function = NULL, *program = NULL;
+	if (btf__find_by_name_kind(kernel, "btf_trace_sched_ext_exit", BTF_KIND_TYPEDEF) > 0)
+		return (struct exit_path){.program = "on_exit_tracepoint"};
+	for (size_t i = 0; i < sizeof(exit_functions) / sizeof(exit_functions[0]); i++) {
+		int nth = kind_argument(kernel, exit_functions[i]);
+
+		if (nth >= 0)
+			return (struct exit_path){"on_exit_function", exit_functions[i], nth};
+	}
+	return (struct exit_path){0};
+}
+
+/* Open and load the maps, and the exit path's program when there is one. */
+static int load_exits(struct prober *pr, const struct exit_path *path)
+{
+	int nr_cpus = libbpf_num_possible_cpus(), err;
 	struct bpf_map *ring;
 
 	if (nr_cpus < 1 || nr_cpus > PROBE_MAX_CPUS)
 		nr_cpus = PROBE_MAX_CPUS;
-	if (!kernel)
-		return fail("the kernel has no BTF", errno);
-	if (btf__find_by_name_kind(kernel, "btf_trace_sched_ext_exit", BTF_KIND_TYPEDEF) > 0)
-		program = "on_exit_tracepoint";
-	for (size_t i = 0; !program && !function && i < 2; i++) {
-		kind = kind_argument(kernel, exit_functions[i]);
-		function = kind < 0 ? NULL : exit_functions[i];
-	}
-	btf__free(kernel);
-	if (function)
-		program = "on_exit_function";
 	pr->exits = bpf_object__open_file(pr->path, NULL);
 	if (!pr->exits)
-		return fail(pr->path, errno);
-	load_only(pr->exits, program, NULL);
+		return -errno;
+	load_only(pr->exits, path->program, NULL);
 	ring = bpf_object__find_map_by_name(pr->exits, "ktstr_probes");
-	if (!ring || bpf_map__set_max_entries(ring, (__u32)nr_cpus * PROBE_SLOTS) ||
-	    set_constant(pr->exits, "nr_cpus", (__u32)nr_cpus) ||
-	    (kind >= 0 && set_constant(pr->exits, "kind_arg", (__u32)kind)))
-		return fail("the object is not of this program", EINVAL);
-	err = bpf_object__load(pr->exits);
-	if (err)
-		return fail("loading", err);
-	err = map_globals(pr);
-	if (err)
-		return fail("the object's globals", err);
+	err = ring ? bpf_map__set_max_entries(ring, (__u32)nr_cpus * PROBE_SLOTS) : -ENOENT;
+	if (!err)
+		err = set_constant(pr->exits, "nr_cpus", (__u32)nr_cpus);
+	if (!err)
+		err = set_constant(pr->exits, "kind_arg", (__u32)path->kind_arg);
+	if (!err)
+		err = bpf_object__load(pr->exits);
+	if (!err)
+		err = map_globals(pr);
+	if (err) {
+		bpf_object__close(pr->exits);
+		return err;
+	}
 	pr->bss.counters->nr_cpus = (__u32)nr_cpus;
-	if (!program) {
+	return 0;
+}
+
+static int open_exits(struct prober *pr)
+{
+	struct btf *kernel = btf__load_vmlinux_btf();
+	struct exit_path path;
+	const char *name;
+	int err, refused = 0;
+
+	if (!kernel)
+		return fail("the kernel has no BTF", errno);
+	path = find_exit_path(kernel);
+	btf__free(kernel);
+	name = path.function ? path.function : "sched_ext_exit";
+	err = load_exits(pr, &path);
+	if (err && path.program) {
+		/* The callbacks can be probed all the same. */
+		refused = err;
+		path.program = NULL;
+		err = load_exits(pr, &path);
+	}
+	if (err)
+		return fail(pr->path, err);
+	if (path.program)
+		refused = attach_exit_probe(pr, path.program, path.function);
+	if (refused)
+		note_missing(pr,
+			     "the exit path cannot be probed (%s: %s); probes on the callbacks "
+			     "only",
+			     name, strerror(-refused));
+	else if (!path.program)
 		note_missing(pr, "this kernel has no exit tracepoint, and no function with the "
 				 "exit's kind to probe instead; probes on the callbacks only");
-		return 0;
-	}
-	err = attach_exit_probe(pr, program, function);
-	if (err)
-		note_missing(
-			pr, "the exit path cannot be probed (%s: %s); probes on the callbacks only",
-			function ? function : "sched_ext_exit", strerror(-err));
 	else
 		snprintf(pr->bss.counters->exit_probe, PROBE_TEXT, "%s %s",
-			 function ? "kprobe" : "tp_btf", function ? function : "sched_ext_exit");
+			 path.function ? "kprobe" : "tp_btf", name);
 	return 0;
 }
 

@@ -62,7 +62,7 @@ class ScenarioBuilder(Part):
         return self.with_keys(scheduler=Part.of(**keys))
 
     def run(self, **keys: Unpack[RunKeys]) -> Self:
-        """Say how long, how many snapshots, which seed."""
+        """Say how long, how many snapshots, which seed, whether a failure is repeated."""
         return self._with_table("run", **keys)
 
     def backdrop(self, *, cgroups: Sequence[Cgroup] = (), ops: Sequence[Op] = ()) -> Self:

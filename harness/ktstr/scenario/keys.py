@@ -173,6 +173,7 @@ class RunKeys(TypedDict, total=False):
     """Keys of ``[run]``."""
 
     duration: Duration
+    auto_repro: bool
     num_snapshots: int
     settle: Duration
     seed: int

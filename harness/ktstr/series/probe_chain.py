@@ -46,12 +46,13 @@ class TaskChain:
     """The last calls about one task, oldest first.
 
     :param why: what makes the task worth a look.
+    :param calls: each with how many of its kind came in a row, of which it is the last.
     """
 
     pid: int
     comm: str
     why: str
-    calls: tuple[Call, ...]
+    calls: tuple[tuple[Call, int], ...]
 
 
 def stitch(events: Iterable[ProbeEvent]) -> list[Call]:
@@ -113,22 +114,44 @@ def chains(data: ProbeData, message: str) -> list[TaskChain]:
             of_task[task][-1].enter.pid,
             of_task[task][-1].enter.comm,
             why,
-            tuple(of_task[task][-MAX_CALLS:]),
+            tuple(in_a_row(of_task[task])[-MAX_CALLS:]),
         )
         for task, why in list(found.items())[:MAX_TASKS]
     ]
 
 
-def call_text(call: Call, zero_ns: int) -> str:
+def in_a_row(calls: Iterable[Call]) -> list[tuple[Call, int]]:
+    """Calls of one task with those that only repeat the one before counted, not kept."""
+    kept: list[tuple[Call, int]] = []
+    for call in calls:
+        if kept and _same(kept[-1][0], call):
+            kept[-1] = call, kept[-1][1] + 1
+        else:
+            kept.append((call, 1))
+    return kept
+
+
+def _same(one: Call, other: Call) -> bool:
+    return (
+        one.leave is not None
+        and other.leave is not None
+        and (one.enter.callback, one.enter.cpu) == (other.enter.callback, other.enter.cpu)
+        and one.enter.args[1:] == other.enter.args[1:]
+        and not [*_changes(one.enter, one.leave), *_changes(other.enter, other.leave)]
+    )
+
+
+def call_text(call: Call, zero_ns: int, times: int = 1) -> str:
     """One call in a line: when, which, with what, and what it changed (``→``).
 
     :param zero_ns: the time that counts as 0.
+    :param times: how many calls like it came in a row.
     """
     enter, leave = call.enter, call.leave
     head = f"{(enter.ns - zero_ns) / 1e6:+10.3f} ms  cpu {enter.cpu}  {enter.callback}"
     shown = _PLAIN_ARGS.get(enter.callback, ())
     parts = [f"{name}={_number(enter.args[nth])}" for nth, name in shown]
-    line = f"{head}({', '.join(parts)})"
+    line = f"{head}({', '.join(parts)})" + (f" ×{times}" if times > 1 else "")
     if leave is None:
         return f"{line}  not returned"
     if enter.callback in _RETURNS:

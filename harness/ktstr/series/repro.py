@@ -215,7 +215,7 @@ def _probed(probes: ProbeData, again: RunSide) -> dict[str, Any]:
         title = f"exit kind {trigger.args[0]} on CPU {trigger.cpu}, in {_task(trigger)}"
         chain.append((title, (where,)))
     for task in chains(probes, again.exit_text):
-        lines = tuple(call_text(call, zero_ns) for call in task.calls)
+        lines = tuple(call_text(call, zero_ns, times) for call, times in task.calls)
         chain.append((f"{task.comm}[{task.pid}], {task.why}", lines))
     return {
         "callbacks": tuple(
