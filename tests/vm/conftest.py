@@ -69,7 +69,14 @@ class Ktstr:
         command = [*prefix, *program, str(path), "--out", str(out), *args]
         process = subprocess.Popen(
             command,
-            env={**os.environ, MARK: self.mark, "TMPDIR": str(self.folder), **self.env},
+            # A failure that a test wants is not to be run twice; test_repro asks for it.
+            env={
+                **os.environ,
+                MARK: self.mark,
+                "TMPDIR": str(self.folder),
+                "KTSTR_AUTO_REPRO": "0",
+                **self.env,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -102,8 +102,12 @@ def chains(data: ProbeData, message: str) -> list[TaskChain]:
         if own[-1].enter.pid in named:
             found[task] = "named by the kernel"
     trigger = trigger_of(data)
-    if trigger is not None and (during := call_at(calls, trigger)) is not None:
-        found.setdefault(during.enter.task, f"in {during.enter.callback} at the error")
+    if trigger is not None:
+        during = call_at(calls, trigger)
+        if during is not None:
+            found.setdefault(during.enter.task, f"in {during.enter.callback} at the error")
+        if trigger.task in of_task:
+            found.setdefault(trigger.task, "on the CPU at the error")
     waiting = [task for task, own in of_task.items() if own[-1].enter.callback == "enqueue"]
     for task in sorted(waiting, key=lambda task: of_task[task][-1].enter.ns):
         found.setdefault(task, "enqueued, and not run since")
