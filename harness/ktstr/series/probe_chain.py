@@ -15,7 +15,10 @@ MAX_CALLS: Final = 8
 _BUILT_IN: Final = 1 << 63
 _LOCAL_ON: Final = 3 << 62
 _NAMES: Final = {1: "GLOBAL", 2: "LOCAL", 3: "BYPASS"}
-_PID: Final = re.compile(r"\[(\d+)\]")
+_PID: Final = re.compile(r"\[(\d+)\]|\btid (\d+)")
+_COMING_AND_GOING: Final = frozenset(("init_task", "exit_task", "enable", "disable"))
+"""Callbacks that every task gets when a scheduler comes and goes."""
+
 _PLAIN_ARGS: Final = {
     "select_cpu": ((1, "prev_cpu"), (2, "wake_flags")),
     "enqueue": ((1, "enq_flags"),),
@@ -90,17 +93,21 @@ def call_at(calls: Sequence[Call], trigger: ProbeEvent) -> Call | None:
 def chains(data: ProbeData, message: str) -> list[TaskChain]:
     """The tasks nearest to the end, the likeliest first, at most :data:`MAX_TASKS`.
 
-    :param message: the kernel's words about the exit, which may name a task (``comm[pid]``).
+    :param message: what is known about the failure; it may name tasks (``comm[pid]``, ``tid N``).
     """
-    calls = [call for call in stitch(data.events) if call.enter.task]
+    calls = [
+        call
+        for call in stitch(data.events)
+        if call.enter.task and call.enter.callback not in _COMING_AND_GOING
+    ]
     of_task: dict[int, list[Call]] = {}
     for call in calls:
         of_task.setdefault(call.enter.task, []).append(call)
     found: dict[int, str] = {}
-    named = {int(pid) for pid in _PID.findall(message)}
+    named = {int(pid or tid) for pid, tid in _PID.findall(message)} - {0}
     for task, own in of_task.items():
         if own[-1].enter.pid in named:
-            found[task] = "named by the kernel"
+            found[task] = "named by the failure"
     trigger = trigger_of(data)
     if trigger is not None:
         during = call_at(calls, trigger)

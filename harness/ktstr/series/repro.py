@@ -214,7 +214,8 @@ def _probed(probes: ProbeData, again: RunSide) -> dict[str, Any]:
         where = "outside of all callbacks" if during is None else call_text(during, zero_ns).strip()
         title = f"exit kind {trigger.args[0]} on CPU {trigger.cpu}, in {_task(trigger)}"
         chain.append((title, (where,)))
-    for task in chains(probes, again.exit_text):
+    told = "\n".join((again.exit_text, *(failure.message for failure in again.failures)))
+    for task in chains(probes, told):
         lines = tuple(call_text(call, zero_ns, times) for call, times in task.calls)
         chain.append((f"{task.comm}[{task.pid}], {task.why}", lines))
     return {

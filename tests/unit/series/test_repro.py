@@ -136,7 +136,7 @@ def test_tasks_come_by_how_near_they_are_to_the_error() -> None:
         "worker[100] failed to run for 3.0s",
     )
     assert [(chain.pid, chain.why) for chain in found] == [
-        (100, "named by the kernel"),
+        (100, "named by the failure"),
         (103, "in running at the error"),
         (104, "on the CPU at the error"),
     ]
@@ -153,6 +153,23 @@ def test_of_those_who_wait_the_longest_waiting_comes_first() -> None:
         (3, "enqueued, and not run since"),
         (2, "enqueued, and not run since"),
         (1, "among the last"),
+    ]
+
+
+def test_a_worker_that_a_failed_check_names_is_shown_and_who_only_came_and_went_is_not() -> None:
+    found = chains(
+        data(
+            event(1, "entry", "running", task=0x7000, pid=7),
+            event(2, "entry", "running", task=0x8000, pid=8),
+            event(3, "entry", "exit_task", task=0x9000, pid=9),
+            event(4, "entry", "enqueue", task=0xA000, pid=0),
+        ),
+        "Step[0] busy: worker 0 (SpinWait, tid 7) below floor",
+    )
+    assert [(chain.pid, chain.why) for chain in found] == [
+        (7, "named by the failure"),
+        (0, "enqueued, and not run since"),
+        (8, "among the last"),
     ]
 
 
