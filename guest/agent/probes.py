@@ -12,7 +12,7 @@ import time
 
 from agent.channel import Channel
 from agent.loop import Loop, read_available
-from agent.processes import Child, describe_status
+from agent.processes import REAP_S, Child, describe_status
 
 PROBER = "/ktstr/bin/scx_probe"
 OBJECT = "/ktstr/sched/probe.bpf.o"
@@ -53,14 +53,16 @@ class Probes:
         os.set_blocking(read_end, False)
         self._loop.add(read_end, lambda: self._read(read_end))
         child = self._child
-        self._loop.add(child.pidfd, self._ended)
-        self._loop.run(time.monotonic() + START_S, lambda: READY in self._said or child.poll())
+        # The end of its output is the end of its life: what it said until then is read.
+        self._loop.run(
+            time.monotonic() + START_S, lambda: READY in self._said or read_end not in self._loop
+        )
         if READY not in self._said:
-            self._channel.log(f"no probes within {START_S:g} s: {describe_status(child.status)}")
-
-    def _ended(self) -> None:
-        if self._child is not None and self._child.poll():
-            self._loop.remove(self._child.pidfd)
+            if read_end not in self._loop:
+                child.wait(REAP_S)
+            self._channel.log(
+                f"no probes: not ready after {START_S:g} s at most: {describe_status(child.status)}"
+            )
 
     def _read(self, fd: int) -> None:
         data = read_available(fd)

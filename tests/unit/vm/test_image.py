@@ -17,7 +17,7 @@ from ktstr.vm.image import ImageStore, program_overlay
 MAKEFILE = """
 all:
 \techo compiled >> {log}
-\tcp init.c $(OUT)/init; cp init.c $(OUT)/worker; cp init.c $(OUT)/scx_load
+\tfor name in init worker scx_load scx_probe; do cp init.c $(OUT)/$$name; done
 """
 
 
