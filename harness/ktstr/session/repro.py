@@ -139,14 +139,16 @@ def _tails(folder: Path | None) -> dict[str, tuple[str, ...]]:
 def _side(record: RunRecord) -> RunSide:
     result = record.result or AssertResult()
     ended = record.facts.get("scheduler", {}).get("exit") or {}
-    named = f"{ended.get('kind_name') or 'exit'} ({ended.get('kind')})" if ended else ""
+    # Of a program that was killed nothing but its failed check tells.
+    kind = ended.get("kind")
+    named = "" if kind is None else f"{ended.get('kind_name') or 'exit'} ({kind})"
     parts = (named, ended.get("reason"), ended.get("message"))
     last = () if record.last is None else (record.last,)
     taken = [sample.snapshot for sample in record.samples.iter_samples()]
     return RunSide(
         verdict=record.verdict,
         failures=tuple(Failure(d.kind.value, d.phase, d.message) for d in result.failure_details()),
-        exit_kind=ended.get("kind"),
+        exit_kind=kind,
         exit_text=": ".join(str(part).partition("\n")[0] for part in parts if part),
         loaded=bool(record.events),
         error=(record.error or "").partition("\n")[0],

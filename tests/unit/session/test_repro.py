@@ -14,7 +14,7 @@ from ktstr.session.events import Note, RunEvent
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, define
 from ktstr.session.record import RunRecord
-from ktstr.session.repro import has_probes, repeat, why_not, with_probes
+from ktstr.session.repro import has_probes, repeat, report_of, why_not, with_probes
 from ktstr.session.sidecar import is_repetition, write_sidecar
 from ktstr.session.sidecar_read import read_sidecar
 from ktstr.verdict import AssertDetail, AssertResult, DetailKind
@@ -130,6 +130,28 @@ def test_a_repetition_that_fails_alike_is_told_apart_from_one_that_does_not(tmp_
     primary, _ = repeated(tmp_path, other)
     assert primary.facts["repro"]["failed_again"] is True
     assert primary.facts["repro"]["same_way"] is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (1025, "the same way: ERROR_BPF (1025): scx_bpf_error: boom"),
+        (None, "the same way: [Unfair] Step[0] a: spread 40 % over 15 %"),
+    ],
+)
+def test_the_headline_names_the_exit_or_else_the_failed_check(
+    tmp_path: Path, kind: int | None, told: str
+) -> None:
+    def ended() -> RunRecord:
+        record = failed()
+        known = {"kind_name": "ERROR_BPF", "reason": "scx_bpf_error", "message": "boom"}
+        unknown = {"kind_name": None, "reason": "", "message": ""}
+        found = {"kind": kind, **(unknown if kind is None else known)}
+        record.facts = {"scheduler": {"exit": found}}
+        return record
+
+    report = report_of(ended(), ended())
+    assert report.headline == f"it failed again, {told}"
 
 
 def test_a_repetition_that_cannot_be_done_leaves_the_first_verdict(tmp_path: Path) -> None:
