@@ -44,3 +44,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="ktstr")
 def main() -> None:
     """Tests for Linux process schedulers, in real virtual machines."""
+
+
+if __name__ == "__main__":
+    main()
