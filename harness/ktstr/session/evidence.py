@@ -20,7 +20,10 @@ def write_evidence(folder: Path, texts: Mapping[str, str], files: Mapping[str, P
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             if text:
-                (folder / name).write_text(text, "utf-8", "backslashreplace")
+                # A reader finds a whole file or none.
+                fresh = folder / f".{name}.new"
+                fresh.write_text(text, "utf-8", "backslashreplace")
+                fresh.replace(folder / name)
         for name, source in files.items():
             if source.is_file():
                 shutil.copyfile(source, folder / name)

@@ -7,6 +7,7 @@ from ktstr.capture.monitor import GuestMonitor
 from ktstr.series.bridge import SnapshotBridge
 from ktstr.series.monitor_report import MonitorReport
 from ktstr.series.sample import Sample, SampleSeries, StatsMeta
+from ktstr.session.dump import Dumps
 from ktstr.session.link import Link
 from ktstr.session.prepare import Definition, Prepared
 from ktstr.session.recorder import Recorder
@@ -20,6 +21,7 @@ class Live:
     :ivar bridge: takes the captures while the scenario runs; what it loses becomes a note.
     :ivar stats_meta: what the scheduler says about its statistics, once it was asked.
     :ivar monitor: reads the running guest, once it does.
+    :ivar dumps: takes failure dumps; ``dump_exact`` at the write of the scheduler's exit kind.
     """
 
     definition: Definition
@@ -30,6 +32,7 @@ class Live:
     bridge: SnapshotBridge = field(init=False)
     stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None
+    dumps: Dumps = field(default_factory=Dumps)
 
     def __post_init__(self) -> None:
         self.bridge = SnapshotBridge(on_event=lambda event: self.recorder.note(str(event)))

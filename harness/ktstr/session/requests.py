@@ -30,6 +30,7 @@ class GuestRequests:
 
     :param on_sample: called with each sample that could be taken.
     :param stats: asks the scheduler before a capture, or says why nobody can.
+    :ivar watches: the run's write watches.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class GuestRequests:
         self._inspector = inspector
         self._on_sample = on_sample
         self._taken = 0
-        self._watches = Watches(live, inspector, on_sample)
+        self.watches = Watches(live, inspector, on_sample)
         self._send, self._receive = anyio.create_memory_object_stream[tuple[int, bytes]](QUEUED)
         self._kinds: dict[int, tuple[int, Callable[[dict[str, object]], Awaitable[None]]]] = {
             MsgType.SNAPSHOT_REQUEST: (MsgType.SNAPSHOT_REPLY, self._snapshot),
@@ -65,12 +66,12 @@ class GuestRequests:
         """
         try:
             async with task_scope() as group:
-                group.start_soon(self._watches.serve)
+                group.start_soon(self.watches.serve)
                 with self._send, self._receive:
                     async for msg_type, payload in self._receive:
                         await self._answer(msg_type, payload)
         finally:
-            await self._watches.close()
+            await self.watches.close()
 
     async def _answer(self, msg_type: int, payload: bytes) -> None:
         reply_type, serve = self._kinds[msg_type]
@@ -103,9 +104,9 @@ class GuestRequests:
             case SnapshotKind.WATCH:
                 if take_str(fields, "tag", 64).startswith(PERIODIC_PREFIX):
                     raise WireError("a watch must not be called as periodic snapshots are")
-                await self._watches.add(fields)
+                await self.watches.add(fields)
             case SnapshotKind.END_WATCHES:
-                await self._watches.end_step(take_int(fields, "step", 65535))
+                await self.watches.end_step(take_int(fields, "step", 65535))
             case kind:
                 raise WireError(f"a request for a snapshot of kind {kind}")
 

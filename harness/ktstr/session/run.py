@@ -37,6 +37,7 @@ from ktstr.session.sidecar import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import exit_code
+from ktstr.verdict.outcome import Fail, Inconclusive
 from ktstr.vm.console import tail
 from ktstr.vm.machine import Machine, launch
 from ktstr.vm.spec import VmSpec, spec_warnings
@@ -44,6 +45,9 @@ from ktstr.wire import Frame
 
 AGENT_ERROR = "agent-error"
 """Goodbye's reason when the agent met an exception that it does not know."""
+
+EXACT_DUMPS = True
+"""Whether a failing scheduler's dump is taken at the very write of its exit kind."""
 
 KeepVm = Callable[[Live, RunRecord], Awaitable[None]]
 
@@ -127,10 +131,13 @@ async def _stay(
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
         emit = journal.observing(emit)
-        spec = replace(vm_spec(ready), one_thread=bool(slips))
+        exact = EXACT_DUMPS and wants_exact_dump(ready, options)
+        plain = vm_spec(ready)
+        spec = replace(plain, one_thread=bool(slips), watch=plain.watch or exact)
         live = await stack.enter_async_context(
             _booted(ready, spec, options, run_dir, emit, journal)
         )
+        live.dumps.exact = exact
         for slip in slips:
             live.recorder.note(slip)
         try:
@@ -152,7 +159,7 @@ async def _stay(
         # What the probes of a repetition recorded is there, whatever became of it.
         look = LastLook()
         if record.exit_code or has_probes(ready.definition):
-            look = await last_look(live)
+            look = await last_look(live, why_dumped(record))
         record.last = look.snapshot
         try:
             conclude(record, live, options, look)
@@ -219,6 +226,25 @@ def vm_spec(ready: Prepared) -> VmSpec:
         cmdline=scenario.scheduler.kernel_args,
         watch=any(isinstance(op, WatchSnapshot) for _, op in scenario.all_ops()),
     )
+
+
+def wants_exact_dump(ready: Prepared, options: RunOptions) -> bool:
+    """Whether the write of the scheduler's exit kind is to be watched.
+
+    QEMU has one gdb stub, which a VM that is kept offers to people.
+    """
+    scheduler = ready.definition.scenario.scheduler
+    return scheduler.kind != "none" and not options.keep_vm
+
+
+def why_dumped(record: RunRecord) -> str:
+    """The first failure or doubt of a run that did not pass, or how the guest was lost."""
+    if record.error is not None:
+        return record.error
+    for outcome in [] if record.result is None else record.result.outcomes:
+        if isinstance(outcome, Fail | Inconclusive):
+            return outcome.detail.message
+    return f"the run ended with {record.verdict}"
 
 
 async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) -> None:

@@ -11,9 +11,11 @@ import anyio.to_thread
 from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import META_CAP, StatsClient
 from ktstr.errors import GuestLost, KtstrError
-from ktstr.introspect import copy, decode, make_plan, read_kernel_log
+from ktstr.introspect import read_kernel_log
+from ktstr.series.dump import AnyDump
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.series.snapshot import Snapshot
+from ktstr.session.dump import read_registers
 from ktstr.session.events import Emit, Froze, Note
 from ktstr.session.inspector import Inspector, attach_to
 from ktstr.session.live import Live
@@ -51,7 +53,8 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
         )
 
     async with task_scope() as group:
-        group.start_soon(GuestRequests(live, inspector, take, stats).serve)
+        requests = GuestRequests(live, inspector, take, stats)
+        group.start_soon(requests.serve)
         if isinstance(stats, StatsClient):
             group.start_soon(_describe_stats, live, stats, asks_meta)
         try:
@@ -65,6 +68,8 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
         if inspector.attached:
             group.start_soon(watch, live, inspector, started)
         await started.wait()
+        if inspector.attached and live.dumps.exact:
+            await live.dumps.watch_exit(live, inspector, requests.watches)
         if inspector.attached and live.definition.boundaries_ms:
             await _capture_periodically(live, inspector, emit, take, stats)
         await anyio.sleep_forever()
@@ -121,14 +126,20 @@ class LastLook:
 
     snapshot: Snapshot | None = None
     kernel_log: str | None = None
+    dump: AnyDump | None = None
 
 
-async def last_look(live: Live) -> LastLook:
-    """Read the guest's memory once more, after a run that did not pass; failures become notes."""
+async def last_look(live: Live, reason: str) -> LastLook:
+    """Read the guest's memory once more, after a run that did not pass; failures become notes.
+
+    :param reason: why the run did not pass, for the dump.
+    """
     recorder = live.recorder
     if recorder.hello is None:
-        recorder.note("the guest said no Hello, so its memory cannot be found")
-        return LastLook()
+        why = "the guest said no Hello, so its memory cannot be found"
+        recorder.note(why)
+        return LastLook(dump=live.dumps.without_memory(live, reason, why))
+    registers = await read_registers(live)
 
     def read() -> LastLook:
         kernel = attach_to(live)
@@ -137,17 +148,21 @@ async def last_look(live: Live) -> LastLook:
             log = read_kernel_log(kernel)
         except Exception as error:
             recorder.note(f"no kernel log from memory: {_words(error)}")
-        plan = make_plan(kernel)
-        return LastLook(decode(plan, copy(plan, live.machine.ram), kernel), log)
+        taken = live.dumps.at_end(live, kernel, registers, reason)
+        if taken.snapshot is None:
+            recorder.note(f"no last snapshot: {taken.unavailable.get('snapshot', 'no reason')}")
+        return LastLook(taken.snapshot, log, live.dumps.best(live, taken))
 
+    why = f"reading took longer than {LAST_LOOK_S:.0f} s"
     try:
         with anyio.fail_after(LAST_LOOK_S):
             return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
     except TimeoutError:
-        recorder.note(f"no last snapshot: reading took longer than {LAST_LOOK_S:.0f} s")
+        recorder.note(f"no last snapshot: {why}")
     except Exception as error:
-        recorder.note(f"no last snapshot: {_words(error)}")
-    return LastLook()
+        why = _words(error)
+        recorder.note(f"no last snapshot: {why}")
+    return LastLook(dump=live.dumps.without_memory(live, reason, why))
 
 
 def _words(error: Exception) -> str:

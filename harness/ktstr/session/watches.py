@@ -24,6 +24,7 @@ from ktstr.introspect.watch import (
 from ktstr.model.op_programs import MAX_HITS, MAX_WATCHES
 from ktstr.series.sample import Sample, Trigger
 from ktstr.series.stats_reason import DURING_FREEZE
+from ktstr.session.dump import Guard
 from ktstr.session.inspector import Inspector
 from ktstr.session.live import Live
 from ktstr.vm.gdb import Debugger, GdbFault, Stop
@@ -78,8 +79,21 @@ class Watches:
         self._watches: list[Watch] = []
         self._tags: set[str] = set()
         self._debugger: Debugger | None = None
+        self._guard: Guard | None = None
         self._woken = anyio.Event()
         self._noticed = (0, 0.0)
+
+    async def guard(self, guard: Guard) -> None:
+        """Set the one watch that is ktstr's own, beside those of ops.
+
+        :raise GuestLost: when QEMU does not do it.
+        """
+        async with self._inspector.standing():
+            debugger = await self._live.machine.debugger()
+            debugger.on_hit = self._wake
+            self._debugger = debugger
+            await debugger.watch(guard.target.address, guard.target.size)
+            self._guard = guard
 
     async def add(self, fields: dict[str, object]) -> None:
         """Set the watch that a request asks for.
@@ -155,6 +169,7 @@ class Watches:
                         self._count_last(self._debugger.take_hit())
                         for watch in list(self._watches):
                             await self._remove(watch)
+                        await self._drop_guard()
                 except KtstrError:
                     pass  # QEMU is gone, and the watches with it
                 self._debugger.take_hit()
@@ -234,6 +249,10 @@ class Watches:
         # that has gone (docs/decisions/0015): nobody's, and the guest goes on.
         mine = [watch for watch in self._watches if watch.target.address == stop.watch]
         if not mine:
+            guard = self._guard
+            is_mine = guard is not None and guard.target.address == stop.watch
+            if guard is not None and is_mine and await guard.look(kernel, stop):
+                await self._drop_guard()
             return None
         watch, target = mine[0], mine[0].target
         if not target.is_there(kernel):
@@ -263,6 +282,11 @@ class Watches:
         if watch.fired == watch.hits:
             await self._remove(watch)
         return watch, trigger
+
+    async def _drop_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None and self._debugger is not None:
+            await self._debugger.unwatch(guard.target.address, guard.target.size)
 
     def _sample(
         self,

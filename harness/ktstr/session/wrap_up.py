@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.metrics.phase import Phase
+from ktstr.series.dump_text import dump_text
 from ktstr.series.probes import without_ring
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.judge import Expectations
@@ -18,6 +19,7 @@ from ktstr.session.snapshots import LastLook
 from ktstr.vm.console import tail, tail_lines
 
 JOURNAL = "harness.log"
+DUMP_JSON, DUMP_TEXT = "failure-dump.json", "failure-dump.txt"
 KERNEL_TAIL, SCHEDULER_TAIL = 12, 20
 """Lines of the two logs that are shown, and therefore recorded."""
 
@@ -49,6 +51,8 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     if record.exit_code or has_probes(live.definition):
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
         record.evidence = write_evidence(folder, *_evidence(live, look))
+        if look.dump is not None:
+            record.host["failure_dump"] = str(folder / DUMP_JSON)
     record.sidecar = write_sidecar(options.out_dir, record)
 
 
@@ -123,6 +127,9 @@ def _evidence(live: Live, look: LastLook) -> tuple[dict[str, str], dict[str, Pat
     if ended is not None:
         texts["scheduler-exit.json"] = as_json(_exit(ended))
         texts["sched_ext-dump.txt"] = ended.dump
+    if look.dump is not None:
+        texts[DUMP_JSON] = as_json(look.dump.to_json())
+        texts[DUMP_TEXT] = dump_text(look.dump)
     if look.snapshot is not None:
         texts["last-snapshot.json"] = as_json(without_ring(look.snapshot).to_json())
     run_dir = machine.console_log.parent
