@@ -6,6 +6,7 @@ Nothing here stops or continues the guest, and nothing the guest's memory holds 
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from ktstr.errors import KtstrError
@@ -16,8 +17,8 @@ from ktstr.introspect.registers import parse_registers
 from ktstr.introspect.stacks import Stacks
 from ktstr.introspect.threads import Tasks, read_tasks, task_at
 from ktstr.series.dump import AT_END, EventCounterSample, FailureDumpReport
-from ktstr.series.dump_parts import StackTrace, TaskState, VcpuRegisters
-from ktstr.series.snapshot import Snapshot
+from ktstr.series.dump_parts import DsqState, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.snapshot import SchedExtState, Snapshot
 
 _T = TypeVar("_T")
 
@@ -40,7 +41,8 @@ def read_dump(
     """Read everything. Blocks for about a second; run it in a thread while the guest stands.
 
     :param registers: what QEMU says about its vCPUs; ``None`` when it cannot be asked.
-    :param scheduler_comm: name of the process that loaded the scheduler.
+    :param scheduler_comm: name of the process that loaded the scheduler; ``None`` for runs with
+        the kernel's own, of which nothing of sched_ext is read.
     """
     began = time.perf_counter_ns()
     reader = _Reader(kernel, memory)
@@ -56,7 +58,15 @@ def read_dump(
         (t.tgid for t in tasks.by_address.values() if t.comm == scheduler_comm and t.pid == t.tgid),
         None,
     )
-    queues = reader.attempt("dsq_states", lambda: read_queues(kernel, tasks, reader.unavailable))
+    queues: tuple[DsqState, ...] | None = None
+    if scheduler_comm is None:
+        reader.unavailable["dsq_states"] = "the kernel's own scheduler runs, which has none"
+        if snapshot is not None:
+            snapshot = replace(snapshot, sched_ext=SchedExtState())
+    else:
+        queues = reader.attempt(
+            "dsq_states", lambda: read_queues(kernel, tasks, reader.unavailable)
+        )
     traces = reader.attempt("stack_traces", lambda: reader.traces(tasks, vcpus, scheduler))
     return FailureDumpReport(
         reason=reason,

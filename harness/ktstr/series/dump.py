@@ -111,7 +111,6 @@ class FailureDumpReport:
         if (shot := self.snapshot) is not None:
             plain |= {
                 "release": shot.release,
-                "scx_sched_state": encode(shot.sched_ext),
                 "rq_scx_states": encode(shot.cpus),
                 "maps": [found.to_json() for found in shot.maps],
             }
@@ -119,6 +118,7 @@ class FailureDumpReport:
                 plain["active_maps"] = list(shot.active_maps)
                 plain["active_map_kvas"] = list(shot.active_map_kvas or ())
             optional: dict[str, Json] = {
+                "scx_sched_state": encode(shot.sched_ext),
                 "active_obj_name": shot.active_ops,
                 "per_cpu_time": shot.host.to_json().get("per_cpu_time"),
                 "snapshot_unavailable": dict(shot.unavailable),

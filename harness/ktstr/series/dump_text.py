@@ -8,6 +8,7 @@ from typing import Final
 from ktstr.series.dump import AnyDump, DegradedFailureDumpReport, FailureDumpReport
 from ktstr.series.dump_parts import StackTrace, TaskState, VcpuRegisters, dsq_name
 from ktstr.series.maps import MapSnapshot, PerCpuEntry
+from ktstr.series.snapshot import CpuSnapshot
 from ktstr.series.values import (
     Array,
     Bool,
@@ -41,7 +42,12 @@ _GLYPHS = "▁▂▃▄▅▆▇█"
 
 def dump_text(dump: AnyDump) -> str:
     """The whole dump."""
-    return "\n".join(_lines(dump)) + "\n"
+    return "\n".join(map(safe, _lines(dump))) + "\n"
+
+
+def safe(line: str) -> str:
+    """A line of this module's with nothing in it that a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in line)
 
 
 def _lines(dump: AnyDump) -> Iterator[str]:
@@ -104,17 +110,23 @@ def runqueue_lines(dump: FailureDumpReport) -> Iterator[str]:
     if dump.snapshot is None:
         return
     for cpu in dump.snapshot.cpus:
-        current = f"{_or_dash(cpu.curr_pid)} {printable(cpu.curr_comm or '–')}"
-        yield f"\nCPU {cpu.cpu}: {_or_dash(cpu.nr_running)} runnable, runs {current}"
-        waiting = dump.runnable(cpu.cpu)
-        if waiting:
-            yield _HEAD
-            yield from (task_line(dump, task) for task in waiting)
-        for time in dump.snapshot.host.per_cpu_time:
-            if time.cpu == cpu.cpu:
-                spent = {name: getattr(time, f"{name}_ns") for name in _TIMES}
-                told = ", ".join(f"{name} {ns / 1e6:.0f}" for name, ns in spent.items() if ns)
-                yield f"  time in ms: {told or '–'}"
+        yield ""
+        yield from cpu_lines(dump, cpu)
+
+
+def cpu_lines(dump: FailureDumpReport, cpu: CpuSnapshot) -> Iterator[str]:
+    """One CPU's runqueue and how it spent its time."""
+    current = f"{_or_dash(cpu.curr_pid)} {printable(cpu.curr_comm or '–')}"
+    yield f"CPU {cpu.cpu}: {_or_dash(cpu.nr_running)} runnable, runs {current}"
+    waiting = dump.runnable(cpu.cpu)
+    if waiting:
+        yield _HEAD
+        yield from (task_line(dump, task) for task in waiting)
+    for time in dump.snapshot.host.per_cpu_time if dump.snapshot is not None else ():
+        if time.cpu == cpu.cpu:
+            spent = {name: getattr(time, f"{name}_ns") for name in _TIMES}
+            told = ", ".join(f"{name} {ns / 1e6:.0f}" for name, ns in spent.items() if ns)
+            yield f"  time in ms: {told or '–'}"
 
 
 _TIMES = ("user", "nice", "system", "irq", "softirq", "idle", "iowait", "steal")
@@ -171,10 +183,11 @@ def register_lines(dump: FailureDumpReport) -> Iterator[str]:
     if dump.registers:
         yield "\nvCPU registers"
     for vcpu in dump.registers:
-        yield from _registers(vcpu)
+        yield from vcpu_lines(vcpu)
 
 
-def _registers(vcpu: VcpuRegisters) -> Iterator[str]:
+def vcpu_lines(vcpu: VcpuRegisters) -> Iterator[str]:
+    """The registers of one vCPU."""
     where = {0: "in the kernel", 3: "in user space"}.get(-1 if vcpu.cpl is None else vcpu.cpl, "–")
     yield f"  CPU {vcpu.cpu} {where}{', halted' if vcpu.halted else ''}"
     cells = [f"{name:>7} {value:016x}" for name, value in vcpu.values.items()]

@@ -181,14 +181,10 @@ def scheduler_comm(live: "Live") -> str | None:
 
 
 def timeline(live: "Live") -> Iterator[EventCounterSample]:
-    """Event counters as the monitor read them, summed over CPUs; evenly thinned when many."""
+    """Event counters as the monitor read them; evenly thinned when many."""
     report = live.report()
     readings = [] if report is None else list(report.samples)
     step = -(-len(readings) // MAX_TIMELINE) or 1
     for sample in readings[::-1][::step][::-1]:
-        totals: dict[str, int] = {}
-        for cpu in sample.cpus:
-            for name, count in (cpu.events or {}).items():
-                totals[name] = totals.get(name, 0) + count
-        if totals:
-            yield EventCounterSample(float(sample.elapsed_ms or 0), totals)
+        if sample.events:
+            yield EventCounterSample(sample.elapsed_ms, dict(sample.events))

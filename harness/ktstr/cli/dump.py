@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktstr dump``: a failure dump as text, or one part of it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ktstr.cli.run import Command
+from ktstr.errors import CannotRun, KtstrError
+
+if TYPE_CHECKING:
+    from ktstr.series.dump import FailureDumpReport
+    from ktstr.series.snapshot import Snapshot
+
+
+@click.command(cls=Command)
+@click.argument("path", type=click.Path(path_type=Path), default=Path("ktstr-runs"))
+@click.option("--map", "map_name", metavar="NAME", help="One BPF map.")
+@click.option("--var", "variable", metavar="PATH", help="A global variable, or a part: live.mode.")
+@click.option("--key", metavar="KEY", help="With --map: the entry of this key.")
+@click.option("--cpu", type=int, help="One CPU: its runqueue, stack, registers; of a map its slot.")
+@click.option("--tasks", is_flag=True, help="Every thread of the guest.")
+@click.option("--queues", is_flag=True, help="Dispatch queues and who waits in them.")
+@click.option("--stacks", is_flag=True, help="Kernel stacks.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def dump(
+    path: Path,
+    map_name: str | None,
+    variable: str | None,
+    key: str | None,
+    cpu: int | None,
+    tasks: bool,
+    queues: bool,
+    stacks: bool,
+    as_json: bool,
+) -> None:
+    """Print a failure dump, or what is asked of it.
+
+    PATH is a failure-dump.json, an evidence folder, a record (NAME-TIME.ktstr.json), or a folder
+    of records (by default ktstr-runs), of which the newest is taken. Exit status: 0 when what was
+    asked for is there, otherwise 4.
+    """
+    from ktstr.series.dump import dump_from_text
+    from ktstr.series.dump_text import dump_text, safe
+
+    if key is not None and map_name is None:
+        raise click.UsageError("--key goes with --map")
+    asked = map_name or variable or cpu is not None or tasks or queues or stacks
+    try:
+        file = dump_file(path)
+        found = dump_from_text(file.read_text("utf-8"))
+        if not asked:
+            text = json.dumps(found.to_json(), indent=1) + "\n" if as_json else dump_text(found)
+            click.echo(text, nl=False)
+            return
+        whole = _whole(found)
+        parts = list(_parts(whole, map_name, variable, key, cpu, tasks, queues, stacks))
+    except (KtstrError, OSError, UnicodeDecodeError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(int(CannotRun.exit_code))
+    if as_json:
+        values = [plain for plain, _ in parts]
+        click.echo(json.dumps(values[0] if len(values) == 1 else values, indent=1))
+    else:
+        for _, lines in parts:
+            for line in lines:
+                click.echo(safe(line))
+
+
+def dump_file(path: Path) -> Path:
+    """The dump that a path stands for.
+
+    :raise CannotRun: when there is none, saying what was looked for.
+    """
+    from ktstr.cli.show import newest_record
+    from ktstr.session.sidecar import SUFFIX
+    from ktstr.session.wrap_up import DUMP_JSON
+
+    if path.is_dir():
+        if (path / DUMP_JSON).is_file():
+            return path / DUMP_JSON
+        path = newest_record(path)
+    if not path.name.endswith(SUFFIX):
+        return path
+    # The record tells where its evidence was; it may have been moved together with it since.
+    beside = path.with_name(path.name.removesuffix(SUFFIX) + ".evidence") / DUMP_JSON
+    if beside.is_file():
+        return beside
+    raise CannotRun(
+        f"no dump belongs to {path}: {beside} is not there",
+        hint="only runs that do not pass leave one",
+    )
+
+
+def _whole(found: object) -> "FailureDumpReport":
+    from ktstr.series.dump import FailureDumpReport
+
+    if isinstance(found, FailureDumpReport) and not found.is_placeholder:
+        return found
+    reason = getattr(found, "reason", "")
+    raise CannotRun(f"this dump holds nothing that could be asked for: {reason}")
+
+
+_Part = tuple[object, list[str]]
+
+
+def _parts(
+    dump: "FailureDumpReport",
+    map_name: str | None,
+    variable: str | None,
+    key: str | None,
+    cpu: int | None,
+    tasks: bool,
+    queues: bool,
+    stacks: bool,
+) -> Iterator[_Part]:
+    from ktstr.series import dump_text as text
+    from ktstr.series.dump_json import encode
+
+    if variable is not None:
+        value = _shot(dump).var(variable)
+        yield value.to_json(), [text.value_text(value)]
+    if map_name is not None:
+        yield _map(_shot(dump), map_name, key, cpu)
+    elif cpu is not None:
+        yield _cpu(dump, cpu)
+    if tasks:
+        yield encode(dump.tasks), list(text.task_table(dump))
+    if queues:
+        yield encode(dump.queues), list(text.queue_lines(dump))
+    if stacks:
+        yield encode(dump.traces), list(text.stack_lines(dump))
+
+
+def _shot(dump: "FailureDumpReport") -> "Snapshot":
+    if dump.snapshot is None:
+        why = dump.unavailable.get("snapshot", "no reason is given")
+        raise CannotRun(f"this dump holds no maps: {why}")
+    return dump.snapshot
+
+
+def _map(shot: "Snapshot", name: str, key: str | None, cpu: int | None) -> _Part:
+    from ktstr.series import dump_text as text
+    from ktstr.series.maps import PerCpuEntry
+
+    found = shot.map(name)
+    if key is None and cpu is None:
+        return found.to_json(), list(text.one_map(found))
+    entry = found.key(key) if key is not None else found.at(0)
+    if not isinstance(entry, PerCpuEntry):
+        if cpu is not None and key is None:
+            entry = found.key(cpu)
+        return entry.to_json(), [text.value_text(entry.value.value)]  # type: ignore[union-attr]
+    if cpu is None:
+        slots = [f"CPU {n} = {_slot(slot)}" for n, slot in entry.per_cpu.items()]
+        return entry.to_json(), slots
+    one = entry.cpu(cpu)
+    return one.to_json(), [text.value_text(one.value)]
+
+
+def _slot(slot: object) -> str:
+    from ktstr.series.dump_text import value_text
+    from ktstr.series.lazy import LazyValue
+
+    return value_text(slot.value) if isinstance(slot, LazyValue) else "not read"
+
+
+def _cpu(dump: "FailureDumpReport", cpu: int) -> _Part:
+    from ktstr.series import dump_text as text
+    from ktstr.series.dump_json import encode
+
+    state = _shot(dump).cpu(cpu)
+    registers = tuple(vcpu for vcpu in dump.registers if vcpu.cpu == cpu)
+    running = tuple(t for t in dump.traces if t.source == "vcpu" and _runs(state, t.pid, t.comm))
+    waiting = dump.runnable(cpu)
+    plain = {
+        "cpu": encode(state),
+        "tasks": encode(waiting),
+        "stack_traces": encode(running),
+        "vcpu_regs": encode(registers),
+    }
+    head = list(text.cpu_lines(dump, state))
+    stacks = [line for trace in running for line in text.trace_lines(trace)]
+    return plain, [*head, *stacks, *(line for r in registers for line in text.vcpu_lines(r))]
+
+
+def _runs(state: object, pid: int, comm: str) -> bool:
+    return (pid, comm) == (getattr(state, "curr_pid", None), getattr(state, "curr_comm", None))
