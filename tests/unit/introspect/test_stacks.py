@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Unwinding by canned ORC tables, and what is shown where they end; registers as QEMU tells them."""
+"""Unwinding by canned ORC tables, and what is shown where they end; QEMU's registers."""
 
 import struct
 from types import SimpleNamespace

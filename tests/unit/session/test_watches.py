@@ -16,6 +16,7 @@ from ktstr.introspect.watch import BadWatch, Watched
 from ktstr.series.sample import Sample
 from ktstr.series.stats_reason import DURING_FREEZE
 from ktstr.session import watches as module
+from ktstr.session.dump import Guard
 from ktstr.session.inspector import Inspector
 from ktstr.session.recorder import Recorder
 from ktstr.session.watches import Watches
@@ -329,3 +330,37 @@ async def test_hostile_requests_are_refused(yard: Yard, fields: dict[str, Any]) 
     with pytest.raises(WireError):
         await yard.watches.add(FIELDS | fields)
     assert yard.machine.did == []
+
+
+async def test_the_guard_looks_at_its_hits_beside_the_watches_of_ops(yard: Yard) -> None:
+    seen: list[int] = []
+
+    async def look(kernel: Any, stop: Stop) -> bool:
+        assert not yard.machine.running
+        seen.append(kernel.read_unsigned(0x4000, 4))
+        return seen[-1] > 1
+
+    async def guard() -> None:
+        await yard.watches.guard(Guard(Watched("kind", "", 0x4000, 4), look))
+
+    await yard.run(
+        guard,
+        yard.add(hits=9),
+        yard.write(0x4000, 0),
+        yard.write(0x1000, 7),
+        yard.write(0x4000, 2),
+        yard.write(0x4000, 3),
+    )
+    assert seen == [0, 2]  # it had seen enough; the last write is nobody's
+    assert [sample.tag for sample in yard.samples] == ["w"]
+    assert yard.machine.did.index(("unwatch", 0x4000, 4)) == 2
+    assert yard.machine.did.count(("unwatch", 0x4000, 4)) == 1
+
+
+async def test_a_guard_that_was_never_hit_is_taken_away(yard: Yard) -> None:
+    async def look(kernel: Any, stop: Stop) -> bool:
+        raise AssertionError("nobody wrote")
+
+    await yard.run(lambda: yard.watches.guard(Guard(Watched("kind", "", 0x4000, 4), look)))
+    assert yard.machine.did == [("watch", 0x4000, 4), ("unwatch", 0x4000, 4)]
+    assert yard.machine.dropped
