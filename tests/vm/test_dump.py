@@ -110,6 +110,8 @@ def test_a_stall_is_dumped_where_the_watchdog_found_it(ktstr: Any) -> None:
     assert found[0] == "__schedule" and found[-1] == "entry_SYSCALL_64_after_hwframe"
     assert {"do_epoll_wait", "do_syscall_64"} <= set(found)
     assert dump.trace(loader.pid).method == "orc"
+    # PID 1 waits for the agent to end, and for nothing else.
+    assert {"do_wait", "do_syscall_64"} <= set(names(dump, 1))
 
     assert [vcpu.cpu for vcpu in dump.registers] == [0, 1]
     assert all({"rip", "rsp", "cr3"} <= set(vcpu.values) for vcpu in dump.registers)

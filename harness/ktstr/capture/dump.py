@@ -67,7 +67,7 @@ def read_dump(
         queues = reader.attempt(
             "dsq_states", lambda: read_queues(kernel, tasks, reader.unavailable)
         )
-    traces = reader.attempt("stack_traces", lambda: reader.traces(tasks, vcpus, scheduler))
+    traces = reader.attempt("stack_traces", lambda: reader.traces(tasks, vcpus))
     return FailureDumpReport(
         reason=reason,
         trigger=trigger,
@@ -109,16 +109,14 @@ class _Reader:
         clocks = [cpu.clock for cpu in snapshot.cpus if cpu.clock] if snapshot else []
         return read_tasks(self._kernel, max(clocks, default=None))
 
-    def traces(
-        self, tasks: Tasks, vcpus: tuple[VcpuRegisters, ...], scheduler: int | None
-    ) -> tuple[StackTrace, ...]:
-        """Stacks of what runs, then of what waits on a runqueue, then of the scheduler's own."""
+    def traces(self, tasks: Tasks, vcpus: tuple[VcpuRegisters, ...]) -> tuple[StackTrace, ...]:
+        """Stacks of what runs, of what waits on a runqueue or for the disk, and of processes."""
         stacks = Stacks(self._kernel)
         if stacks.unavailable is not None:
             self.unavailable["stack_traces.orc"] = stacks.unavailable
         found = [stacks.of_vcpu(task, vcpu) for task, vcpu in self._current(tasks, vcpus)]
         for address, task in tasks.by_address.items():
-            wanted = task.on_rq or task.tgid == scheduler or task.state == "D"
+            wanted = task.on_rq or task.is_user or task.state == "D"
             if task.on_cpu or not wanted or not task.pid:
                 continue
             if len(found) >= MAX_TRACES:

@@ -37,6 +37,7 @@ _MEMBERS = {
     "vtime": "scx.dsq_vtime",
     "flags": "scx.flags",
     "runnable_at": "scx.runnable_at",
+    "mm": "mm",
 }
 
 
@@ -153,6 +154,7 @@ class _Walk:
             policy=number.get("policy"),
             prio=number.get("prio"),
             static_prio=number.get("static_prio"),
+            is_user=bool(number.get("mm")),
         )
         if plain.sched_class != "ext":
             return plain

@@ -65,6 +65,7 @@ class TaskState:
     :param weight: of sched_ext, 100 for nice 0; the fields from here on are ``None`` for others.
     :param dsq_id: the dispatch queue that it waits in; :param dsq_vtime: its place in one by vtime.
     :param slice_ns: what is left of its time slice.
+    :param is_user: whether it is of a process, and no thread of the kernel's own.
     :param runnable_ms: how long it has been runnable without running.
     """
 
@@ -84,6 +85,7 @@ class TaskState:
     slice_ns: int | None = None
     dsq_vtime: int | None = None
     scx_flags: int | None = None
+    is_user: bool = False
     runnable_ms: float | None = None
 
 

@@ -47,7 +47,9 @@ def dump_text(dump: AnyDump) -> str:
 
 def safe(line: str) -> str:
     """A line of this module's with nothing in it that a terminal would obey."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in line)
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in line
+    )
 
 
 def _lines(dump: AnyDump) -> Iterator[str]:

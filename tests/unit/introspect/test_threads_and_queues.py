@@ -23,7 +23,7 @@ TASK = {
     "prio": (52, 4), "static_prio": (56, 4), "scx.weight": (60, 4), "scx.dsq": (64, 8),
     "scx.slice": (72, 8), "scx.dsq_vtime": (80, 8), "scx.flags": (88, 4),
     "scx.runnable_at": (96, 8), "tasks": (104, 16), "signal": (120, 8), "thread_node": (128, 16),
-    "scx.dsq_list": (144, 24),
+    "scx.dsq_list": (144, 24), "mm": (168, 8),
 }  # fmt: skip
 FIELDS = {("task_struct", name): place for name, place in TASK.items()} | {
     ("signal_struct", "thread_head"): (0, 16),
@@ -59,7 +59,7 @@ class Canned:
             "scx_root": ROOT_AT,
             "runqueues": 0x40000,
         }
-        self.btf = SimpleNamespace(size=lambda type_id: 168)
+        self.btf = SimpleNamespace(size=lambda type_id: 176)
         self.words(JIFFIES_AT, JIFFIES, 0)
 
     def put(self, address: int, data: bytes) -> None:
@@ -98,7 +98,7 @@ class Canned:
 
     def task(self, address: int, after: int, pid: int, comm: str = "t", **numbers: int) -> None:
         """A process of one thread; ``after`` is the next in the list."""
-        self.put(address, bytes(168))
+        self.put(address, bytes(176))
         for name, value in (numbers | {"pid": pid, "tgid": pid}).items():
             offset, size = TASK[name.replace("__", ".") if name != "__state" else name]
             self.put(address + offset, value.to_bytes(size, "little"))
@@ -121,7 +121,7 @@ class Canned:
 def kernel() -> Any:
     canned = Canned()
     canned.task(INIT, 0x2000, 0, "swapper/0", on_rq=1, on_cpu=1)
-    canned.task(0x2000, 0x3000, 1, "init", __state=1)
+    canned.task(0x2000, 0x3000, 1, "init", __state=1, mm=0x8888)
     canned.task(
         0x3000, INIT, 42, "worker", thread_info__cpu=1, on_rq=1, sched_class=EXT_CLASS, prio=120,
         scx__weight=100, scx__dsq=0x5000, scx__slice=20_000_000, scx__runnable_at=JIFFIES - 500,
@@ -136,6 +136,7 @@ def test_threads_are_found_with_what_they_wait_for(kernel: Any) -> None:
     idle, init, worker = tasks.by_address.values()
     assert (idle.comm, idle.state, idle.on_cpu, idle.pid) == ("swapper/0", "R", True, 0)
     assert (init.comm, init.state, init.on_rq, init.weight) == ("init", "S", False, None)
+    assert (idle.is_user, init.is_user) == (False, True)
     assert worker == TaskState(
         42, 42, "worker", cpu=1, state="R", on_rq=True, sched_class="ext", policy=0, prio=120,
         static_prio=0, weight=100, dsq_id=23, slice_ns=20_000_000, dsq_vtime=0, scx_flags=0,
