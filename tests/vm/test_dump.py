@@ -14,6 +14,26 @@ from ktstr.series.dump import AT_END, AT_EXIT, FailureDumpReport, dump_from_text
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(400)]
 
+STALL = """
+name = "stalls"
+kernel = "debian:7"
+[vm]
+topology = "1n1l2c1t"
+[scheduler]
+bpf = "scx_ktstr"
+timeout = "3s"
+[[backdrop.cgroups]]
+name = "busy"
+works = [{ type = "Mixed", workers = 4 }]
+[[steps]]
+hold = "500ms"
+[[steps]]
+hold = "10s"
+ops = [{ op = "WriteBpfGlobal", name = "stall", value = 1 }]
+[checks]
+not_starved = true
+"""
+
 WRONG = """
 name = "wrong"
 [vm]
@@ -83,8 +103,10 @@ def ask(done: Any, *args: str) -> str:
     return result.output
 
 
-def test_a_stall_is_dumped_where_the_watchdog_found_it(ktstr: Any) -> None:
-    done = ktstr.run("faults/stall.toml")
+def test_a_stall_is_dumped_where_the_watchdog_found_it(
+    ktstr: Any, scenario_file: Callable[[str], Path]
+) -> None:
+    done = ktstr.run(scenario_file(STALL))
     assert done.code == 1, done.output
     dump = dump_of(done)
     assert dump.trigger == AT_EXIT, done.output
