@@ -243,3 +243,23 @@ def test_registers_are_taken_by_name() -> None:
     }  # fmt: skip
     assert (second.cpu, second.cpl, second.halted) == (1, 3, False)
     assert parse_registers("unknown command: info registers") == ()
+
+
+def test_a_stack_that_was_aligned_anew_is_left_through_the_base_pointer() -> None:
+    # 10: the word at the base pointer's offset is the caller's stack pointer.
+    kernel = Canned(
+        [
+            (TEXT, -8, 0, 10 | 4 << 4 | CALL),
+            (TEXT + 0x100, 16, -16, 4 | 8 << 4 | CALL),
+            (TEXT + 0x200, 0, 0, END),
+        ],
+        NEW,
+    )
+
+    def at(index: int) -> int:
+        return STACK + 24 + 8 * index
+
+    stack = [0xAA, at(5), at(6), 0xBB, TEXT + 0x110, 0xCC, 0, TEXT + 0x210]
+    trace = sleeping(kernel, stack, bp=at(2))
+    assert shown(trace) == ["f0+0x20", "f1+0x10", "f2+0x10"]
+    assert trace.note is None
