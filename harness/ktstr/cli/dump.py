@@ -145,21 +145,22 @@ def _shot(dump: "FailureDumpReport") -> "Snapshot":
 
 def _map(shot: "Snapshot", name: str, key: str | None, cpu: int | None) -> _Part:
     from ktstr.series import dump_text as text
-    from ktstr.series.maps import PerCpuEntry
+    from ktstr.series.maps import PerCpuEntry, key_text
 
     found = shot.map(name)
     if key is None and cpu is None:
         return found.to_json(), list(text.one_map(found))
-    entry = found.key(key) if key is not None else found.at(0)
-    if not isinstance(entry, PerCpuEntry):
-        if cpu is not None and key is None:
-            entry = found.key(cpu)
-        return entry.to_json(), [text.value_text(entry.value.value)]  # type: ignore[union-attr]
     if cpu is None:
-        slots = [f"CPU {n} = {_slot(slot)}" for n, slot in entry.per_cpu.items()]
-        return entry.to_json(), slots
-    one = entry.cpu(cpu)
-    return one.to_json(), [text.value_text(one.value)]
+        entry = found.key(str(key))
+        if not isinstance(entry, PerCpuEntry):
+            return entry.to_json(), [text.value_text(entry.value.value)]
+        return entry.to_json(), [f"CPU {n} = {_slot(slot)}" for n, slot in entry.per_cpu.items()]
+    entries = [found.key(key)] if key is not None else list(found)
+    slots = {key_text(e): e.cpu(cpu) for e in entries if isinstance(e, PerCpuEntry)}
+    if len(slots) < len(entries):
+        raise CannotRun(f"map {name!r} holds no value per CPU", hint="choose an entry with --key")
+    lines = [f"[{at}] = {_slot(slot)}" for at, slot in slots.items()]
+    return {at: slot.to_json() for at, slot in slots.items()}, lines
 
 
 def _slot(slot: object) -> str:

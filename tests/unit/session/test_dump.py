@@ -300,8 +300,8 @@ def test_every_way_to_a_dump(folder: Path) -> None:
     [
         (["--var", "stall"], "1\n"),
         (["--map", "hist", "--key", "1"], "5\n"),
-        (["--map", "hist", "--cpu", "1"], "5\n"),
-        (["--map", "stats", "--cpu", "0"], "3\n"),
+        (["--map", "stats", "--cpu", "0"], "[0] = 3\n"),
+        (["--map", "stats", "--cpu", "0", "--key", "0"], "[0] = 3\n"),
         (["--map", "stats", "--key", "0"], "CPU 0 = 3\nCPU 1 = not read\n"),
         (["--var", "hits", "--json"], '{\n "kind": "uint",\n "bits": 64,\n "value": 9\n}\n'),
     ],
@@ -331,6 +331,7 @@ def test_parts(folder: Path, args: list[str], part: str) -> None:
         (["--map", "his"], "maps here: s.bss, hist, stats"),
         (["--map", "hist", "--key", "9"], "keys: 0, 1, 2, 3, 4"),
         (["--map", "stats", "--cpu", "1"], "could not be read"),
+        (["--map", "hist", "--cpu", "1"], "no value per CPU"),
         (["--cpu", "4"], "CPUs here: 0, 1"),
     ],
 )
