@@ -18,6 +18,7 @@ from ktstr.introspect.stacks import Stacks
 from ktstr.introspect.threads import Tasks, read_tasks, task_at
 from ktstr.series.dump import AT_END, EventCounterSample, FailureDumpReport
 from ktstr.series.dump_parts import DsqState, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.probes import RING
 from ktstr.series.snapshot import SchedExtState, Snapshot
 
 _T = TypeVar("_T")
@@ -102,7 +103,8 @@ class _Reader:
             return None
 
     def snapshot(self) -> Snapshot:
-        plan = make_plan(self._kernel, limits=LIMITS)
+        # The probes' ring is read by who asked for it, and dwarfs all the rest.
+        plan = make_plan(self._kernel, limits=LIMITS, maps=lambda found: found.name != RING)
         return decode(plan, copy(plan, self._memory), self._kernel)
 
     def tasks(self, snapshot: Snapshot | None) -> Tasks:

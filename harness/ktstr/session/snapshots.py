@@ -11,7 +11,7 @@ import anyio.to_thread
 from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import META_CAP, StatsClient
 from ktstr.errors import GuestLost, KtstrError
-from ktstr.introspect import read_kernel_log
+from ktstr.introspect import copy, decode, make_plan, read_kernel_log
 from ktstr.series.dump import AnyDump
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.series.snapshot import Snapshot
@@ -149,9 +149,14 @@ async def last_look(live: Live, reason: str) -> LastLook:
         except Exception as error:
             recorder.note(f"no kernel log from memory: {_words(error)}")
         taken = live.dumps.at_end(live, kernel, registers, reason)
-        if taken.snapshot is None:
-            recorder.note(f"no last snapshot: {taken.unavailable.get('snapshot', 'no reason')}")
-        return LastLook(taken.snapshot, log, live.dumps.best(live, taken))
+        dump = live.dumps.best(live, taken)
+        snapshot: Snapshot | None = None
+        try:
+            plan = make_plan(kernel)
+            snapshot = decode(plan, copy(plan, live.machine.ram), kernel)
+        except Exception as error:
+            recorder.note(f"no last snapshot: {_words(error)}")
+        return LastLook(snapshot, log, dump)
 
     why = f"reading took longer than {LAST_LOOK_S:.0f} s"
     try:

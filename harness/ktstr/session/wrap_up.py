@@ -50,8 +50,8 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     record.scheduler_tail = _bounded(recorder.scheduler_log.text().splitlines()[-SCHEDULER_TAIL:])
     if record.exit_code or has_probes(live.definition):
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
-        record.evidence = write_evidence(folder, *_evidence(live, look))
-        if look.dump is not None:
+        record.evidence = write_evidence(folder, *_evidence(live, look, bool(record.exit_code)))
+        if record.exit_code and look.dump is not None:
             record.host["failure_dump"] = str(folder / DUMP_JSON)
     record.sidecar = write_sidecar(options.out_dir, record)
 
@@ -113,7 +113,7 @@ def _exit(found: Any) -> dict[str, Any] | None:
     return {name: getattr(found, name) for name in found.__slots__ if name != "dump"}
 
 
-def _evidence(live: Live, look: LastLook) -> tuple[dict[str, str], dict[str, Path]]:
+def _evidence(live: Live, look: LastLook, failed: bool) -> tuple[dict[str, str], dict[str, Path]]:
     recorder, machine = live.recorder, live.machine
     ended = recorder.scheduler_exit
     texts = {
@@ -127,7 +127,7 @@ def _evidence(live: Live, look: LastLook) -> tuple[dict[str, str], dict[str, Pat
     if ended is not None:
         texts["scheduler-exit.json"] = as_json(_exit(ended))
         texts["sched_ext-dump.txt"] = ended.dump
-    if look.dump is not None:
+    if failed and look.dump is not None:
         texts[DUMP_JSON] = as_json(look.dump.to_json())
         texts[DUMP_TEXT] = dump_text(look.dump)
     if look.snapshot is not None:
