@@ -144,16 +144,35 @@ def test_a_stall_is_dumped_where_the_watchdog_found_it(
     assert "scx_vexit" in ask(done) or "scx_ops_exit_kind" in ask(done)
 
 
+def test_an_error_of_the_schedulers_own_code_has_its_function_on_the_stack(
+    ktstr: Any, scenario_file: Callable[[str], Path]
+) -> None:
+    done = ktstr.run(scenario_file(STALL.replace('"stall"', '"crash"')))
+    assert done.code == 1, done.output
+    dump = dump_of(done)
+    assert dump.trigger == AT_EXIT and dump.snapshot is not None
+    assert dump.snapshot.sched_ext.exit_kind == 1025
+    assert "host-triggered crash" in str(dump.snapshot.sched_ext.exit_message)
+    frames = [frame for t in dump.traces if t.source == "vcpu" for frame in t.frames]
+    (bpf,) = {f.method for f in frames if f.name and f.name.startswith("ktstr_dispatch+")}
+    assert bpf == "orc"  # its callee, a function of the kernel, tells where it was called
+    called = [f for f in frames if f.name and f.name.startswith("bpf__sched_ext_ops_dispatch")]
+    assert [f.method for f in called] == ["frame-pointer"], frames
+
+
 def test_a_dispatch_to_a_cpu_that_is_not_allowed(
     ktstr: Any, scenario_file: Callable[[str], Path]
 ) -> None:
     done = ktstr.run(scenario_file(WRONG))
     assert done.code == 1, done.output
     dump = dump_of(done)
-    assert dump.trigger == AT_EXIT and dump.snapshot is not None
-    assert dump.snapshot.sched_ext.exit_kind == 1024
-    assert done.record["scheduler"]["exit"]["message"] in str(dump.snapshot.sched_ext.exit_message)
-    assert dump.snapshot.var("scatter_wrong").as_u64() == 1
+    message = done.record["scheduler"]["exit"]["message"]
+    assert message in dump.reason
+    # It may have happened before anybody could watch: the wrong CPUs come from the first task on.
+    if dump.trigger == AT_EXIT:
+        assert dump.snapshot is not None and dump.snapshot.sched_ext.exit_kind == 1024
+        assert message in str(dump.snapshot.sched_ext.exit_message)
+        assert dump.snapshot.var("scatter_wrong").as_u64() == 1
 
 
 def test_a_panic_is_dumped_with_the_stack_that_panicked(ktstr: Any) -> None:
