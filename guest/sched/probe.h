@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the probes record, and where: the layout that scx_probe, its BPF object
- * and the host's reader (harness/ktstr/series/probes.py) share. Little-endian,
+ * and the host's reader (harness/ktstr/series/repro/probes.py) share. Little-endian,
  * no padding that is not named.
  *
  * Two rings per CPU in one array map, which overwrite their oldest events: one

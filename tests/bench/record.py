@@ -13,8 +13,8 @@ from ktstr.metrics.fold import fold_run
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.series.sample import SampleSeries
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import write_sidecar
-from ktstr.session.sidecar_read import read_sidecar
+from ktstr.session.sidecar.read import read_sidecar
+from ktstr.session.sidecar.write import write_sidecar
 from ktstr.telemetry import TaggedReport, WorkerReport
 from ktstr.verdict import AssertResult
 

@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.series.dump import (
+from ktstr.series.dump.codec import DumpInvalid
+from ktstr.series.dump.parts import DsqState, Frame, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.dump.report import (
     AT_END,
     AT_EXIT,
     AnyDump,
@@ -16,9 +18,7 @@ from ktstr.series.dump import (
     FailureDumpReport,
     dump_from_text,
 )
-from ktstr.series.dump_json import DumpInvalid
-from ktstr.series.dump_parts import DsqState, Frame, StackTrace, TaskState, VcpuRegisters
-from ktstr.series.dump_text import dump_text
+from ktstr.series.dump.text import dump_text
 from ktstr.series.host import HostReading, PerCpuTime
 from ktstr.series.lazy import LazyValue
 from ktstr.series.maps import Entry, MapSnapshot, PerCpuEntry

@@ -13,8 +13,8 @@ from ktstr.series.sample import SampleSeries
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.record import RunRecord
 from ktstr.session.recorder import NOTE_CHARS, NOTES_CAP, STATUS_CAP, Recorder
-from ktstr.session.sidecar import sidecar_text, write_sidecar
-from ktstr.session.sidecar_read import read_sidecar
+from ktstr.session.sidecar.read import read_sidecar
+from ktstr.session.sidecar.write import sidecar_text, write_sidecar
 from ktstr.telemetry import WorkerReport
 from ktstr.verdict import Assert
 from ktstr.wire import Frame, MsgType

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ktstr.cli.main import main as ktstr_command
-from ktstr.series.dump import AT_END, AT_EXIT, FailureDumpReport, dump_from_text
+from ktstr.series.dump.report import AT_END, AT_EXIT, FailureDumpReport, dump_from_text
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(400)]
 

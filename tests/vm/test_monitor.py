@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 
 from ktstr.metrics.stimulus import StimulusEvent
-from ktstr.series.monitor import MonitorSample
-from ktstr.series.monitor_report import MonitorReport
-from ktstr.series.monitor_window import MonitorWindow
+from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.monitor.samples import MonitorSample
+from ktstr.series.monitor.window import MonitorWindow
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar_read import read_sidecar
+from ktstr.session.sidecar.read import read_sidecar
 from ktstr.verdict import Assert, DetailKind
 from ktstr.verdict.monitor import judge_monitor
 from ktstr.verdict.outcome import Fail

@@ -12,7 +12,7 @@ from ktstr.cli.main import main as command
 from ktstr.series.errors import FieldNotFound, MissingStatsError
 from ktstr.series.sample import MissingStats, MissingStatsReason
 from ktstr.series.snapshot import Snapshot
-from ktstr.session.sidecar_read import read_sidecar
+from ktstr.session.sidecar.read import read_sidecar
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(400)]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.scenario import ScenarioBuilder, cgroup, scenario, work
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]

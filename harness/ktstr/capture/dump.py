@@ -16,9 +16,9 @@ from ktstr.introspect.memory import PhysicalMemory
 from ktstr.introspect.registers import parse_registers
 from ktstr.introspect.stacks import Stacks
 from ktstr.introspect.threads import Tasks, read_tasks, task_at
-from ktstr.series.dump import AT_END, EventCounterSample, FailureDumpReport
-from ktstr.series.dump_parts import DsqState, StackTrace, TaskState, VcpuRegisters
-from ktstr.series.probes import RING
+from ktstr.series.dump.parts import DsqState, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.dump.report import AT_END, EventCounterSample, FailureDumpReport
+from ktstr.series.repro.probes import RING
 from ktstr.series.snapshot import SchedExtState, Snapshot
 
 _T = TypeVar("_T")

@@ -11,19 +11,19 @@ import anyio.to_thread
 from ktstr.errors import GuestLost, KtstrError
 from ktstr.introspect.memory import PhysicalMemory
 from ktstr.introspect.monitor import Look, MonitorPlan
-from ktstr.series.monitor import (
-    DEFAULT_PREEMPTION_THRESHOLD_NS,
-    PREEMPTION_TICKS,
-    MonitorSample,
-)
-from ktstr.series.monitor_report import (
+from ktstr.series.monitor.report import (
     MonitorReport,
     preemption_threshold,
     program_growth,
     tick_rate,
 )
-from ktstr.series.monitor_torn import torn
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.samples import (
+    DEFAULT_PREEMPTION_THRESHOLD_NS,
+    PREEMPTION_TICKS,
+    MonitorSample,
+)
+from ktstr.series.monitor.torn import torn
+from ktstr.series.monitor.window import ProgramStats
 
 PERIOD_S = 0.1
 MAX_SAMPLES = 10_000

@@ -13,7 +13,7 @@ from ktstr.cli.run import Command
 from ktstr.errors import CannotRun, KtstrError
 
 if TYPE_CHECKING:
-    from ktstr.series.dump import FailureDumpReport
+    from ktstr.series.dump.report import FailureDumpReport
     from ktstr.series.snapshot import Snapshot
 
 
@@ -44,8 +44,8 @@ def dump(
     of records (by default ktstr-runs), of which the newest is taken. Exit status: 0 when what was
     asked for is there, otherwise 4.
     """
-    from ktstr.series.dump import dump_from_text
-    from ktstr.series.dump_text import dump_text, safe
+    from ktstr.series.dump.report import dump_from_text
+    from ktstr.series.dump.text import dump_text, safe
 
     if key is not None and map_name is None:
         raise click.UsageError("--key goes with --map")
@@ -77,7 +77,7 @@ def dump_file(path: Path) -> Path:
     :raise CannotRun: when there is none, saying what was looked for.
     """
     from ktstr.cli.show import newest_record
-    from ktstr.session.sidecar import SUFFIX
+    from ktstr.session.sidecar.write import SUFFIX
     from ktstr.session.wrap_up import DUMP_JSON
 
     if path.is_dir():
@@ -97,7 +97,7 @@ def dump_file(path: Path) -> Path:
 
 
 def _whole(found: object) -> "FailureDumpReport":
-    from ktstr.series.dump import FailureDumpReport
+    from ktstr.series.dump.report import FailureDumpReport
 
     if isinstance(found, FailureDumpReport) and not found.is_placeholder:
         return found
@@ -118,8 +118,8 @@ def _parts(
     queues: bool,
     stacks: bool,
 ) -> Iterator[_Part]:
-    from ktstr.series import dump_text as text
-    from ktstr.series.dump_json import encode
+    from ktstr.series.dump import text
+    from ktstr.series.dump.codec import encode
 
     if variable is not None:
         value = _shot(dump).var(variable)
@@ -144,7 +144,7 @@ def _shot(dump: "FailureDumpReport") -> "Snapshot":
 
 
 def _map(shot: "Snapshot", name: str, key: str | None, cpu: int | None) -> _Part:
-    from ktstr.series import dump_text as text
+    from ktstr.series.dump import text
     from ktstr.series.maps import PerCpuEntry, key_text
 
     found = shot.map(name)
@@ -164,15 +164,15 @@ def _map(shot: "Snapshot", name: str, key: str | None, cpu: int | None) -> _Part
 
 
 def _slot(slot: object) -> str:
-    from ktstr.series.dump_text import value_text
+    from ktstr.series.dump.text import value_text
     from ktstr.series.lazy import LazyValue
 
     return value_text(slot.value) if isinstance(slot, LazyValue) else "not read"
 
 
 def _cpu(dump: "FailureDumpReport", cpu: int) -> _Part:
-    from ktstr.series import dump_text as text
-    from ktstr.series.dump_json import encode
+    from ktstr.series.dump import text
+    from ktstr.series.dump.codec import encode
 
     state = _shot(dump).cpu(cpu)
     registers = tuple(vcpu for vcpu in dump.registers if vcpu.cpu == cpu)

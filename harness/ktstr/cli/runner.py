@@ -24,7 +24,7 @@ from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
 from ktstr.session.run import run_scenario
 from ktstr.session.scopes import task_scope
-from ktstr.session.sidecar import sidecar_text
+from ktstr.session.sidecar.write import sidecar_text
 
 TICK_S = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

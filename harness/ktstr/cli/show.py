@@ -34,7 +34,7 @@ def show(
 
     from ktstr.cli.screen import Screen, open_standard_streams
     from ktstr.report.verdict import Sections, print_record
-    from ktstr.session.sidecar_read import read_sidecar
+    from ktstr.session.sidecar.read import read_sidecar
 
     open_standard_streams()
     out = Screen(sys.stdout)
@@ -61,7 +61,7 @@ def newest_record(folder: Path) -> Path:
 
     :raise CannotRun: when there is none.
     """
-    from ktstr.session.sidecar import SUFFIX, is_repetition
+    from ktstr.session.sidecar.write import SUFFIX, is_repetition
 
     # A repetition with probes is told in the record of the run that it repeats.
     found = [path for path in folder.glob(f"*{SUFFIX}") if not is_repetition(path)]

@@ -12,7 +12,7 @@ from ktstr.errors import KtstrError
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.threads import Tasks, task_at
-from ktstr.series.dump_parts import BUILTIN, DsqState
+from ktstr.series.dump.parts import BUILTIN, DsqState
 
 MAX_QUEUES: Final = 512
 MAX_QUEUED: Final = 1024

@@ -2,7 +2,7 @@
 """What a monitor reads of a guest that runs on: a few KiB per CPU, planned once.
 
 The places are those of a snapshot (:mod:`ktstr.introspect.plan`) without its maps. Nothing is
-stopped, so a copy may be torn; :mod:`ktstr.series.monitor_torn` tells. A plan holds until
+stopped, so a copy may be torn; :mod:`ktstr.series.monitor.torn` tells. A plan holds until
 ``scx_root`` or the set of programs changes.
 """
 
@@ -18,14 +18,14 @@ from ktstr.introspect.programs import ProgramPlan, plan_programs
 from ktstr.introspect.regions import Builder, Captured, Limits, OverLimit, Region
 from ktstr.introspect.runqueues import RunqueuePlan, plan_runqueues
 from ktstr.introspect.sched_ext import SchedExtPlan, plan_sched_ext
-from ktstr.series.monitor import (
+from ktstr.series.monitor.samples import (
     SCHEDSTAT_NAMES,
     CpuReading,
     MonitorSample,
     Schedstat,
     canonical_events,
 )
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.window import ProgramStats
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState
 
 _SCHEDSTAT = {

@@ -7,7 +7,7 @@ from ktstr.errors import KtstrError
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.maps import walk_idr
 from ktstr.introspect.regions import Builder, Captured, Region
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.window import ProgramStats
 
 MAX_PROGRAMS = 128
 _SET_CHANGED = "the set of BPF programs changed"

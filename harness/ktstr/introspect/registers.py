@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from ktstr.series.dump_parts import VcpuRegisters
+from ktstr.series.dump.parts import VcpuRegisters
 
 COMMAND: Final = "info registers -a"
 MAX_TEXT: Final = 8 << 20

@@ -10,7 +10,7 @@ from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.orc import NoUnwind, OrcTable, Place, Unwinder
 from ktstr.introspect.watch import code_at
-from ktstr.series.dump_parts import Frame, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.dump.parts import Frame, StackTrace, TaskState, VcpuRegisters
 
 MAX_FRAMES: Final = 48
 MAX_SCANNED: Final = 24

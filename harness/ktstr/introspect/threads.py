@@ -8,7 +8,7 @@ from ktstr.errors import KtstrError
 from ktstr.introspect.btf import Field
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import UnreadableMemory
-from ktstr.series.dump_parts import TaskState
+from ktstr.series.dump.parts import TaskState
 
 MAX_TASKS: Final = 4096
 _MAX_TASK_BYTES = 32 << 10

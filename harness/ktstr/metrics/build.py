@@ -13,7 +13,7 @@ from ktstr.metrics.phase import Phase
 from ktstr.metrics.readers import READERS
 from ktstr.metrics.registry import METRICS
 from ktstr.metrics.stimulus import StimulusEvent, step_starts
-from ktstr.series.monitor import MonitorSample
+from ktstr.series.monitor.samples import MonitorSample
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.telemetry.vectors import U64_MAX
 

@@ -11,7 +11,7 @@ from ktstr.metrics.inject import monitor_run_metrics
 from ktstr.metrics.populate import populate_run_ext_all
 from ktstr.metrics.scenario import ScenarioStats
 from ktstr.metrics.stimulus import StimulusEvent
-from ktstr.series.monitor import MonitorSample
+from ktstr.series.monitor.samples import MonitorSample
 from ktstr.series.sample import SampleSeries
 from ktstr.telemetry.carrier import PhaseCgroupStats, phase_cgroup_stats, phase_slice_carriers
 from ktstr.telemetry.cgroup import cgroup_stats

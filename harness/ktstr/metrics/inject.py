@@ -9,8 +9,8 @@ from itertools import chain
 
 from ktstr.metrics.readers import per_cpu_times
 from ktstr.series.host import NET_RX, HostReading, TgidTime
-from ktstr.series.monitor import MonitorSample
-from ktstr.series.monitor_window import FALLBACK, KEEP_LAST, MonitorWindow
+from ktstr.series.monitor.samples import MonitorSample
+from ktstr.series.monitor.window import FALLBACK, KEEP_LAST, MonitorWindow
 from ktstr.series.sample import Sample
 from ktstr.series.snapshot import Snapshot
 from ktstr.telemetry.vectors import saturating_sum

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from ktstr.series.host import PerCpuTime
-from ktstr.series.monitor import canonical_events
-from ktstr.series.monitor_window import FALLBACK, KEEP_LAST
+from ktstr.series.monitor.samples import canonical_events
+from ktstr.series.monitor.window import FALLBACK, KEEP_LAST
 from ktstr.series.sample import Sample
 from ktstr.series.snapshot import Snapshot
 from ktstr.telemetry.vectors import saturating_sum

@@ -14,8 +14,8 @@ from ktstr.metrics.timeline_phase import (
     TimelinePhase,
 )
 from ktstr.metrics.timeline_text import timeline_text
-from ktstr.series.monitor import MonitorSample
-from ktstr.series.monitor_window import FALLBACK, KEEP_LAST, MonitorWindow
+from ktstr.series.monitor.samples import MonitorSample
+from ktstr.series.monitor.window import FALLBACK, KEEP_LAST, MonitorWindow
 from ktstr.telemetry.vectors import U64_MAX
 
 __all__ = [

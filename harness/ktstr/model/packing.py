@@ -11,7 +11,7 @@ from ktstr.model.locate import KeyPath
 from ktstr.model.op_programs import AttachScheduler, ReplaceScheduler, RunPayload
 from ktstr.model.python_work import import_statements, split_call
 from ktstr.model.scheduler_def import GUEST_INCLUDE_DIR, SchedulerProgram
-from ktstr.model.works_of import all_works
+from ktstr.model.works.of import all_works
 
 
 @dataclass(frozen=True, slots=True)

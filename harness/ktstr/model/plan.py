@@ -8,7 +8,7 @@ import msgpack
 from ktstr.errors import DefinitionInvalid
 from ktstr.model.cgroups import Label
 from ktstr.model.definition import Scenario
-from ktstr.model.rules import walk_cgroups
+from ktstr.model.rules.scenario import walk_cgroups
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.workspec import PlanValue

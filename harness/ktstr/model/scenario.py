@@ -20,8 +20,8 @@ from ktstr.model.fields import Schema
 from ktstr.model.locate import KeyPath
 from ktstr.model.mistakes import mistakes_from
 from ktstr.model.repair import repair
-from ktstr.model.rules import rule_mistakes, walk_cgroups
-from ktstr.model.rules_numa import division_mistakes
+from ktstr.model.rules.numa import division_mistakes
+from ktstr.model.rules.scenario import rule_mistakes, walk_cgroups
 from ktstr.model.source import Mistake, Source, Unknown
 
 __all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_data", "scenario_from_toml"]

@@ -13,7 +13,7 @@ from ktstr.model.placement import MemFlag, MemNodes, Memory, MemPolicy, WorkAffi
 from ktstr.model.python_work import GUEST_PYTHON, PythonCall, command_words, split_call
 from ktstr.model.topology import Topology, format_cpulist
 from ktstr.model.work_type import MAX_US
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 
 MAX_WORKERS = 1024
 """Workers of one work entry; each has its own process and sample memory in the guest."""

@@ -4,8 +4,8 @@
 from collections.abc import Iterator, Mapping
 
 from ktstr.report.printable import one_line
-from ktstr.series.monitor_report import MonitorReport
-from ktstr.series.monitor_window import MonitorSummary
+from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.monitor.window import MonitorSummary
 
 _PLUS = (
     "reenq_immed",

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from ktstr.report.printable import one_line
-from ktstr.series.repro_report import NOT_LOAD_BEARING, ReproReport
+from ktstr.series.repro.report import NOT_LOAD_BEARING, ReproReport
 
 MAX_CHARS = 240
 

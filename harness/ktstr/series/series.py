@@ -11,15 +11,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ktstr.series.axis_bpf import (
+from ktstr.series.axes.bpf import (
     BpfMapProjector,
     live_vars_via,
     project_live,
     project_snapshots,
 )
-from ktstr.series.axis_host import HostView
-from ktstr.series.axis_monitor import MonitorReport, MonitorView
-from ktstr.series.axis_stats import StatsPathProjector, StatsValue, stats_of
+from ktstr.series.axes.host import HostView
+from ktstr.series.axes.monitor import MonitorReport, MonitorView
+from ktstr.series.axes.stats import StatsPathProjector, StatsValue, stats_of
 from ktstr.series.entry import NOBODY_ASKED, Sample
 from ktstr.series.field import SeriesField
 from ktstr.series.projection import project

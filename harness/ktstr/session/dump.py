@@ -16,7 +16,7 @@ from ktstr.errors import GuestLost, KtstrError
 from ktstr.introspect import Kernel
 from ktstr.introspect.registers import COMMAND
 from ktstr.introspect.watch import Watched
-from ktstr.series.dump import (
+from ktstr.series.dump.report import (
     AT_END,
     AT_EXIT,
     AnyDump,

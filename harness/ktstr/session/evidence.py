@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.errors import OutputUnwritable
-from ktstr.session.sidecar_json import json_safe
+from ktstr.session.sidecar.json_safe import json_safe
 
 
 def write_evidence(folder: Path, texts: Mapping[str, str], files: Mapping[str, Path]) -> Path:

@@ -9,8 +9,8 @@ from ktstr.metrics.fold import fold_run
 from ktstr.metrics.phase import Phase
 from ktstr.model.op_programs import RunPayload
 from ktstr.model.topology import Topology
-from ktstr.series.monitor import MonitorSample, monitor_samples
-from ktstr.series.monitor_report import MonitorReport, phase_readings
+from ktstr.series.monitor.report import MonitorReport, phase_readings
+from ktstr.series.monitor.samples import MonitorSample, monitor_samples
 from ktstr.series.sample import SampleSeries
 from ktstr.session.payloads import PayloadResult
 from ktstr.session.phase_checks import phase_checks

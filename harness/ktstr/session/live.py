@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ktstr.capture.monitor import GuestMonitor
 from ktstr.series.bridge import SnapshotBridge
-from ktstr.series.monitor_report import MonitorReport
+from ktstr.series.monitor.report import MonitorReport
 from ktstr.series.sample import Sample, SampleSeries, StatsMeta
 from ktstr.session.dump import Dumps
 from ktstr.session.link import Link

@@ -11,7 +11,7 @@ from ktstr.metrics import METRICS, PhaseBucket, ScenarioStats
 from ktstr.metrics.fold import ExpectedNodes, fold_run
 from ktstr.metrics.phase import Phase
 from ktstr.metrics.stimulus import StimulusEvent
-from ktstr.series.monitor_report import MonitorReport, phase_readings
+from ktstr.series.monitor.report import MonitorReport, phase_readings
 from ktstr.series.sample import SampleSeries
 from ktstr.series.snapshot import Snapshot
 from ktstr.telemetry import TaggedReport

@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio
 
 from ktstr.errors import ExitCode, KtstrError, OutputUnwritable
-from ktstr.series.probes import ProbeData, read_probes
-from ktstr.series.repro import Failure, RunSide, compare
-from ktstr.series.repro_report import TAIL_LINES, ReproReport
+from ktstr.series.repro.diff import Failure, RunSide, compare
+from ktstr.series.repro.probes import ProbeData, read_probes
+from ktstr.series.repro.report import TAIL_LINES, ReproReport
 from ktstr.series.snapshot import Snapshot
 from ktstr.series.values import SnapshotError
 from ktstr.session.events import Emit, Note
@@ -18,7 +18,7 @@ from ktstr.session.evidence import write_evidence
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import write_sidecar
+from ktstr.session.sidecar.write import write_sidecar
 from ktstr.verdict import AssertResult
 
 SUFFIX = ".repro"

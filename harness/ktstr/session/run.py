@@ -33,7 +33,7 @@ from ktstr.session.record import RunRecord
 from ktstr.session.recorder import Recorder
 from ktstr.session.repro import SUFFIX, has_probes, repeat, why_not, with_probes
 from ktstr.session.scopes import task_scope
-from ktstr.session.sidecar import check_writable
+from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import exit_code

@@ -12,7 +12,7 @@ from ktstr.capture.periodic import PeriodicCapture
 from ktstr.capture.stats import META_CAP, StatsClient
 from ktstr.errors import GuestLost, KtstrError
 from ktstr.introspect import copy, decode, make_plan, read_kernel_log
-from ktstr.series.dump import AnyDump
+from ktstr.series.dump.report import AnyDump
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.series.snapshot import Snapshot
 from ktstr.session.dump import read_registers

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.metrics.phase import Phase
-from ktstr.series.dump_text import dump_text
-from ktstr.series.probes import without_ring
+from ktstr.series.dump.text import dump_text
+from ktstr.series.repro.probes import without_ring
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.judge import Expectations
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes
-from ktstr.session.sidecar import write_sidecar
+from ktstr.session.sidecar.write import write_sidecar
 from ktstr.session.snapshots import LastLook
 from ktstr.vm.console import tail, tail_lines
 

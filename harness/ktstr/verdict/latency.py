@@ -8,7 +8,7 @@ as it stands for.
 import numpy as np
 
 from ktstr.metrics.pool import SamplePool
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.verdict.detail import DetailKind
 from ktstr.verdict.subject import Found, Group
 

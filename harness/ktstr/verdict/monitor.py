@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from ktstr.series.monitor import (
+from ktstr.series.monitor.samples import (
     MonitorSample,
     clocks_look_initialised,
     sample_looks_valid,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ktstr.metrics.fold import ExpectedNodes
 from ktstr.model.topology import format_cpulist
-from ktstr.series.monitor import MonitorSample
+from ktstr.series.monitor.samples import MonitorSample
 from ktstr.telemetry.report import TaggedReport, WorkerReport
 from ktstr.verdict.detail import AssertDetail, DetailKind, PassDetail
 from ktstr.verdict.outcome import Fail, Inconclusive

@@ -12,8 +12,8 @@ from ktstr.capture import monitor as module
 from ktstr.capture.monitor import GuestMonitor, Moment
 from ktstr.errors import GuestLost, KernelUnfit
 from ktstr.introspect.monitor import Look
-from ktstr.series.monitor import CpuReading, MonitorSample
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
+from ktstr.series.monitor.window import ProgramStats
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from ktstr.metrics import PhaseBucket, ScenarioStats
 from ktstr.report.verdict import print_record
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import write_sidecar
+from ktstr.session.sidecar.write import write_sidecar
 from ktstr.telemetry import CgroupStats, PhaseCgroupStats, TaggedReport, WorkerReport
 from ktstr.verdict import AssertDetail, AssertResult, DetailKind
 

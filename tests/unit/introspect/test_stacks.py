@@ -13,7 +13,7 @@ from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.orc import OrcTable
 from ktstr.introspect.registers import parse_registers
 from ktstr.introspect.stacks import MAX_FRAMES, MAX_SCANNED, Stacks
-from ktstr.series.dump_parts import TaskState, VcpuRegisters
+from ktstr.series.dump.parts import TaskState, VcpuRegisters
 
 TEXT, TABLE, ENTRIES, STACK, TASK = 0x10000, 0x200000, 0x300000, 0x400000, 0x500000
 FIELDS = {

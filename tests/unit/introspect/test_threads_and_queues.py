@@ -12,7 +12,7 @@ from ktstr.errors import KernelUnfit
 from ktstr.introspect.dsq import MAX_QUEUED, MAX_QUEUES, read_queues
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.threads import MAX_TASKS, read_tasks, ticks_per_second
-from ktstr.series.dump_parts import BUILTIN, DsqState, TaskState, dsq_name
+from ktstr.series.dump.parts import BUILTIN, DsqState, TaskState, dsq_name
 
 HZ = 250
 JIFFIES = (1 << 32) - 300 * HZ + 40 * HZ  # 40 s after boot

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ktstr.metrics import build_phase_buckets, metric_def
 from ktstr.metrics.inject import injected_metrics, monitor_run_metrics
 from ktstr.series.host import CgroupPsi, HostReading, PerCpuTime, TgidTime
-from ktstr.series.monitor import CpuReading, MonitorSample, Schedstat
+from ktstr.series.monitor.samples import CpuReading, MonitorSample, Schedstat
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import SchedExtState, Snapshot
 

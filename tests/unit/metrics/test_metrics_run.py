@@ -23,7 +23,7 @@ from ktstr.metrics.populate import (
     populate_run_ext_metrics_from_phases,
     populate_run_pooled_iterations_per_cpu_sec,
 )
-from ktstr.series.monitor import CpuReading, MonitorSample
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.telemetry import CgroupStats, PhaseCgroupStats, PhaseSlice, TaggedReport, WorkerReport

@@ -5,7 +5,7 @@ import pytest
 
 from ktstr.metrics import PhaseBucket, StimulusEvent, Timeline
 from ktstr.metrics.timeline import Direction, PhaseChange, PhaseMetrics, TimelinePhase
-from ktstr.series.monitor import CpuReading, MonitorSample
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
 from ktstr.telemetry import PhaseCgroupStats
 
 U64_MAX = (1 << 64) - 1

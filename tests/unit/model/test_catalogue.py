@@ -16,8 +16,8 @@ from ktstr.model.definition import Scenario
 from ktstr.model.op_models import RemoveCgroup
 from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import load_scenario, scenario_from_toml
-from ktstr.model.works import WORK_TYPES
-from ktstr.model.works_of import all_works
+from ktstr.model.works.of import all_works
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.scenario import scenario_toml
 from ktstr.verdict.checks import Assert
 

@@ -13,7 +13,7 @@ from ktstr.model.checks import Checks
 from ktstr.model.op_models import AnyOp
 from ktstr.model.ops import OP_INDEX
 from ktstr.model.scenario import json_schema
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.verdict import CHECK_NAMES, NO_OVERRIDES, Assert
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from ktstr.model.op_models import AnyOp, Fault
 from ktstr.model.ops import OP_INDEX
 from ktstr.model.scenario import json_schema, scenario_from_toml
 from ktstr.model.temporal import PATTERNS
-from ktstr.model.works import WORK_TYPES, Param, WorkType
+from ktstr.model.works.registry import WORK_TYPES, Param, WorkType
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scenario-file.md").read_text()
 

@@ -9,7 +9,7 @@ import pytest
 from ktstr.errors import DefinitionInvalid
 from ktstr.model.packing import packed_files
 from ktstr.model.plan import build_plan, expected_cpusets
-from ktstr.model.rules_scheduler import OWN_KERNEL_ARGS
+from ktstr.model.rules.scheduler import OWN_KERNEL_ARGS
 from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.scheduler_def import closure
 from ktstr.model.topology import Topology

@@ -6,7 +6,7 @@ import pytest
 from ktstr.errors import DefinitionInvalid
 from ktstr.model.plan import build_plan
 from ktstr.model.scenario import scenario_from_toml
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.session.prepare import reporting_workers
 
 

@@ -2,9 +2,9 @@
 """The monitor's block, word for word."""
 
 from ktstr.report.monitor import monitor_lines
-from ktstr.series.monitor import CpuReading, MonitorSample, Schedstat
-from ktstr.series.monitor_report import MonitorReport
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.monitor.samples import CpuReading, MonitorSample, Schedstat
+from ktstr.series.monitor.window import ProgramStats
 
 
 def sample(n: int, long: int, short: int, **events: int) -> MonitorSample:

@@ -21,7 +21,7 @@ from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.scheduler_def import FlagDecl, Scheduler, SchedulerProgram
 from ktstr.model.temporal import Figure, Temporal
 from ktstr.model.topology import Topology
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.model.workspec import Work as WorkModel
 from ktstr.scenario import (
     ScenarioBuilder,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.series.monitor import (
+from ktstr.series.monitor.samples import (
     CpuReading,
     MonitorSample,
     canonical_events,

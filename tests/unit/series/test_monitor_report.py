@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 
 from ktstr.series.host import PerCpuTime
-from ktstr.series.monitor import CpuReading, MonitorSample, Schedstat
-from ktstr.series.monitor_report import (
+from ktstr.series.monitor.report import (
     MonitorReport,
     phase_readings,
     preemption_threshold,
     program_growth,
     tick_rate,
 )
-from ktstr.series.monitor_torn import torn
-from ktstr.series.monitor_window import MonitorSummary, ProgramStats
+from ktstr.series.monitor.samples import CpuReading, MonitorSample, Schedstat
+from ktstr.series.monitor.torn import torn
+from ktstr.series.monitor.window import MonitorSummary, ProgramStats
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 

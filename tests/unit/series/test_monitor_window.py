@@ -3,8 +3,8 @@
 
 import pytest
 
-from ktstr.series.monitor import CpuReading, MonitorSample, Schedstat
-from ktstr.series.monitor_window import MonitorSummary, MonitorWindow
+from ktstr.series.monitor.samples import CpuReading, MonitorSample, Schedstat
+from ktstr.series.monitor.window import MonitorSummary, MonitorWindow
 
 
 def sample(

@@ -11,8 +11,9 @@ import pytest
 
 from ktstr.series.lazy import LazyValue, RawBytes
 from ktstr.series.maps import ArrayEntries, MapSnapshot
-from ktstr.series.probe_chain import Call, call_at, call_text, chains, dsq_name, in_a_row, stitch
-from ktstr.series.probes import (
+from ktstr.series.repro.chain import Call, call_at, call_text, chains, dsq_name, in_a_row, stitch
+from ktstr.series.repro.diff import Failure, RunSide, compare
+from ktstr.series.repro.probes import (
     RING,
     ProbeCounters,
     Probed,
@@ -21,8 +22,7 @@ from ktstr.series.probes import (
     read_probes,
     without_ring,
 )
-from ktstr.series.repro import Failure, RunSide, compare
-from ktstr.series.repro_report import NOT_LOAD_BEARING, ReproReport
+from ktstr.series.repro.report import NOT_LOAD_BEARING, ReproReport
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.series.values import Array, Char, RenderedValue, SnapshotError, Struct, Uint
 

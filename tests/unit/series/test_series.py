@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.unit.series.canned import entries, entry, lazy, section
 
-from ktstr.series.axis_monitor import EVENT_TOTALS
+from ktstr.series.axes.monitor import EVENT_TOTALS
 from ktstr.series.bridge import SnapshotBridge
 from ktstr.series.errors import (
     FieldNotFound,
@@ -29,7 +29,7 @@ from ktstr.series.errors import (
 from ktstr.series.field import SeriesField
 from ktstr.series.host import HostReading, PerCpuTime
 from ktstr.series.maps import MapSnapshot, PerCpuEntry
-from ktstr.series.monitor_window import MonitorSummary
+from ktstr.series.monitor.window import MonitorSummary
 from ktstr.series.phase import Phase
 from ktstr.series.sample import (
     ERROR_CLASS_NAMES,

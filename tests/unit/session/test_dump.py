@@ -15,15 +15,15 @@ from ktstr.cli.main import main as ktstr_command
 from ktstr.errors import QemuDied
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.watch import Watched
-from ktstr.series.dump import (
+from ktstr.series.dump.parts import DsqState, Frame, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.dump.report import (
     AT_END,
     AT_EXIT,
     DegradedFailureDumpReport,
     EventCounterSample,
     FailureDumpReport,
 )
-from ktstr.series.dump_parts import DsqState, Frame, StackTrace, TaskState, VcpuRegisters
-from ktstr.series.dump_text import dump_text, sparkline
+from ktstr.series.dump.text import dump_text, sparkline
 from ktstr.series.lazy import U32, LazyValue
 from ktstr.series.maps import Entry, MapSnapshot, PerCpuEntry
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot

@@ -11,8 +11,8 @@ from ktstr.errors import ExitCode
 from ktstr.metrics.phase import Phase
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.model.topology import Topology
-from ktstr.series.monitor import CpuReading, MonitorSample
-from ktstr.series.monitor_report import MonitorReport
+from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.session.judge import Expectations, judge

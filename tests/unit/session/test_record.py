@@ -13,11 +13,11 @@ import pytest
 
 from ktstr.errors import ExitCode, OutputUnwritable
 from ktstr.session import evidence as evidence_module
-from ktstr.session import sidecar as sidecar_module
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import check_writable, sidecar_text, write_sidecar
-from ktstr.session.sidecar_json import MAX_DEPTH, json_safe
+from ktstr.session.sidecar import write as sidecar_module
+from ktstr.session.sidecar.json_safe import MAX_DEPTH, json_safe
+from ktstr.session.sidecar.write import check_writable, sidecar_text, write_sidecar
 
 
 def record(**facts: Any) -> RunRecord:

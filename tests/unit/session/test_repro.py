@@ -15,8 +15,8 @@ from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, define
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes, repeat, report_of, why_not, with_probes
-from ktstr.session.sidecar import is_repetition, write_sidecar
-from ktstr.session.sidecar_read import read_sidecar
+from ktstr.session.sidecar.read import read_sidecar
+from ktstr.session.sidecar.write import is_repetition, write_sidecar
 from ktstr.verdict import AssertDetail, AssertResult, DetailKind
 
 SCENARIO = """

@@ -13,8 +13,8 @@ from ktstr.series.maps import ArrayEntries, MapSnapshot, PerCpuEntry
 from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import SchedExtState, Snapshot
 from ktstr.series.values import Struct, Uint
-from ktstr.session.sidecar_maps import MAX_BYTES, MAX_MAPS
-from ktstr.session.sidecar_samples import read_sample, sample_record
+from ktstr.session.sidecar.maps import MAX_BYTES, MAX_MAPS
+from ktstr.session.sidecar.samples import read_sample, sample_record
 from ktstr.telemetry.decode import Fields, RecordError
 
 

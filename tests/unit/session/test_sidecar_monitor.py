@@ -10,12 +10,12 @@ import pytest
 
 from ktstr.errors import ExitCode
 from ktstr.series.host import PerCpuTime
-from ktstr.series.monitor import CpuReading, MonitorSample, Schedstat
-from ktstr.series.monitor_report import MonitorReport
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.monitor.samples import CpuReading, MonitorSample, Schedstat
+from ktstr.series.monitor.window import ProgramStats
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import sidecar_text, write_sidecar
-from ktstr.session.sidecar_read import read_sidecar
+from ktstr.session.sidecar.read import read_sidecar
+from ktstr.session.sidecar.write import sidecar_text, write_sidecar
 from ktstr.telemetry.decode import RecordError
 
 U64_MAX = (1 << 64) - 1

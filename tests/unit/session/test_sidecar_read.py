@@ -15,13 +15,13 @@ from ktstr.errors import ExitCode
 from ktstr.metrics.fold import fold_run
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.series.host import CgroupPsi, HostReading, PerCpuTime, TgidTime
-from ktstr.series.monitor import monitor_samples
+from ktstr.series.monitor.samples import monitor_samples
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries, Trigger
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import sidecar_text, write_sidecar
-from ktstr.session.sidecar_read import SidecarUnreadable, read_sidecar
-from ktstr.session.sidecar_samples import RecordedSnapshot
+from ktstr.session.sidecar.read import SidecarUnreadable, read_sidecar
+from ktstr.session.sidecar.samples import RecordedSnapshot
+from ktstr.session.sidecar.write import sidecar_text, write_sidecar
 from ktstr.telemetry import Migration, PhaseSlice, Signaled, TaggedReport, WorkerReport
 from ktstr.telemetry.decode import RecordError
 from ktstr.verdict import AssertDetail, AssertResult, DetailKind

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.session.sidecar_vectors import (
+from ktstr.session.sidecar.vectors import (
     INLINE,
     MAX_CANDIDATES,
     VectorTable,

@@ -3,7 +3,7 @@
 
 import pytest
 
-from ktstr.series.monitor import CpuReading, MonitorSample
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
 from ktstr.verdict import Assert, AssertResult, DetailKind, Surroundings, evaluate
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 
 KINDS = {
     kind: number

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.workers import bind
-from ktstr.model.works import WORK_TYPES
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.telemetry import Panicked, WorkerReport
 
 

@@ -4,7 +4,7 @@
 from typing import Final
 
 from ktstr.model.work_type import Param, WorkType
-from ktstr.model.works_churn import MAX_MS
+from ktstr.model.works.churn import MAX_MS
 
 NUMA: Final[tuple[WorkType, ...]] = (
     WorkType(

@@ -12,11 +12,11 @@ from ktstr.errors import CannotRun, ExitCode
 from ktstr.metrics.stimulus import StimulusEvent
 from ktstr.series.sample import SampleSeries, StatsMeta
 from ktstr.session.record import RunRecord
-from ktstr.session.sidecar import SCHEMA, SUFFIX
-from ktstr.session.sidecar_json import with_arrays
-from ktstr.session.sidecar_monitor import read_monitor
-from ktstr.session.sidecar_samples import MAX_TEXT, read_sample
-from ktstr.session.sidecar_vectors import read_table
+from ktstr.session.sidecar.json_safe import with_arrays
+from ktstr.session.sidecar.monitor import read_monitor
+from ktstr.session.sidecar.samples import MAX_TEXT, read_sample
+from ktstr.session.sidecar.vectors import read_table
+from ktstr.session.sidecar.write import SCHEMA, SUFFIX
 from ktstr.telemetry import TaggedReport
 from ktstr.telemetry.decode import Fields
 from ktstr.telemetry.slices import MAX_STEP

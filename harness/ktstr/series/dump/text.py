@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import Final
 
-from ktstr.series.dump import AnyDump, DegradedFailureDumpReport, FailureDumpReport
-from ktstr.series.dump_parts import StackTrace, TaskState, VcpuRegisters, dsq_name
+from ktstr.series.dump.parts import StackTrace, TaskState, VcpuRegisters, dsq_name
+from ktstr.series.dump.report import AnyDump, DegradedFailureDumpReport, FailureDumpReport
 from ktstr.series.maps import MapSnapshot, PerCpuEntry
 from ktstr.series.snapshot import CpuSnapshot
 from ktstr.series.values import (

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ktstr.session.sidecar_vectors import is_place, read_place
+from ktstr.session.sidecar.vectors import is_place, read_place
 from ktstr.telemetry.decode import RecordError
 from ktstr.telemetry.vectors import Samples
 

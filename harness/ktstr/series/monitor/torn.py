@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Readings that no instant of the guest can have had, because it ran on while they were copied."""
 
-from ktstr.series.monitor import SCHEDSTAT_NAMES, CpuReading, MonitorSample, sample_looks_valid
+from ktstr.series.monitor.samples import (
+    SCHEDSTAT_NAMES,
+    CpuReading,
+    MonitorSample,
+    sample_looks_valid,
+)
 
 CLOCK_TOLERANCE_NS = 1_000_000
 """How far a runqueue clock may seem to go back."""

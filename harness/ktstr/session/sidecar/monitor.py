@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 import numpy as np
 
 from ktstr.series.host import PerCpuTime
-from ktstr.series.monitor import SCHEDSTAT_NAMES, CpuReading, MonitorSample, Schedstat
-from ktstr.series.monitor_report import MonitorReport
-from ktstr.series.monitor_window import ProgramStats
+from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.monitor.samples import SCHEDSTAT_NAMES, CpuReading, MonitorSample, Schedstat
+from ktstr.series.monitor.window import ProgramStats
 from ktstr.telemetry.decode import Fields
 
 MAX_SAMPLES: Final = 1 << 16

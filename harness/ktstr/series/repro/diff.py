@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from ktstr.series.probe_chain import call_at, call_text, chains, stitch, trigger_of
-from ktstr.series.probes import OWN_GLOBALS, PROBED, ProbeData, ProbeEvent
-from ktstr.series.repro_report import CallbackCount, Difference, ReproReport
+from ktstr.series.repro.chain import call_at, call_text, chains, stitch, trigger_of
+from ktstr.series.repro.probes import OWN_GLOBALS, PROBED, ProbeData, ProbeEvent
+from ktstr.series.repro.report import CallbackCount, Difference, ReproReport
 from ktstr.series.snapshot import Snapshot
 from ktstr.series.values import Array, Char, Enum, RenderedValue, SnapshotError, Struct
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Frozen captures in a sidecar: what was asked, what was read, and how both went.
 
-Everything of a snapshot is there, its values rendered; of large maps, a part (sidecar_maps.py).
+Everything of a snapshot is there, its values rendered; of large maps, a part (maps.py).
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, Trigger
 from ktstr.series.snapshot import Snapshot
-from ktstr.session.sidecar_maps import maps_record, read_maps
+from ktstr.session.sidecar.maps import maps_record, read_maps
 from ktstr.telemetry.decode import Fields
 from ktstr.telemetry.slices import MAX_STEP
 

@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from ktstr.model.work_type import Param, WorkType
-from ktstr.model.works_basic import BASIC
-from ktstr.model.works_bench import BENCH
-from ktstr.model.works_cache import CACHE
-from ktstr.model.works_churn import CHURN
-from ktstr.model.works_cpu import CPU
-from ktstr.model.works_custom import CUSTOM
-from ktstr.model.works_device import DEVICE
-from ktstr.model.works_fanout import FANOUT
-from ktstr.model.works_lock import LOCK
-from ktstr.model.works_numa import NUMA
-from ktstr.model.works_rt import RT
-from ktstr.model.works_wake import WAKE_UP
+from ktstr.model.works.basic import BASIC
+from ktstr.model.works.bench import BENCH
+from ktstr.model.works.cache import CACHE
+from ktstr.model.works.churn import CHURN
+from ktstr.model.works.cpu import CPU
+from ktstr.model.works.custom import CUSTOM
+from ktstr.model.works.device import DEVICE
+from ktstr.model.works.fanout import FANOUT
+from ktstr.model.works.lock import LOCK
+from ktstr.model.works.numa import NUMA
+from ktstr.model.works.rt import RT
+from ktstr.model.works.wake import WAKE_UP
 
 __all__ = ["WORK_TYPES", "Param", "WorkType"]
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from ktstr.series.dump_json import MAX_ITEMS, DumpInvalid, decode, encode, map_from_json
-from ktstr.series.dump_parts import DsqState, StackTrace, TaskState, VcpuRegisters
+from ktstr.series.dump.codec import MAX_ITEMS, DumpInvalid, decode, encode, map_from_json
+from ktstr.series.dump.parts import DsqState, StackTrace, TaskState, VcpuRegisters
 from ktstr.series.errors import SnapshotError, alternatives
 from ktstr.series.host import HostReading
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ktstr.series.probes import ProbeData, ProbeEvent
+from ktstr.series.repro.probes import ProbeData, ProbeEvent
 
 MAX_TASKS: Final = 3
 MAX_CALLS: Final = 8

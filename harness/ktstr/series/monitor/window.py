@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ktstr.series.monitor import (
+from ktstr.series.monitor.samples import (
     SCHEDSTAT_NAMES,
     MonitorSample,
     Schedstat,

@@ -16,17 +16,17 @@ from ktstr.model.op_models import (
 )
 from ktstr.model.python_work import file_mistakes as python_mistakes
 from ktstr.model.python_work import split_call
-from ktstr.model.rules_across import across_mistakes
-from ktstr.model.rules_numa import MIN_MEMORY, node_mistakes
-from ktstr.model.rules_ops import op_mistakes
-from ktstr.model.rules_scheduler import file_mistakes, is_file, scheduler_mistakes
-from ktstr.model.rules_temporal import temporal_mistakes
+from ktstr.model.rules.across import across_mistakes
+from ktstr.model.rules.numa import MIN_MEMORY, node_mistakes
+from ktstr.model.rules.ops import op_mistakes
+from ktstr.model.rules.scheduler import file_mistakes, is_file, scheduler_mistakes
+from ktstr.model.rules.temporal import temporal_mistakes
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
 from ktstr.model.words import did_you_mean
-from ktstr.model.works import WORK_TYPES
-from ktstr.model.works_of import all_works
+from ktstr.model.works.of import all_works
+from ktstr.model.works.registry import WORK_TYPES
 from ktstr.model.workspec import MAX_RT_PRIO
 
 MAX_SCRATCH = 64 << 30

@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ktstr.series.monitor import (
+from ktstr.series.monitor.samples import (
     DEFAULT_PREEMPTION_THRESHOLD_NS,
     PREEMPTION_TICKS,
     WARM_UP_SAMPLES,
@@ -14,7 +14,7 @@ from ktstr.series.monitor import (
     sample_looks_valid,
     without_warm_up,
 )
-from ktstr.series.monitor_window import MonitorSummary, ProgramStats
+from ktstr.series.monitor.window import MonitorSummary, ProgramStats
 from ktstr.series.sample import SampleSeries
 
 TICK_RATES = (100, 250, 300, 1000)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from ktstr.series.monitor_window import MonitorSummary
+    from ktstr.series.monitor.window import MonitorSummary
 
 EVENT_TOTALS: Final = (
     "select_cpu_fallback",

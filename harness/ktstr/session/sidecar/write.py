@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from ktstr.errors import OutputUnwritable
 from ktstr.session.record import RunRecord, in_order
-from ktstr.session.sidecar_json import MAX_DEPTH, json_safe
-from ktstr.session.sidecar_monitor import monitor_record
-from ktstr.session.sidecar_samples import sample_record
-from ktstr.session.sidecar_vectors import VectorTable
+from ktstr.session.sidecar.json_safe import MAX_DEPTH, json_safe
+from ktstr.session.sidecar.monitor import monitor_record
+from ktstr.session.sidecar.samples import sample_record
+from ktstr.session.sidecar.vectors import VectorTable
 from ktstr.telemetry import PhaseCgroupStats
 
 SCHEMA: Final = 3
