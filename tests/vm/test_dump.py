@@ -157,7 +157,8 @@ def test_an_error_of_the_schedulers_own_code_has_its_function_on_the_stack(
     (bpf,) = {f.method for f in frames if f.name and f.name.startswith("ktstr_dispatch+")}
     assert bpf == "orc"  # its callee, a function of the kernel, tells where it was called
     called = [f for f in frames if f.name and f.name.startswith("bpf__sched_ext_ops_dispatch")]
-    assert [f.method for f in called] == ["frame-pointer"], frames
+    # Another CPU may be in the same call, waiting for the lock that the first one holds.
+    assert {f.method for f in called} == {"frame-pointer"}, frames
 
 
 def test_a_dispatch_to_a_cpu_that_is_not_allowed(
