@@ -18,6 +18,7 @@ PROBE := $(OUT)/scx_probe
 SCHED_HEADERS := $(wildcard $(SCHED_DIR)/*.h) $(SCHED_DIR)/../common/msgpack_out.h
 SCHED_LOAD_SRCS := $(addprefix $(SCHED_DIR)/,scx_load.c object.c globals.c exit_record.c status.c \
 	json_in.c stats_server.c stats_globals.c)
+PROBE_SRCS := $(addprefix $(SCHED_DIR)/,scx_probe.c prober.c probe_exits.c probe_callbacks.c)
 
 SCHED_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -D_GNU_SOURCE -I$(SYSROOT)/usr/include
 # -g is what makes BTF; v3 instructions exist since long before sched_ext.
@@ -38,8 +39,8 @@ $(OUT)/%.bpf.o: $(SCHED_DIR)/%.bpf.c $(SCHED_HEADERS) | $(OUT)
 $(SCHED_LOAD): $(SCHED_LOAD_SRCS) $(SCHED_HEADERS) | $(OUT)
 	$(CC) $(SCHED_CFLAGS) -static -s $(SCHED_LOAD_SRCS) -o $@ $(SCHED_LIBS)
 
-$(PROBE): $(SCHED_DIR)/scx_probe.c $(SCHED_HEADERS) | $(OUT)
-	$(CC) $(SCHED_CFLAGS) -static -s $< -o $@ $(SCHED_LIBS)
+$(PROBE): $(PROBE_SRCS) $(SCHED_HEADERS) | $(OUT)
+	$(CC) $(SCHED_CFLAGS) -static -s $(PROBE_SRCS) -o $@ $(SCHED_LIBS)
 
 sched-clean:
 	rm -f $(SCHED_BPF) $(SCHED_LOAD) $(PROBE_BPF) $(PROBE)
