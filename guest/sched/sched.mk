@@ -17,7 +17,7 @@ PROBE_BPF := $(OUT)/probe.bpf.o
 PROBE := $(OUT)/scx_probe
 SCHED_HEADERS := $(wildcard $(SCHED_DIR)/*.h) $(SCHED_DIR)/../common/msgpack_out.h
 SCHED_LOAD_SRCS := $(addprefix $(SCHED_DIR)/,scx_load.c object.c globals.c exit_record.c status.c \
-	json_in.c stats_server.c stats_globals.c)
+	json_in.c options.c stats_server.c stats_globals.c)
 PROBE_SRCS := $(addprefix $(SCHED_DIR)/,scx_probe.c prober.c probe_exits.c probe_callbacks.c)
 
 SCHED_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -D_GNU_SOURCE -I$(SYSROOT)/usr/include

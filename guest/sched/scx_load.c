@@ -12,7 +12,6 @@
  * the verifier say goes to stderr.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,32 +22,21 @@
 #include <unistd.h>
 
 #include "object.h"
+#include "options.h"
 #include "stats_globals.h"
 #include "status.h"
 
 enum {
 	EXIT_SIGNALLED = 0,
 	EXIT_SCHED_ERROR = 1,
-	EXIT_UNUSABLE = 2,
 	EXIT_SCHED_CLEAN = 3
 };
 
-#define DEFAULT_SOCKET "/var/run/scx/root/stats"
-#define POLL_NS	       20000000
+#define POLL_NS 20000000
 /* From "not enabled any more" to the end with a record: a dump of every task lies between. */
 #define RECORD_DEADLINE_NS 3000000000ull
 /* For scx_probe to put its probes on the programs; under emulation it loads two for each. */
 #define PROBE_DEADLINE_S 15
-
-struct options {
-	const char *object;
-	const char *socket;
-	const char *timeout_ms;
-	pid_t probe_pid;
-	int log_level;
-	int nr_sets;
-	char **sets;
-};
 
 struct loader {
 	struct options opt;
@@ -79,51 +67,6 @@ static int refuse(const char *stage, int err, const char *why)
 {
 	status_error(stage, err, why);
 	return EXIT_UNUSABLE;
-}
-
-static int usage(const char *complaint)
-{
-	status_error("open", EINVAL, complaint);
-	fprintf(stderr,
-		"usage: scx_load [--timeout-ms N] [--stats-socket PATH] "
-		"[--log-level 0|1|2] [--probe-pid PID] [--set NAME=VALUE]... OBJECT.bpf.o\n");
-	return EXIT_UNUSABLE;
-}
-
-static int parse_options(struct options *opt, int argc, char **argv)
-{
-	static const struct option longs[] = {
-		{"timeout-ms", required_argument, NULL, 't'},
-		{"stats-socket", required_argument, NULL, 's'},
-		{"log-level", required_argument, NULL, 'l'},
-		{"set", required_argument, NULL, 'v'},
-		{"probe-pid", required_argument, NULL, 'p'},
-		{0},
-	};
-	int c;
-
-	*opt = (struct options){.socket = DEFAULT_SOCKET, .log_level = LIBBPF_INFO};
-	opt->sets = calloc((size_t)argc, sizeof(*opt->sets));
-	if (!opt->sets)
-		return usage("out of memory");
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		if (c == 't')
-			opt->timeout_ms = optarg;
-		else if (c == 's')
-			opt->socket = optarg;
-		else if (c == 'p')
-			opt->probe_pid = (pid_t)atoi(optarg);
-		else if (c == 'v')
-			opt->sets[opt->nr_sets++] = optarg;
-		else if (c == 'l' && strlen(optarg) == 1 && strchr("012", *optarg))
-			opt->log_level = *optarg - '0';
-		else
-			return usage("wrong option");
-	}
-	if (optind + 1 != argc)
-		return usage("exactly one object file is needed");
-	opt->object = argv[optind];
-	return 0;
 }
 
 static int open_object(struct loader *ld)
@@ -399,7 +342,7 @@ int main(int argc, char **argv)
 	sigemptyset(&probed);
 	sigaddset(&probed, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &probed, NULL);
-	status = parse_options(&ld.opt, argc, argv);
+	status = options_parse(&ld.opt, argc, argv);
 	if (!status) {
 		object_log_start(ld.opt.log_level);
 		status = run(&ld, &signals);
