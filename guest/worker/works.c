@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "work.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include "relax.h"
 
 /* One row per work type, in the order in which they are listed. */
 #define WORK_TYPES(ROW)                  \
@@ -76,16 +69,6 @@ static const char *const reservoir_fields[RESERVOIR_KINDS] = {
 	[RESERVOIR_TIMER] = "timer_latencies_ns",
 };
 
-unsigned int work_group_size(const struct spec *spec)
-{
-	unsigned int size = spec->type->group_size;
-
-	for (unsigned int i = 0; i < MAX_PARAMS; i++)
-		if (spec->type->group_params >> i & 1)
-			size += (unsigned int)spec->params[i];
-	return size;
-}
-
 const struct work_type *work_at(size_t i)
 {
 	return i < TABLE_SIZE ? table[i] : NULL;
@@ -144,45 +127,4 @@ int work_list_json(void)
 	}
 	printf("\n]}\n");
 	return fflush(stdout) ? 1 : 0;
-}
-
-bool spin_units(struct worker *w, uint64_t units)
-{
-	while (units) {
-		uint64_t chunk = units < SPIN_CHUNK ? units : SPIN_CHUNK;
-
-		if (stopped(w))
-			return false;
-		relax(chunk);
-		probe_units(&w->probe, chunk);
-		units -= chunk;
-	}
-	return true;
-}
-
-void *work_state(struct worker *w, size_t bytes, char *error, size_t size)
-{
-	w->state = calloc(1, bytes);
-	if (!w->state)
-		snprintf(error, size, "%zu bytes of memory: %s", bytes, strerror(errno));
-	return w->state;
-}
-
-void work_panic(struct worker *w, const char *format, ...)
-{
-	char *text = w->probe.out->panic;
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, TELEMETRY_TEXT, format, args);
-	va_end(args);
-	dprintf(STDERR_FILENO, "%s: worker %u: %s\n", w->spec->type->name, w->index, text);
-	if (!w->spec->threads)
-		_exit(1);
-	pthread_exit(NULL);
-}
-
-void idle_poll(void)
-{
-	poll(NULL, 0, STOP_POLL_MS);
 }
