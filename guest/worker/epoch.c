@@ -31,7 +31,7 @@ void epoch_finish(struct probe *p)
 		return;
 	spent = reading_since(&p->slice_start);
 	s->wall_ns = spent.at_ns;
-	s->off_cpu_ns = off_cpu_ns(p, spent.at_ns, spent.cpu_ns, p->helpers.slice_cpu_ns);
+	s->off_cpu_ns = off_cpu_ns(&p->helpers, spent.at_ns, spent.cpu_ns, p->helpers.slice_cpu_ns);
 	s->schedstat_cpu_time_ns = spent.schedstat[SCHEDSTAT_CPU];
 	s->run_delay_ns = spent.schedstat[SCHEDSTAT_DELAY];
 	s->numa_pages_migrated = spent.migrated;
@@ -46,8 +46,6 @@ void epoch_changed(struct probe *p, uint32_t epoch)
 {
 	struct slice *s = slice_at(&p->slices, epoch);
 
-	/* The last stretch of the phase that ends here may be its longest gap. */
-	probe_checkpoint(p);
 	epoch_finish(p);
 	p->phase = epoch;
 	if (!s || s->opened)

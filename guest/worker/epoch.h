@@ -59,7 +59,10 @@ static inline uint64_t phase_cap(uint64_t phases)
 size_t slices_bytes(uint64_t phases);
 /* The slice of a step from 1 to count; NULL for every other epoch. */
 struct slice *slice_at(const struct slices *s, uint32_t epoch);
-/* The epoch has changed to @epoch: end the slice that was open, begin that of the new step. */
+/*
+ * The epoch has changed to @epoch, right after a checkpoint: end the slice that was open,
+ * begin that of the new step.
+ */
 void epoch_changed(struct probe *p, uint32_t epoch);
 /* End the slice that is open, if any: the worker stops. */
 void epoch_finish(struct probe *p);

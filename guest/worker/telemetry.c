@@ -17,35 +17,6 @@ static void mark_cpu(struct probe *p, uint32_t cpu)
 		p->slice->cpus_used[cpu / 64] |= bit;
 }
 
-struct reading reading_now(void)
-{
-	struct reading r = {.migrated = read_numa_pages_migrated()};
-
-	read_schedstat(r.schedstat);
-	r.at_ns = now_ns();
-	r.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	return r;
-}
-
-struct reading reading_since(const struct reading *start)
-{
-	struct reading r = {.at_ns = now_ns() - start->at_ns};
-
-	r.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start->cpu_ns;
-	read_schedstat(r.schedstat);
-	for (int i = 0; i < SCHEDSTAT_FIELDS; i++)
-		r.schedstat[i] -= start->schedstat[i];
-	r.migrated = read_numa_pages_migrated() - start->migrated;
-	return r;
-}
-
-uint64_t off_cpu_ns(const struct probe *p, uint64_t wall_ns, uint64_t cpu_ns, uint64_t helpers_ns)
-{
-	uint64_t on = p->helpers.count ? helpers_ns / p->helpers.count : cpu_ns;
-
-	return wall_ns > on ? wall_ns - on : 0;
-}
-
 void probe_init(struct probe *p, struct telemetry *out, uint64_t *live, uint64_t gap_check,
 		uint64_t rng)
 {
@@ -163,7 +134,7 @@ void probe_finish(struct probe *p)
 
 	t->wall_time_ns = spent.at_ns;
 	t->cpu_time_ns = spent.cpu_ns + p->helpers.cpu_ns;
-	t->off_cpu_ns = off_cpu_ns(p, spent.at_ns, spent.cpu_ns, p->helpers.cpu_ns);
+	t->off_cpu_ns = off_cpu_ns(&p->helpers, spent.at_ns, spent.cpu_ns, p->helpers.cpu_ns);
 	t->schedstat_cpu_time_ns = spent.schedstat[SCHEDSTAT_CPU];
 	t->schedstat_run_delay_ns = spent.schedstat[SCHEDSTAT_DELAY];
 	t->schedstat_run_count = spent.schedstat[SCHEDSTAT_COUNT];

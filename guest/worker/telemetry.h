@@ -7,7 +7,7 @@
 #define WORKER_TELEMETRY_H
 
 #include "epoch.h"
-#include "procfs.h"
+#include "reading.h"
 #include "spec.h"
 #include "sys.h"
 
@@ -61,21 +61,6 @@ struct telemetry {
 	uint64_t samples[RESERVOIR_KINDS][MAX_SAMPLES];
 };
 
-/* The clocks and counters of a worker at one moment, or the difference of two moments. */
-struct reading {
-	uint64_t at_ns;
-	uint64_t cpu_ns;
-	uint64_t schedstat[SCHEDSTAT_FIELDS];
-	uint64_t migrated; /* numa_pages_migrated of the system */
-};
-
-/* The threads of an engine, which are not the one that measures: their CPU time, and how many. */
-struct helpers {
-	unsigned int count;    /* 0: the worker is one thread */
-	uint64_t cpu_ns;       /* of the run, up to the last look */
-	uint64_t slice_cpu_ns; /* of the present phase */
-};
-
 /* The running state behind a telemetry area, private to the worker. */
 struct probe {
 	struct telemetry *out;
@@ -97,17 +82,6 @@ struct probe {
 	uint64_t slice_iterations;
 	uint64_t slice_migrations;
 };
-
-/* Where a window begins: the clocks are read last, so that it does not hold the reading. */
-struct reading reading_now(void);
-/* What went by since @start: the clocks are read first. */
-struct reading reading_since(const struct reading *start);
-
-/*
- * Of @wall_ns, the time off a CPU: of a worker that is one thread, which ran for @cpu_ns, its
- * own; of an engine, the mean of the threads' that do its work, which ran for @helpers_ns in all.
- */
-uint64_t off_cpu_ns(const struct probe *p, uint64_t wall_ns, uint64_t cpu_ns, uint64_t helpers_ns);
 
 /* Bind @p to @out. @gap_check is the key of the same name, @rng a seed other than 0. */
 void probe_init(struct probe *p, struct telemetry *out, uint64_t *live, uint64_t gap_check,
@@ -154,8 +128,11 @@ static inline void probe_follow_epoch(struct probe *p)
 {
 	uint32_t epoch = probe_epoch(p);
 
-	if (epoch != p->phase)
-		epoch_changed(p, epoch);
+	if (epoch == p->phase)
+		return;
+	/* The last stretch of the phase that ends here may be its longest gap. */
+	probe_checkpoint(p);
+	epoch_changed(p, epoch);
 }
 
 /* Account one outer iteration. */

@@ -22,6 +22,7 @@ def shim(tmp_path_factory):
         HERE / "telemetry_shim.c",
         WORKER / "telemetry.c",
         WORKER / "epoch.c",
+        WORKER / "reading.c",
         WORKER / "procfs.c",
     ]
     subprocess.run(
