@@ -52,6 +52,8 @@ struct crew {
 
 /* Map the shared memory and open the descriptors. False with a sentence in @error. */
 bool crew_init(struct crew *crew, const struct spec *spec, char *error);
+/* Put @what and errno into @error; false. */
+bool crew_fail(char *error, const char *what);
 /* Create every worker. On failure those already created must be killed by the caller. */
 bool crew_spawn(struct crew *crew, char *error);
 /* Every worker is at the gate: take over the numbers of those that are threads. */

@@ -6,116 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "crew.h"
 
 /* A worker in an uninterruptible sleep cannot be reaped; do not wait for it for ever. */
 #define REAP_TIMEOUT_MS 2000
-#define CACHE_LINE	64
-#define WORDS_BYTES	(GROUP_WORDS * sizeof(uint32_t))
-
-/* The workers' SIGUSR1 only makes a system call return; so it must have a handler. */
-static void interrupted(int sig)
-{
-	(void)sig;
-}
-
-static bool fail(char *error, const char *what)
-{
-	snprintf(error, ERROR_TEXT_SIZE, "%s: %s", what, strerror(errno));
-	return false;
-}
-
-/* Untouched pages cost nothing, so the reservoirs may be large: hence NORESERVE. */
-static void *map_shared(size_t bytes)
-{
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return at == MAP_FAILED ? NULL : at;
-}
-
-static bool map_live_page(struct crew *crew, char *error)
-{
-	const struct spec *spec = crew->spec;
-	struct stat st;
-	void *at;
-
-	if (fstat(LIVE_FD, &st) < 0)
-		return fail(error, "slot is given but the counter page (fd 3) is not open");
-	if ((spec->slot + spec->workers) * sizeof(uint64_t) > (uint64_t)st.st_size) {
-		snprintf(error, ERROR_TEXT_SIZE,
-			 "%s: slots %llu to %llu lie beyond the counter page of %lld bytes",
-			 spec->type->name, (unsigned long long)spec->slot,
-			 (unsigned long long)(spec->slot + spec->workers - 1),
-			 (long long)st.st_size);
-		return false;
-	}
-	if (spec->phases && (spec->epoch_slot + 1) * sizeof(uint64_t) > (uint64_t)st.st_size) {
-		snprintf(error, ERROR_TEXT_SIZE,
-			 "%s: epoch_slot %llu lies beyond the counter page of %lld bytes",
-			 spec->type->name, (unsigned long long)spec->epoch_slot,
-			 (long long)st.st_size);
-		return false;
-	}
-	at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, LIVE_FD, 0);
-	if (at == MAP_FAILED)
-		return fail(error, "cannot map the counter page (fd 3)");
-	close(LIVE_FD);
-	crew->live = at;
-	return true;
-}
-
-static void set_signals(void)
-{
-	struct sigaction interrupt = {.sa_handler = interrupted}; /* no SA_RESTART */
-	sigset_t set;
-
-	/* An ignored SIGCHLD, inherited, would make exit statuses vanish. */
-	signal(SIGCHLD, SIG_DFL);
-	signal(SIGPIPE, SIG_IGN);
-	sigaction(SIGUSR1, &interrupt, NULL);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_SETMASK, &set, NULL);
-}
-
-bool crew_init(struct crew *crew, const struct spec *spec, char *error)
-{
-	size_t workers = spec->workers, groups = workers / work_group_size(spec);
-	size_t own = spec->type->shared_bytes ? spec->type->shared_bytes(spec) : 0;
-	sigset_t set;
-
-	*crew = (struct crew){.spec = spec, .leader = getpid()};
-	if (spec->has_slot && !map_live_page(crew, error))
-		return false;
-	crew->control = map_shared(sizeof(*crew->control));
-	crew->shared_stride = WORDS_BYTES + (own + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-	crew->shared = map_shared(groups * crew->shared_stride);
-	crew->telemetry = map_shared(workers * sizeof(*crew->telemetry));
-	crew->children = calloc(workers, sizeof(*crew->children));
-	if (spec->program)
-		crew->custom = calloc(workers, sizeof(*crew->custom));
-	if (spec->phases)
-		crew->slices = map_shared(workers * slices_bytes(spec->phases));
-	if (!crew->control || !crew->shared || !crew->telemetry || !crew->children ||
-	    (spec->phases && !crew->slices) || (spec->program && !crew->custom))
-		return fail(error, "cannot map the telemetry area");
-
-	set_signals();
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	crew->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	crew->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (crew->signal_fd < 0 || crew->ready_fd < 0)
-		return fail(error, "cannot open signalfd and eventfd");
-	return true;
-}
 
 /* Like fork(); a child that starts in its cgroup was never seen by the scheduler outside it. */
 static pid_t fork_into(int cgroup_fd)
@@ -160,18 +56,17 @@ static bool open_group(struct crew *crew, unsigned int number, struct group *gro
 {
 	const struct spec *spec = crew->spec;
 	const struct work_type *type = spec->type;
-	char *memory = crew->shared + number * crew->shared_stride;
 
 	*group = (struct group){
-		.words = (uint32_t *)memory,
-		.shared = memory + WORDS_BYTES,
+		.words = (uint32_t *)(crew->shared + number * crew->shared_stride),
+		.shared = crew_shared(crew, number),
 		.nfds = type->group_fds ? type->group_fds(spec) : 0,
 	};
 	group->fds = malloc((group->nfds + 1) * sizeof(*group->fds));
 	if (!group->fds)
-		return fail(error, type->name);
+		return crew_fail(error, type->name);
 	memset(group->fds, 0xff, (group->nfds + 1) * sizeof(*group->fds));
-	return !type->open_group || type->open_group(spec, group) || fail(error, type->name);
+	return !type->open_group || type->open_group(spec, group) || crew_fail(error, type->name);
 }
 
 static void close_group(struct group *group)
@@ -192,7 +87,7 @@ static bool spawn_processes(struct crew *crew, unsigned int groups, char *error)
 
 		ok = open_group(crew, g, &group, error);
 		if (ok && crew->custom && !custom_map(crew, g, group.fds[0]))
-			ok = fail(error, crew->spec->type->name);
+			ok = crew_fail(error, crew->spec->type->name);
 		for (unsigned int i = 0; i < work_group_size(crew->spec) && ok; i++)
 			ok = spawn_worker(crew, &group, error);
 		close_group(&group);
@@ -205,7 +100,7 @@ static bool spawn_host(struct crew *crew, unsigned int groups, char *error)
 {
 	struct group *all = calloc(groups, sizeof(*all));
 	unsigned int opened = 0;
-	bool ok = all != NULL || fail(error, crew->spec->type->name);
+	bool ok = all != NULL || crew_fail(error, crew->spec->type->name);
 
 	for (; ok && opened < groups; opened++)
 		ok = open_group(crew, opened, &all[opened], error);
@@ -241,33 +136,6 @@ void crew_ready(struct crew *crew)
 {
 	for (unsigned int i = 0; i < crew->created && crew->host; i++)
 		crew->children[i].pid = crew->telemetry[i].tid;
-}
-
-struct slices crew_slices(const struct crew *crew, unsigned int index)
-{
-	const struct spec *spec = crew->spec;
-
-	if (!crew->slices)
-		return (struct slices){0};
-	return (struct slices){
-		.epoch = (const uint32_t *)&crew->live[spec->epoch_slot],
-		.memory = crew->slices + index * slices_bytes(spec->phases),
-		.count = (unsigned int)spec->phases,
-		.cap = phase_cap(spec->phases),
-	};
-}
-
-void *crew_shared(const struct crew *crew, unsigned int group)
-{
-	return crew->shared + group * crew->shared_stride + WORDS_BYTES;
-}
-
-void crew_open_gate(struct crew *crew)
-{
-	if (crew->custom)
-		custom_go(crew);
-	__atomic_store_n(&crew->control->go, 1, __ATOMIC_RELEASE);
-	futex_wake(&crew->control->go, INT32_MAX);
 }
 
 unsigned int crew_alive(const struct crew *crew)
