@@ -20,4 +20,4 @@ WORKER_HDRS := $(wildcard $(WORKER_DIR)/*.h $(WORKER_COMMON)/*.h)
 
 $(OUT)/worker: $(WORKER_SRCS) $(WORKER_HDRS) $(WORKER_DIR)/worker.mk
 	mkdir -p $(OUT)
-	$(CC) $(WORKER_CFLAGS) -I$(WORKER_COMMON) -o $@ $(WORKER_SRCS)
+	$(CC) $(WORKER_CFLAGS) $(CPPFLAGS) -I$(WORKER_COMMON) -o $@ $(WORKER_SRCS)

@@ -204,13 +204,22 @@ def wait_gone(pids: list[int]) -> None:
 
 
 @pytest.fixture(scope="session")
-def worker_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The binary, built by the line the image build uses."""
-    out = tmp_path_factory.mktemp("worker")
-    subprocess.run(
-        ["make", "-s", "-f", "guest/worker/worker.mk", f"OUT={out}"], cwd=ROOT, check=True
-    )
-    return out / "worker"
+def build_worker(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``build_worker(flags)`` builds a binary by the line the image build uses, and these flags."""
+
+    def build(flags: str) -> Path:
+        out = tmp_path_factory.mktemp("worker")
+        make = ["make", "-s", "-f", "guest/worker/worker.mk", f"OUT={out}", f"CPPFLAGS={flags}"]
+        subprocess.run(make, cwd=ROOT, check=True)
+        return out / "worker"
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def worker_binary(build_worker: Callable[[str], Path]) -> Path:
+    """The binary as it is in the image."""
+    return build_worker("")
 
 
 @pytest.fixture

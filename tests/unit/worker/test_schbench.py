@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The schbench engine on a real kernel: what it starts, does, measures and sends."""
 
+import itertools
 import os
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -107,13 +110,57 @@ def test_a_rate_is_kept(lead):
     assert part.schbench.request.nr_samples == report.iterations
 
 
-def test_the_rate_follows_the_busy_time_of_the_system(lead):
-    def iterations(busy_pct):
-        leader = lead(**SMALL, step=1, worker_threads=1, auto_rps=busy_pct)
-        return engine_of(leader.run(4.3))[0].iterations
+@pytest.fixture(scope="module")
+def on_a_system_of_the_test(tmp_path_factory, build_worker):
+    """The worker's binary, and the file in which it finds the system's busy time."""
+    stat = tmp_path_factory.mktemp("system") / "stat"
+    return build_worker(f"'-DSYSTEM_STAT=\"{stat}\"'"), stat
 
-    # From ten a second: down by two thirds at most from the third second on, or up threefold.
-    assert iterations(1) + 10 < iterations(100)
+
+@contextmanager
+def busy_system(stat, busy_pct):
+    """A system that is busy for this share of the time, whoever else uses this machine."""
+    done = threading.Event()
+    busy, idle = itertools.count(0, busy_pct), itertools.count(0, 100 - busy_pct)
+
+    def tick():
+        while not done.wait(0.05):
+            # user and system time are busy time, the fourth column is idle time.
+            fresh = stat.with_suffix(".new")
+            fresh.write_text(
+                f"cpu  1{next(busy):08} 0 700 {next(idle)} 0 0 0 0 0 0\ncpu0 9 9 9 9\n"
+            )
+            fresh.replace(stat)
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticking.join()
+        stat.unlink()
+
+
+def test_the_rate_follows_the_busy_time_of_the_system(lead, on_a_system_of_the_test):
+    binary, stat = on_a_system_of_the_test
+
+    def measured(system_pct, wanted_pct):
+        keys = SMALL | {"step": 1, "worker_threads": 1, "auto_rps": wanted_pct}
+        with busy_system(stat, system_pct):
+            leader = lead(command=[str(binary)], **keys)
+            report, part = engine_of(leader.run(4.3))
+        return report.iterations, part.schbench.rps.nr_samples
+
+    # The first second shows no share yet. From the second look on, ten a second become
+    # 5, 2 and 1 where half of the share is wanted, and 30, 90 and 270 where five times it is.
+    above, samples_above = measured(100, 50)
+    below, samples_below = measured(10, 50)
+    assert above + 30 < below
+    # The rate counts from when the share is as wanted, and then stays at ten.
+    just, samples = measured(50, 50)
+    assert samples_above == samples_below == 0 < samples
+    assert just < below
 
 
 @pytest.mark.parametrize(
