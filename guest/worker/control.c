@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +36,16 @@ bool control_read(const char *dir, const char *name, char *text, size_t size)
 		used--;
 	text[used] = '\0';
 	return n >= 0;
+}
+
+FILE *control_open(const char *dir, const char *name)
+{
+	int fd = open_control(dir, name, O_RDONLY);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
 }
 
 bool control_write(const char *dir, const char *name, const char *text)

@@ -12,8 +12,9 @@
 #include "own_cgroup.h"
 #include "work.h"
 
-#define REFRESH_HOPS 256 /* after so many, look again which CPUs are allowed */
-#define PROCS_TEXT   65536
+#define REFRESH_HOPS 256  /* after so many, look again which CPUs are allowed */
+#define LIST_TEXT    8192 /* of numbers of CPUs */
+#define FIRST_ROOM   1024
 
 struct mask {
 	uint64_t words[CPU_MASK_WORDS];
@@ -111,8 +112,9 @@ struct cross_state {
 	bool useful;	      /* two CPUs at least: the masks differ and neither is empty */
 	unsigned int turn;
 	unsigned int count;
-	pid_t siblings[MAX_WORKERS];
-	char text[PROCS_TEXT];
+	unsigned int room;
+	pid_t *siblings; /* all other tasks of the cgroup, however many; never freed */
+	char text[LIST_TEXT];
 };
 
 static bool prepare_cross(struct worker *w, char *error, size_t size)
@@ -142,23 +144,35 @@ static void read_masks(struct cross_state *s)
 		s->masks[1].words[cpus[count - 1] / 64] &= ~(1ULL << (cpus[count - 1] % 64));
 }
 
+static bool add_sibling(struct cross_state *s, pid_t task)
+{
+	if (s->count == s->room) {
+		unsigned int room = s->room ? 2 * s->room : FIRST_ROOM;
+		pid_t *more = realloc(s->siblings, room * sizeof(*more));
+
+		if (!more)
+			return false;
+		s->siblings = more;
+		s->room = room;
+	}
+	s->siblings[s->count++] = task;
+	return true;
+}
+
 static void read_siblings(struct worker *w)
 {
 	struct cross_state *s = w->state;
 	pid_t self = (pid_t)syscall(SYS_gettid);
-	char *at, *end;
+	FILE *list = control_open(s->cgroup, "cgroup.threads");
+	int task;
 
 	s->count = 0;
-	if (!control_read(s->cgroup, "cgroup.threads", s->text, sizeof(s->text)))
+	if (!list)
 		return;
-	for (at = s->text; s->count < MAX_WORKERS; at = end) {
-		pid_t pid = (pid_t)strtol(at, &end, 10);
-
-		if (end == at)
+	while (fscanf(list, "%d", &task) == 1)
+		if (task > 0 && task != self && !add_sibling(s, task))
 			break;
-		if (pid > 0 && pid != self)
-			s->siblings[s->count++] = pid;
-	}
+	fclose(list);
 }
 
 static void started_cross(struct worker *w)

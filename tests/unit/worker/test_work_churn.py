@@ -155,6 +155,35 @@ def test_cross_affinity_churn_rebinds_the_others(lead, until, cgroup, clone):
     victim.collect()
 
 
+@needs_two_cpus
+def test_cross_affinity_churn_sees_more_tasks_than_a_worker_group_has(lead, until, cgroup):
+    where = {"cgroup_dir": cgroup, "cgroup_fd": 4}
+    victims = [lead(type="SpinWait", workers=700, clone="thread", **where) for _ in range(2)]
+    pids = [pid for victim in victims for pid in victim.ready()]  # asleep at the gate
+    everything = frozenset(os.sched_getaffinity(0)) | frozenset(CPUS)
+    churn = lead(type="CrossAffinityChurn", workers=1, spin_iters=64, **where)
+    churn.ready()
+    churn.send(b"S")
+    untouched = set(pids)
+
+    def all_rebound() -> bool:
+        untouched.difference_update(
+            [
+                pid
+                for pid in untouched
+                if os.sched_getaffinity(pid) == everything - {max(everything)}
+            ]
+        )
+        return not untouched
+
+    until("every one of 1400 tasks is rebound", all_rebound)
+    churn.collect()
+    assert {frozenset(os.sched_getaffinity(pid)) for pid in pids} == {everything}
+    for victim in victims:
+        victim.hang_up()
+        victim.wait()
+
+
 def place(pid: int) -> str:
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     return next(line[3:] for line in lines if line.startswith("0::"))
