@@ -127,23 +127,45 @@ static void look_at_custom(struct leader *l)
 	}
 }
 
+/* How many workers that are threads ended alone; with the last of them their process ends. */
+static unsigned int ended_alone(const struct crew *crew)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < crew->created && crew->host; i++)
+		count += *crew->telemetry[i].panic != '\0';
+	return count;
+}
+
+static void say_how(const struct child *child, char *text, size_t size)
+{
+	if (child->fate == FATE_WAIT_FAILED)
+		snprintf(text, size, "could not be waited for: %s", strerror(child->status));
+	else if (WIFSIGNALED(child->status))
+		snprintf(text, size, "was killed by signal %d", WTERMSIG(child->status));
+	else
+		snprintf(text, size, "exited with code %d", WEXITSTATUS(child->status));
+}
+
 /* A worker that dies early: before the start it spoils the spec, later it is its own report. */
 static void note_death(struct leader *l, unsigned int index)
 {
-	const struct child *child = &l->crew.children[index];
-	const char *setup_error = l->crew.telemetry[index].setup_error;
+	const struct crew *crew = &l->crew;
+	const struct child *child = &crew->children[index];
+	const char *setup_error = crew->telemetry[index].setup_error;
+	const char *until = l->state == STATE_RUNNING ? "stop" : "start";
 	char text[ERROR_TEXT_SIZE], how[64];
 
-	if (child->fate == FATE_WAIT_FAILED)
-		snprintf(how, sizeof(how), "could not be waited for: %s", strerror(child->status));
-	else if (WIFSIGNALED(child->status))
-		snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(child->status));
+	say_how(child, how, sizeof(how));
+	if (crew->host && ended_alone(crew) == crew->created)
+		snprintf(text, sizeof(text),
+			 "%s: the workers' process (pid %d) ended before the %s: none of its %u "
+			 "threads could go on",
+			 crew->spec->type->name, crew->host, until, crew->created);
 	else
-		snprintf(how, sizeof(how), "exited with code %d", WEXITSTATUS(child->status));
-	snprintf(text, sizeof(text), "%s: worker %u (pid %d) %s before the %s%s%.*s",
-		 l->crew.spec->type->name, index, child->pid, how,
-		 l->state == STATE_RUNNING ? "stop" : "start", *setup_error ? ": " : "",
-		 TELEMETRY_TEXT - 1, setup_error);
+		snprintf(text, sizeof(text), "%s: worker %u (pid %d) %s before the %s%s%.*s",
+			 crew->spec->type->name, index, child->pid, how, until,
+			 *setup_error ? ": " : "", TELEMETRY_TEXT - 1, setup_error);
 	if (l->state == STATE_RUNNING)
 		dprintf(STDERR_FILENO, "%s\n", text);
 	else if (l->state < STATE_RUNNING)

@@ -167,6 +167,23 @@ def test_a_thread_that_cannot_go_on_says_why_and_the_others_live_on(lead, until,
     assert "before the stop" not in leader.log()
 
 
+def test_threads_of_which_none_can_go_on_have_not_simply_exited(lead, until, monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    leader = lead(
+        type="Schbench", workers=2, clone="thread", worker_threads=1, cache_footprint_kib=65536
+    )
+    leader.ready()
+    limit_memory(leader.host, 32 << 20)  # enough for none of them
+    leader.send(b"S")
+    ended = f"Schbench: the workers' process (pid {leader.host}) ended before the stop: "
+    until("its end is told", lambda: ended in leader.log())
+    assert f"{ended}none of its 2 threads could go on\n" in leader.log()
+    assert leader.log().count(": no memory for ") == 2
+    assert "exited with code" not in leader.log()
+    for r in leader.collect():
+        assert r["report"]["exit_info"]["kind"] == "Panicked"
+
+
 def test_a_process_that_cannot_go_on_exits(lead, until):
     # Stacks of 128 KiB.
     leader = lead(type="Schbench", workers=1, worker_threads=1000, cache_footprint_kib=0)
