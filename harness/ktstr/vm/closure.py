@@ -41,6 +41,9 @@ _PROGRAMS = {
     "agent": "from agent.main import main\n\nmain()\n",
     "custom": "import sys\n\nfrom agent.custom import main\n\nmain(sys.argv[1:])\n",
 }
+_LOADER_PLACES = ("/lib64/", "/lib/ld")
+# By the guest's init (guest/init/init.c): what is packed below is not seen.
+_MOUNTED_OVER = ("/proc/", "/sys/", "/dev/", "/tmp/", "/run/")
 # Imported by the interpreter before -I and -S take effect, or by name at start-up.
 _ALWAYS = (
     "encodings",
@@ -167,7 +170,10 @@ def stripped(path: Path) -> bytes:
 def shared_libraries(binaries: list[Path]) -> dict[str, Path]:
     """Absolute guest path → host file of every library the binaries load.
 
-    :raise GuestBuildFailed: when one cannot be found.
+    What a loader searches by name is in the standard place; what it opens by its path (the loader
+    itself, a library that was linked by its path and has no soname) is at that path too.
+
+    :raise GuestBuildFailed: when one cannot be found, or not be put where it is looked for.
     """
     found: dict[str, Path] = {}
     for binary in binaries:
@@ -182,20 +188,33 @@ def shared_libraries(binaries: list[Path]) -> dict[str, Path]:
                     f"{binary}: its library {name} is not on this host",
                     hint="install the package that holds it, or link the program statically",
                 )
-            if target.startswith("/"):
-                found[target] = Path(os.path.realpath(target))
+            if not target.startswith("/"):
+                continue
+            host = Path(os.path.realpath(target))
+            if not target.startswith(_LOADER_PLACES):
+                found.setdefault(f"/usr/lib/{Path(target).name}", host)
+            if target.startswith(_LOADER_PLACES) or not arrow:
+                found.setdefault(_fixed_place(binary, target), host)
     return found
 
 
+def _fixed_place(binary: Path, target: str) -> str:
+    place = os.path.normpath(target)
+    if place.startswith(_MOUNTED_OVER):
+        raise GuestBuildFailed(
+            f"{binary}: its library {target} was linked by its path, and in the guest "
+            f"/{place.split('/')[1]} is mounted over",
+            hint="give the library a soname (-Wl,-soname), or link the program statically",
+        )
+    return place
+
+
 def library_entries(binaries: list[Path]) -> list[Entry]:
-    """The binaries' libraries, each in the standard place its loader will look at."""
-    entries = []
-    for guest_path, host_path in shared_libraries(binaries).items():
-        name = Path(guest_path).name
-        in_loader_dir = guest_path.startswith(("/lib64/", "/lib/ld"))
-        target = guest_path.lstrip("/") if in_loader_dir else f"usr/lib/{name}"
-        entries.append(Entry.file(target, stripped(host_path), 0o755))
-    return entries
+    """The binaries' libraries, each wherever its loader will look."""
+    return [
+        Entry.file(place.lstrip("/"), stripped(host), 0o755)
+        for place, host in shared_libraries(binaries).items()
+    ]
 
 
 def interpreter_identity() -> str:

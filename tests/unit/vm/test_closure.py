@@ -2,6 +2,7 @@
 """The guest's Python: complete, without traces of the host, stripped where that works."""
 
 import marshal
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from ktstr.vm import closure
 from ktstr.vm.closure import (
     compile_module,
     import_entries,
+    library_entries,
     python_entries,
     shared_libraries,
     stripped,
@@ -119,9 +121,47 @@ def test_libraries_are_found_in_what_ldd_says(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(closure.subprocess, "run", ldd)
     monkeypatch.setattr(closure.os.path, "realpath", lambda path: path)
     assert shared_libraries([Path("/opt/sched")]) == {
-        "/opt/lib/libx.so.1": Path("/opt/lib/libx.so.1"),
+        "/usr/lib/libx.so.1": Path("/opt/lib/libx.so.1"),
         "/lib64/ld-linux-x86-64.so.2": Path("/lib64/ld-linux-x86-64.so.2"),
     }
+
+
+@pytest.fixture
+def linked_by_path(tmp_path: Path) -> Path:
+    """A program with a library that it knows by its path alone."""
+    (tmp_path / "lib.c").write_text("int three(void) { return 3; }\n")
+    (tmp_path / "main.c").write_text("int three(void);\nint main(void) { return three(); }\n")
+    library, program = tmp_path / "libpath.so", tmp_path / "program"
+    subprocess.run(["gcc", "-shared", "-fPIC", tmp_path / "lib.c", "-o", library], check=True)
+    subprocess.run(["gcc", tmp_path / "main.c", library, "-o", program], check=True)
+    return program
+
+
+def test_a_library_linked_by_its_path_is_packed_at_that_path_too(
+    linked_by_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = linked_by_path.with_name("libpath.so")
+    monkeypatch.setattr(closure, "_MOUNTED_OVER", ("/proc/",))
+    packed = {entry.path: entry.data for entry in library_entries([linked_by_path])}
+    assert packed[str(library).lstrip("/")] == packed["usr/lib/libpath.so"] == stripped(library)
+    assert "usr/lib/libc.so.6" in packed
+    # Those that are searched for are packed once.
+    assert [path for path in packed if path.endswith("libc.so.6")] == ["usr/lib/libc.so.6"]
+
+
+def test_a_library_whose_path_the_guest_hides_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ldd(*args: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, stdout="\t/tmp/build/liby.so (0x7f)\n", stderr="")
+
+    monkeypatch.setattr(closure.subprocess, "run", ldd)
+    with pytest.raises(GuestBuildFailed, match=r"liby\.so was linked by its path.* /tmp is"):
+        shared_libraries([Path("/opt/sched")])
+
+
+def test_what_hides_a_library_is_what_the_guest_mounts() -> None:
+    source = (guest_sources() / "init" / "init.c").read_text()
+    mounted = set(re.findall(r'\{"\w+", "(/\w+)', source))
+    assert mounted == {place.rstrip("/") for place in closure._MOUNTED_OVER}
 
 
 def test_what_a_file_imports_comes_with_all_that_needs(
