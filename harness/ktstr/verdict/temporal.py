@@ -69,8 +69,8 @@ class TemporalClaim(Claim):
         return self
 
 
-class SeriesClaim(TemporalClaim):
-    """Claims about one series; each goes on to the next."""
+class FieldClaim(TemporalClaim):
+    """A claim about one series."""
 
     __slots__ = ("_field",)
 
@@ -79,6 +79,12 @@ class SeriesClaim(TemporalClaim):
     ) -> None:
         super().__init__(result, field.label, log)
         self._field = field
+
+
+class SeriesClaim(FieldClaim):
+    """Claims about one series; each goes on to the next."""
+
+    __slots__ = ()
 
     def nondecreasing(self) -> Self:
         """No value is lower than the one before it."""
@@ -119,16 +125,10 @@ class SeriesClaim(TemporalClaim):
         return CrossPhaseRatio(self._result, values, self._name, (earlier, later), self._log)
 
 
-class EachClaim(TemporalClaim):
+class EachClaim(FieldClaim):
     """Limits for every single sample; one without a value fails."""
 
-    __slots__ = ("_field",)
-
-    def __init__(
-        self, result: AssertResult, field: SeriesField[Number], log: Log | None = None
-    ) -> None:
-        super().__init__(result, field.label, log)
-        self._field = field
+    __slots__ = ()
 
     def at_least(self, low: Number) -> Self:
         """Every value is ``low`` or more."""
