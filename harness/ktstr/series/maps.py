@@ -118,7 +118,25 @@ class PerCpuEntry:
         return {"key": self.key.to_json(), "per_cpu": per_cpu}
 
 
-class ArrayEntries(Sequence[Entry]):
+class _Rows(Sequence[Entry]):
+    """Entries that are made when asked for."""
+
+    __slots__ = ()
+
+    def _entry(self, index: int) -> Entry:
+        """The entry of a row that exists."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        rows = range(len(self))[index]
+        return self._entry(rows) if isinstance(rows, int) else tuple(map(self._entry, rows))
+
+
+class ArrayEntries(_Rows):
     """Entries of an array map over its copied bytes; each is made when asked for."""
 
     __slots__ = ("_count", "_data", "_size", "_stride", "_type")
@@ -132,16 +150,7 @@ class ArrayEntries(Sequence[Entry]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(self._count)))
-        index = index + self._count if index < 0 else index
-        if not 0 <= index < self._count:
-            raise IndexError(index)
+    def _entry(self, index: int) -> Entry:
         raw = self._data[index * self._stride :][: self._size]
         key = LazyValue(index.to_bytes(4, "little"), U32())
         return Entry(key, LazyValue(raw, self._type))
@@ -164,7 +173,7 @@ class Column(NamedTuple):
     type: ValueType
 
 
-class TableEntries(Sequence[Entry]):
+class TableEntries(_Rows):
     """Entries over copied rows that hold key and value; each is made when asked for.
 
     :param data: the rows, ``stride`` bytes each.
@@ -178,16 +187,7 @@ class TableEntries(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self._data) // self._stride
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        index = index + len(self) if index < 0 else index
-        if not 0 <= index < len(self):
-            raise IndexError(index)
+    def _entry(self, index: int) -> Entry:
         start = index * self._stride
         key, value = (
             LazyValue(self._data[start + at : start + at + size], kind)
