@@ -26,6 +26,7 @@ from ktstr.series.values import (
     Struct,
     Uint,
 )
+from ktstr.series.values_json import Recorded
 from ktstr.session.figures import project
 from ktstr.session.temporal import judge_temporal, temporal_checks
 from ktstr.verdict import AssertResult
@@ -33,24 +34,8 @@ from ktstr.verdict import AssertResult
 U64_MAX = (1 << 64) - 1
 
 
-class Made:
-    """A type whose values are made up already."""
-
-    def __init__(self, value: RenderedValue) -> None:
-        self._value = value
-
-    def render(self, data: bytes) -> RenderedValue:
-        return self._value
-
-    def select(self, part: str) -> None:
-        return None
-
-    def names(self) -> tuple[str, ...]:
-        return self._value.names()
-
-
 def lazy(value: RenderedValue) -> LazyValue:
-    return LazyValue(b"", Made(value))
+    return LazyValue(b"", Recorded(value))
 
 
 def struct(**members: RenderedValue) -> Struct:
