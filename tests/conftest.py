@@ -9,7 +9,7 @@ settings.register_profile("ktstr", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("ktstr")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """QMP's library is asyncio's, so nothing else is supported."""
     return "asyncio"

@@ -81,11 +81,6 @@ def guest_btf() -> str:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 def kernel_image() -> Path:
     spec = os.environ.get("KTSTR_TEST_KERNEL", "debian:7")
     return anyio.run(resolve_kernel, spec).image

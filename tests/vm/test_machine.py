@@ -31,11 +31,6 @@ GIB = 1 << 30
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 def kernel() -> Kernel:
     return anyio.run(resolve_kernel, os.environ.get("KTSTR_TEST_KERNEL", "debian:7"))
 

@@ -15,11 +15,6 @@ from ktstr.vm.events import MachineEvent
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Machine:
     """Stands still when it is stopped, and tells when."""
 

@@ -40,11 +40,6 @@ TARGET = Watched("scx_root->exit_kind", "", 0x1000, 4)
 HIT = Stop(5, 1, 0x1000)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Kernel:
     """A kernel of a few words."""
 

@@ -31,11 +31,6 @@ FIELDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class FakeMachine:
     """A machine and the debugger attached to it; notes what was done, and whether it runs."""
 

@@ -27,11 +27,6 @@ pytestmark = pytest.mark.anyio
 Play = Callable[[str], list[bytes]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Stub:
     """The other end: notes each command and plays what the script says to it."""
 

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def spec(tmp_path: Path) -> VmSpec:
     for name in ("kernel", "initrd"):
         (tmp_path / name).touch()

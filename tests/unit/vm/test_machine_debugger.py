@@ -18,11 +18,6 @@ from ktstr.vm.machine import Machine
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class FakeMonitor:
     """Answers what it is told to, and notes what was asked."""
 

@@ -15,11 +15,6 @@ from ktstr.vm.qemu import Qemu, find_qemu
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def fake_qemu(folder: Path, body: str) -> Path:
     """A program in QEMU's place that does what ``body`` says."""
     path = folder / "qemu-system-x86_64"

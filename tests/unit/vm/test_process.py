@@ -19,11 +19,6 @@ pytestmark = pytest.mark.anyio
 PATIENCE_S = 20.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def start(tmp_path: Path, script: str, seen: list[int], fds: tuple[int, ...] = ()) -> Child:
     return spawn(["/bin/sh", "-c", script], fds=fds, output=tmp_path / "out", on_exit=seen.append)
 

@@ -19,11 +19,6 @@ Reply = Callable[[dict[str, object]], list[dict[str, object]] | None]
 GREETING = {"QMP": {"version": {}, "capabilities": []}}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def served(reply: Reply, events: list[MachineEvent]) -> AsyncIterator[Monitor]:
     """A connected monitor; ``reply`` maps each command to messages, ``None`` hangs up."""
