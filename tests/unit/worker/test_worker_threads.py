@@ -147,15 +147,21 @@ def limit_memory(pid: int, more: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, (mapped + more,) * 2)
 
 
-def test_a_thread_that_cannot_go_on_says_why_and_the_others_live_on(lead, until, monkeypatch):
+def two_short_of_memory(lead, monkeypatch, more: int):
+    """Two threads that want 64 MiB each, started in a process that may have so many bytes more."""
     # Without it every thread reserves 64 MiB or none for what it allocates.
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
     leader = lead(
         type="Schbench", workers=2, clone="thread", worker_threads=1, cache_footprint_kib=65536
     )
     leader.ready()
-    limit_memory(leader.host, 100 << 20)  # enough for one of them
+    limit_memory(leader.host, more)
     leader.send(b"S")
+    return leader
+
+
+def test_a_thread_that_cannot_go_on_says_why_and_the_others_live_on(lead, until, monkeypatch):
+    leader = two_short_of_memory(lead, monkeypatch, 100 << 20)  # enough for one of them
     until("one has told", lambda: "Schbench: worker " in leader.log())
     reports = [WorkerReport.from_wire(r["report"]) for r in leader.collect()]
     dead, living = sorted(reports, key=lambda report: report.completed)
@@ -168,13 +174,7 @@ def test_a_thread_that_cannot_go_on_says_why_and_the_others_live_on(lead, until,
 
 
 def test_threads_of_which_none_can_go_on_have_not_simply_exited(lead, until, monkeypatch):
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
-    leader = lead(
-        type="Schbench", workers=2, clone="thread", worker_threads=1, cache_footprint_kib=65536
-    )
-    leader.ready()
-    limit_memory(leader.host, 32 << 20)  # enough for none of them
-    leader.send(b"S")
+    leader = two_short_of_memory(lead, monkeypatch, 32 << 20)  # enough for none of them
     ended = f"Schbench: the workers' process (pid {leader.host}) ended before the stop: "
     until("its end is told", lambda: ended in leader.log())
     assert f"{ended}none of its 2 threads could go on\n" in leader.log()
