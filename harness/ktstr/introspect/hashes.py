@@ -10,6 +10,7 @@ A chain ends at an odd pointer. The guest may be stopped in the middle of an upd
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,9 @@ from ktstr.series.maps import Column, MapSnapshot, PerCpuEntry, TableEntries
 _NO_PREALLOC = 1
 _WORD = struct.Struct("<Q")
 _MAX_BUCKETS = 1 << 27
+
+_Element: TypeAlias = tuple[bytes, dict[int, bytes | None] | None]
+"""An element's bytes, and each CPU's value where the element only points at them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class HashReader:
     def decode(self, captured: Captured) -> MapSnapshot:
         """Entries in chain order."""
         elements, note = self._elements(captured)
+        elements = self._newest(elements)
         notes = [n for n in (self.truncated, note) if n]
         truncated = "; ".join(notes) or None
         shape, size = self.shape, self.info.value_size
@@ -129,9 +134,20 @@ class HashReader:
         )
         return base_snapshot(self.info, percpu_hash_entries=percpu, truncated=truncated)
 
-    def _elements(
-        self, captured: Captured
-    ) -> tuple[list[tuple[bytes, dict[int, bytes | None] | None]], str | None]:
+    def _newest(self, elements: list[_Element]) -> list[_Element]:
+        """Without the element that an update was about to take off its chain.
+
+        The kernel puts the new one in front of it first, and a lookup finds that one.
+        """
+        start, end = self.shape.key_at, self.shape.key_at + self.info.key_size
+        if len({element[start:end] for element, _ in elements}) == len(elements):
+            return elements
+        newest: dict[bytes, _Element] = {}
+        for each in elements:
+            newest.setdefault(each[0][start:end], each)
+        return list(newest.values())
+
+    def _elements(self, captured: Captured) -> tuple[list[_Element], str | None]:
         if self.area is None:
             found = captured.chased.get(self.info.id, Chased(note="it was not followed"))
             return found.elements, found.note

@@ -76,6 +76,14 @@ def test_followed_elements_share_one_budget(canned: Any) -> None:
 
 
 @pytest.mark.parametrize("flags", [0, 1])
+def test_an_update_half_way_shows_the_new_value_alone(canned: Any, flags: int) -> None:
+    _, elements = canned.add_hash(1, [[3, 0, 1], [2], [], []], flags=flags)
+    canned.poke(elements + 32 * 3 + 16, "Q", 101)  # 3 has come for 1, which is still there
+    assert pairs(take(canned).map("hash1")) == {101: 1003, 100: 1000, 102: 1002}
+    assert len(take(canned).map("hash1")) == 3
+
+
+@pytest.mark.parametrize("flags", [0, 1])
 def test_a_chain_in_a_circle_ends_with_a_note(canned: Any, flags: int) -> None:
     _, elements = canned.add_hash(1, [[0, 1], [2], [], []], flags=flags)
     canned.poke(elements + 32 + 8, "Q", elements)
