@@ -5,10 +5,11 @@ Where these per-CPU variables and their members lie is asked of kallsyms and BTF
 a kernel lacks is named and left out (include/linux/kernel_stat.h, kernel/time/tick-sched.h).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ktstr.introspect.btf import Field
+from ktstr.introspect.idletime import IdlePlan, plan_idle
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.regions import Builder, Captured, OverLimit, Region
@@ -36,12 +37,14 @@ class CpuTimePlan:
     :param regions: the variables' copies by name and CPU.
     :param numbers: by attribute, the variable and the place in it.
     :param softirqs: by name, the place in ``kstat``.
+    :param idle: how a sleep that lasts is told; ``None`` when this kernel does not show it.
     """
 
     cpus: tuple[int, ...] = ()
     regions: dict[tuple[str, int], Region] = field(default_factory=dict)
     numbers: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     softirqs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    idle: IdlePlan | None = None
 
     def decode(self, captured: Captured) -> tuple[PerCpuTime, ...]:
         """One record per CPU; empty when this kernel shows neither times nor interrupts."""
@@ -65,6 +68,8 @@ class CpuTimePlan:
                 name: int.from_bytes(counts[offset : offset + size], "little")
                 for name, (offset, size) in self.softirqs.items()
             }
+        if self.idle is not None:
+            values["idle_sleeptime_ns"] = self.idle.decode(cpu, captured)
         return PerCpuTime(cpu, **values)
 
 
@@ -81,7 +86,7 @@ def plan_cputime(kernel: Kernel, builder: Builder, unavailable: dict[str, str]) 
     else:
         plan.numbers["iowait_sleeptime_ns"] = ("tick_cpu_sched", sleep.offset, sleep.size)
     _add_regions(kernel, builder, plan, unavailable)
-    return plan
+    return replace(plan, idle=plan_idle(kernel, builder, unavailable))
 
 
 def _plan_states(kernel: Kernel, plan: CpuTimePlan, unavailable: dict[str, str]) -> None:

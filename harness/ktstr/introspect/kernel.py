@@ -27,6 +27,7 @@ _SYMBOLS = frozenset(GLOBALS) | {
     "event_stats_cpu",
     "kernel_cpustat",
     "kstat",
+    "last_jiffies_update",
     "nr_cpu_ids",
     "page_offset_base",
     "psi_disabled",

@@ -122,6 +122,7 @@ _PROBED = (
     "scx_enable_seq", "scx_exit_kind", "scx_exit_info", "scx_aborting", "event_stats_cpu",
     "kernel_cpustat", "kstat", "tick_cpu_sched", "psi_disabled", "psi_system", "init_task",
     "cgrp_dfl_root", "sched_schedstats", "bpf_stats_enabled_key", "jiffies_64", "prog_idr",
+    "last_jiffies_update",
 )  # fmt: skip
 
 
@@ -160,7 +161,10 @@ def _kernel_btf(more: Callable[..., None] | None = None) -> bytes:
     b.composite(
         "rq",
         64,
-        [("clock", u64, 0), ("curr", ptr, 64), ("idle", ptr, 128), ("nr_running", u32, 192)],
+        [
+            *[("clock", u64, 0), ("curr", ptr, 64), ("idle", ptr, 128)],
+            *[("nr_running", u32, 192), ("nr_iowait", u32, 224)],
+        ],
     )
     links = b.composite("list_head", 16, [("next", ptr, 0), ("prev", ptr, 64)])
     words = [(name, u64, 320 + 64 * i) for i, name in enumerate(("utime", "stime", "start_time"))]
@@ -187,7 +191,8 @@ def _add_accounting(b: BtfBuilder, u32: int, u64: int, ptr: int, links: int) -> 
     b.enum("cpu_usage_stat", 4, {"CPUTIME_IRQ": 0, "CPUTIME_USER": 1, "CPUTIME_SYSTEM": 2})
     b.enum("", 4, {"NET_RX_SOFTIRQ": 0, "TIMER_SOFTIRQ": 2})
     b.enum("psi_states", 4, {"PSI_IO_SOME": 0, "PSI_IRQ_FULL": 1, "NR_PSI_STATES": 3})
-    b.composite("kernel_cpustat", 32, [("cpustat", b.array(u64, 3), 64)])
+    places = [("idle_elapse", b.integer("bool", 1), 0), ("idle_entrytime", u64, 256)]
+    b.composite("kernel_cpustat", 40, [("cpustat", b.array(u64, 3), 64), *places])
     b.composite("kernel_stat", 24, [("irqs_sum", u64, 0), ("softirqs", b.array(u32, 3), 64)])
     averages = b.array(b.array(u64, 3), 2)
     b.composite("psi_group", 72, [("avg", averages, 64), ("total", b.array(u64, 2), 448)])

@@ -38,6 +38,47 @@ def test_times_and_interrupts_of_each_cpu(canned: Any) -> None:
     )
     assert snapshot.unavailable["host.steal_ns"].endswith("does not account steal")
     assert "iowait_sleeptime" in snapshot.unavailable["host.iowait_sleeptime_ns"]
+    assert "since when a CPU sleeps" in snapshot.unavailable["host.idle_sleeptime_ns"]
+
+
+SLEEPS = [
+    # slept, since, marked, waiting for I/O; at 9000
+    ((5000, 8000, True, 0), 6000),
+    ((5000, 8000, False, 0), 5000),
+    ((5000, 8000, True, 1), 5000),
+    ((5000, 9500, True, 0), 5000),
+]
+"""One CPU's words, and its idle time."""
+
+
+@pytest.mark.parametrize("where", ["kernel_cpustat", "tick_sched"])
+@pytest.mark.parametrize(("words", "expected"), SLEEPS)
+def test_a_sleep_that_lasts_is_idle_time(
+    canned: Any, where: str, words: tuple[int, int, bool, int], expected: int
+) -> None:
+    slept, since, marked, waiting = words
+    times, ticks, queues = (canned.alloc(2 * PAGE) for _ in range(3))
+    own = PAGE  # CPU 1's copies
+    if where == "kernel_cpustat":
+        canned.more_types = lambda b, *_: b.enum("", 4, {"CPUTIME_IDLE": 2})
+        canned.poke(times + own, "QQQQQ", marked, 7, 100, slept, since)
+    else:
+        canned.more_types = _tick_sched
+        # The other flags say nothing about a sleep.
+        canned.poke(ticks + own, "QQQ", 0b011011 | marked << 2, slept, since)
+        canned.symbols["tick_cpu_sched"] = ticks
+    canned.poke(queues + own + 28, "I", waiting)
+    canned.symbols |= {"kernel_cpustat": times, "runqueues": queues}
+    canned.symbols["last_jiffies_update"] = canned.alloc(8, struct.pack("<Q", 9000))
+    snapshot = take(canned)
+    assert snapshot.host.per_cpu_time[1].idle_sleeptime_ns == expected
+    assert snapshot.host.per_cpu_time[0].idle_sleeptime_ns == 0
+    assert "host.idle_sleeptime_ns" not in snapshot.unavailable
+
+
+def _tick_sched(b: Any, bpf_map: int, u32: int, u64: int, ptr: int, char: int) -> None:
+    names = ("flags", "idle_sleeptime", "idle_entrytime")
+    b.composite("tick_sched", 24, [(name, u64, 64 * n) for n, name in enumerate(names)])
 
 
 def test_a_kernel_without_them_says_so(canned: Any) -> None:
