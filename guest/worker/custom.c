@@ -128,6 +128,7 @@ void custom_ended(struct crew *crew, unsigned int index, bool success)
 		schedstat[SCHEDSTAT_DELAY] - c->start_schedstat[SCHEDSTAT_DELAY];
 	t->schedstat_run_count = schedstat[SCHEDSTAT_COUNT] - c->start_schedstat[SCHEDSTAT_COUNT];
 	t->cpu_time_ns = t->schedstat_cpu_time_ns;
+	t->off_cpu_ns = t->wall_time_ns > t->cpu_time_ns ? t->wall_time_ns - t->cpu_time_ns : 0;
 	t->completed = success;
 }
 

@@ -47,6 +47,7 @@ def test_the_example_counts_and_notes_its_wake_ups(lead, example):
         assert len(report.wake_latencies_ns) == report.wake_sample_total
         assert 0.4e9 < report.wall_time_ns < leader.elapsed_ns
         assert 0 < report.schedstat_cpu_time_ns < report.wall_time_ns
+        assert report.off_cpu_ns == report.wall_time_ns - report.cpu_time_ns
         assert report.cpus_used
         assert sum(report.numa_pages.values()) > 0 or not Path("/proc/self/numa_maps").exists()
         assert leader.live(slot) == report.iterations
