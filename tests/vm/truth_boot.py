@@ -20,7 +20,7 @@ from ktstr.introspect.monitor import make_monitor_plan
 from ktstr.kernels import resolve_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.topology import Topology
-from ktstr.series.monitor_report import MonitorReport
+from ktstr.series.monitor.report import MonitorReport
 from ktstr.series.snapshot import Snapshot
 from ktstr.vm.accel import Accelerator
 from ktstr.vm.cpio import Entry, write_cpio

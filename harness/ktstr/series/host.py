@@ -18,8 +18,8 @@ class PerCpuTime:
 
     :param hardirqs: hardware interrupts handled (``irqs_sum``).
     :param softirqs: softirqs handled, by lower-case name without ``_SOFTIRQ`` (``net_rx``).
-    :param idle_ns: as ``kernel_cpustat`` has it: up to 7.0 counted in ticks, since 7.2 in sleeps that
-        are over.
+    :param idle_ns: as ``kernel_cpustat`` has it: up to 7.0 counted in ticks, since 7.2 in
+        sleeps that are over.
     :param iowait_sleeptime_ns: ``None`` where the kernel does not account it.
     :param idle_sleeptime_ns: idle time as ``/proc/stat`` shows it, with the sleep the CPU is in;
         behind by at most the time since the last tick of any CPU. ``None`` where it is not known.
