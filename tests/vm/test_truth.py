@@ -26,7 +26,7 @@ from tests.vm.truth_boot import (
 )
 
 from ktstr.series.maps import MapSnapshot, PerCpuEntry
-from ktstr.series.monitor import CpuReading, MonitorSample
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
 from ktstr.series.monitor.window import MonitorWindow
 from ktstr.series.snapshot import Snapshot
 from ktstr.vm.cpio import Entry
