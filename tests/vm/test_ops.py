@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Ops and cgroup limits in real VMs: each has the effect its name promises."""
 
+import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
@@ -108,6 +109,7 @@ def test_limits_take_effect(ktstr: Any, scenario_file: Callable[[str], Path]) ->
         found.append(shares(record))
         if found[-1] == expected:
             break
+        shutil.rmtree(done.out_dir)
     assert found[-1] == expected, found
 
     ice = reports(record, 3)
