@@ -19,7 +19,7 @@ from ktstr.kernels import Kernel
 from ktstr.model.op_programs import WatchSnapshot
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
 from ktstr.session.conversation import Conversation
-from ktstr.session.emulator import MAX_TRIES, may_have_slipped
+from ktstr.session.emulator import MAX_TRIES, avoiding_words, may_have_slipped
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
 from ktstr.session.hello import check_topology
 from ktstr.session.journal import Journal, open_journal
@@ -223,7 +223,10 @@ def vm_spec(ready: Prepared) -> VmSpec:
         node_distances=scenario.vm.node_distances,
         scratch_mib=scenario.vm.scratch_mib,
         pvh=pvh,
-        cmdline=scenario.scheduler.kernel_args,
+        cmdline=(
+            *avoiding_words(ready.accel.name, kernel.features.sched_ext),
+            *scenario.scheduler.kernel_args,
+        ),
         watch=any(isinstance(op, WatchSnapshot) for _, op in scenario.all_ops()),
     )
 
