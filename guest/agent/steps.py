@@ -128,8 +128,9 @@ class Engine:
         else:
             self._repeat(hold_s, int(loop_ms) / 1000, ops)
         self._attempt("ending its watches", self._end_watches)
-        self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
+        # The hold ends at one moment, which StepEnd tells and the next step starts from.
         self._held, self._hold_began = self._workload_s(), None
+        self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
         self.workers.end_phase()
         self.payloads.end_step(self.step)
         self._attempt("thawing its cgroups", self.cgroups.thaw_all)
