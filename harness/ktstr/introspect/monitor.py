@@ -18,6 +18,7 @@ from ktstr.introspect.programs import ProgramPlan, plan_programs
 from ktstr.introspect.regions import Builder, Captured, Limits, OverLimit, Region
 from ktstr.introspect.runqueues import RunqueuePlan, plan_runqueues
 from ktstr.introspect.sched_ext import SchedExtPlan, plan_sched_ext
+from ktstr.series.host import PerCpuTime
 from ktstr.series.monitor.samples import (
     SCHEDSTAT_NAMES,
     CpuReading,
@@ -116,7 +117,9 @@ class MonitorPlan:
             state.exit_name,
         )
 
-    def _cpu(self, cpu: CpuSnapshot, raw: bytes, counts: bool, time: object) -> CpuReading:
+    def _cpu(
+        self, cpu: CpuSnapshot, raw: bytes, counts: bool, time: PerCpuTime | None
+    ) -> CpuReading:
         numbers = {
             name: int.from_bytes(raw[place.offset :][: place.size], "little")
             for name, place in self.schedstat.items()
@@ -137,7 +140,7 @@ class MonitorPlan:
             else int.from_bytes(raw[util.offset :][: util.size], "little"),
             curr_pid=cpu.curr_pid,
             curr_comm=cpu.curr_comm,
-            time=time,  # type: ignore[arg-type]
+            time=time,
         )
 
 

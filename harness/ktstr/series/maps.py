@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """BPF maps of a frozen instant: copied contents behind lazy, navigable entries."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias, overload
@@ -123,9 +124,9 @@ class _Rows(Sequence[Entry]):
 
     __slots__ = ()
 
+    @abstractmethod
     def _entry(self, index: int) -> Entry:
         """The entry of a row that exists."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...

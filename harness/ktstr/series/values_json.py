@@ -93,9 +93,10 @@ def _number(plain: dict[str, object]) -> tuple[int, int]:
 
 def _float(plain: dict[str, object], depth: int) -> RenderedValue:
     value = plain.get("value")
-    if type(value) not in (int, float) and value not in ("nan", "inf", "-inf"):
-        raise ValueError(f"{value!r:.40} is no number")
-    return Float(_take(plain, "bits", int), float(value))  # type: ignore[arg-type]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int | float | str) and (number or value in ("nan", "inf", "-inf")):
+        return Float(_take(plain, "bits", int), float(value))
+    raise ValueError(f"{value!r:.40} is no number")
 
 
 def _enum(plain: dict[str, object], depth: int) -> RenderedValue:

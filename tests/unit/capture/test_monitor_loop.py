@@ -59,9 +59,11 @@ class Scripted:
         self.scope = anyio.CancelScope()
         self.plans = list(plans)
         self.made: list[ScriptedPlan] = []
-        self.monitor = GuestMonitor(
-            None,  # type: ignore[arg-type]
-            self.plan,  # type: ignore[arg-type]
+        memory: Any = None
+        plan: Any = self.plan
+        self.monitor: Any = GuestMonitor(
+            memory,
+            plan,
             self.moment,
             period_s=0.0001,
             **more,
@@ -115,7 +117,7 @@ async def test_what_stays_torn_is_dropped_and_counted() -> None:
 
 async def test_the_plan_is_made_anew_when_it_is_stale() -> None:
     script = Scripted([look(9, stale="another scheduler")], [look(1), look(2)])
-    script.monitor._tell_exit = lambda found: None  # type: ignore[method-assign]
+    script.monitor._tell_exit = lambda found: None
     monitor = await script.run()
     # A new plan's readings are not held against those of the old one.
     assert clocks(monitor) == [9, 1, 2]
@@ -130,7 +132,7 @@ async def test_what_one_plan_can_show_is_not_missing() -> None:
     async def plan() -> ScriptedPlan:
         return replace(await make(), unavailable=reasons.pop(0))
 
-    script.monitor._make_plan = plan  # type: ignore[assignment]
+    script.monitor._make_plan = plan
     assert (await script.run()).report().unavailable == {"a": "never"}
 
 

@@ -86,11 +86,15 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "code_at", code_at)
 
 
+def stacks_of(canned: Any) -> Stacks:
+    return Stacks(canned)
+
+
 def sleeping(kernel: Canned, stack: list[int], bp: int = 0) -> Any:
     """The trace of a task that was switched away from in f0, with ``stack`` above its frame."""
     kernel.words(TASK + 8, STACK)
     kernel.words(STACK, 0, bp, TEXT + 0x20, *stack)
-    return Stacks(kernel).of_task(T, TASK)  # type: ignore[arg-type]
+    return stacks_of(kernel).of_task(T, TASK)
 
 
 def shown(trace: Any) -> list[str]:
@@ -188,12 +192,12 @@ def test_a_stack_that_leads_into_itself_is_cut() -> None:
 def test_wild_pointers_are_told() -> None:
     kernel = Canned([(TEXT, 8, 0, 3 | CALL)], NEW)
     kernel.words(TASK + 8, 0x66660000)
-    trace = Stacks(kernel).of_task(T, TASK)  # type: ignore[arg-type]
+    trace = stacks_of(kernel).of_task(T, TASK)
     assert trace.frames == () and "nothing is mapped at 0x66660010" in str(trace.note)
 
 
 def test_a_cpu_in_user_space_has_no_kernel_stack() -> None:
-    stacks = Stacks(Canned([], NEW))  # type: ignore[arg-type]
+    stacks = stacks_of(Canned([], NEW))
     assert stacks.of_vcpu(T, VcpuRegisters(0, cpl=3)).note == "it runs in user space"
     assert "not read" in str(stacks.of_vcpu(T, VcpuRegisters(0, cpl=0, values={"rip": 1})).note)
 

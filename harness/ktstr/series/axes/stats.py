@@ -113,8 +113,8 @@ class StatsValue:
 
         :raises TypeMismatch: for anything else.
         """
-        if type(self.raw) in (int, float):
-            return float(self.raw)  # type: ignore[arg-type]
+        if isinstance(self.raw, int | float) and not isinstance(self.raw, bool):
+            return float(self.raw)
         raise self._mismatch("a number")
 
     def as_bool(self) -> bool:

@@ -8,7 +8,17 @@ import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ktstr.series.errors import SnapshotError
 from ktstr.series.lazy import LazyValue
@@ -20,7 +30,15 @@ MAX_ITEMS: Final = 1 << 20
 MAX_CHARS: Final = 1 << 16
 
 _CPU = re.compile("[0-9]{1,9}", re.ASCII)
-_T = TypeVar("_T")
+
+
+class _Record(Protocol):
+    """What every dataclass is."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+_T = TypeVar("_T", bound=_Record)
 _SCALARS = {bool: "true or false", int: "an integer", str: "text", float: "a number"}
 
 
@@ -62,7 +80,7 @@ def decode(kind: type[_T], plain: object, where: str) -> _T:
     if type(plain) is not dict:
         raise DumpInvalid(f"{where} is {_shown(plain)}, not an object")
     hints = get_type_hints(kind)
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(kind)}
     unknown = sorted(set(plain) - set(known))
     if unknown:
         raise DumpInvalid(f"{where} has a member {unknown[0]!r:.80} that is not known")
