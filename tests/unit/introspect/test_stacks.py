@@ -206,7 +206,7 @@ def test_a_cpu_in_the_kernel_starts_at_its_instruction() -> None:
     kernel = Canned([(TEXT, 8, 0, 3 | CALL), (TEXT + 0x100, 0, 0, END)], NEW)
     kernel.words(STACK, TEXT + 0x110)
     values = {"rip": TEXT, "rsp": STACK, "rbp": 0}
-    trace = Stacks(kernel).of_vcpu(T, VcpuRegisters(0, cpl=0, values=values))  # type: ignore[arg-type]
+    trace = stacks_of(kernel).of_vcpu(T, VcpuRegisters(0, cpl=0, values=values))
     assert shown(trace) == ["f0+0x0", "f1+0x10"]
 
 
