@@ -93,7 +93,7 @@ async def _snapshots(guest: Booted, kernel: Kernel, count: int, figures: Figures
         figures.paused_ms.append(taken.paused_ns / 1e6)
         figures.request_ms.append(taken.request_ns / 1e6)
         assert taken.snapshot is not None
-        figures.maps, figures.copied = len(taken.snapshot.maps), taken.copied
+        figures.maps, figures.copied = taken.snapshot.maps, taken.copied
         await anyio.sleep(PAUSE_BETWEEN_S)
     plan = make_plan(kernel)
     for _ in range(DECODES):

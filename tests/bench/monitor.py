@@ -8,7 +8,7 @@ that what the guest stands still for a snapshot is part of the price.
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ktstr.capture.freezer import Freezer
 from ktstr.capture.monitor import GuestMonitor, Moment
 from ktstr.introspect import attach
 from ktstr.introspect.monitor import MonitorPlan, make_monitor_plan
+from ktstr.session.dump import exit_kind
 from ktstr.session.events import ignore
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import define, prepared
@@ -80,7 +81,7 @@ async def _measure(pairs: int) -> Figures:
         options = RunOptions()
         async with (
             prepared(define(path, options), options, folder, ignore) as found,
-            booted(found, vm_spec(found), folder) as guest,
+            booted(found, replace(vm_spec(found), watch=True), folder) as guest,
         ):
             await _watch_in_turn(guest, pairs, figures)
     return figures
@@ -115,6 +116,13 @@ async def _watch_in_turn(guest: Booted, pairs: int, figures: Figures) -> None:
         partial(attach, guest.machine.ram, hello.vmcoreinfo, cache_dir=user_cache_path("ktstr"))
     )
     await guest.attach_scheduler()
+    # Runs with a scheduler watch its exit kind, so their freezes go by way of QEMU's gdb stub.
+    target = exit_kind(kernel)
+    assert target is not None
+    await guest.machine.stop()
+    debugger = await guest.machine.debugger()
+    await debugger.watch(target.address, target.size)
+    await guest.machine.cont()
     freezer = Freezer(guest.machine, guest.machine.ram, kernel)
 
     async def plan() -> MonitorPlan:
@@ -141,7 +149,12 @@ async def _watch_in_turn(guest: Booted, pairs: int, figures: Figures) -> None:
             due = max(due, time.monotonic())
             await anyio.sleep(max(0.0, due - time.monotonic()))
 
+    async def scheduler_ends() -> None:
+        debugger.take_hit()
+        await debugger.resume()
+
     async with task_scope() as group:
+        debugger.on_hit = lambda: group.start_soon(scheduler_ends)
         group.start_soon(monitor.run)
         group.start_soon(snapshots)
         await guest.conversation.finished()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The freeze: plan outside, copy inside, decode after.
+"""The freeze: plan outside, copy inside, decode when the snapshot is asked for.
 
 Between ``stop`` and ``cont`` nothing is decoded, resolved or logged; the guest stands
 still for two QMP round trips and one copy of bytes whose addresses were known before.
@@ -8,6 +8,7 @@ still for two QMP round trips and one copy of bytes whose addresses were known b
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -17,11 +18,9 @@ from ktstr.introspect import Captured, Kernel, SnapshotPlan, copy, decode, make_
 from ktstr.introspect.decode import change
 from ktstr.introspect.memory import PhysicalMemory
 from ktstr.series.collector import uncollected
-from ktstr.series.snapshot import Snapshot
+from ktstr.series.pending import Pending
 from ktstr.vm.events import MachineEvent
-
-FREEZE_TIMEOUT_S = 30.0
-"""How long stop or cont may take before the capture counts as failed (seed: rendezvous)."""
+from ktstr.vm.freeze import Stood
 
 
 class Stoppable(Protocol):
@@ -30,6 +29,8 @@ class Stoppable(Protocol):
     async def stop(self) -> None: ...
 
     async def cont(self) -> None: ...
+
+    async def freeze(self, inside: Callable[[], object]) -> Stood: ...
 
     def on_event(self, receive: Callable[[MachineEvent], None]) -> None: ...
 
@@ -45,7 +46,7 @@ class Capture:
     :param copied: bytes copied while frozen.
     """
 
-    snapshot: Snapshot | None
+    snapshot: Pending | None
     paused_ns: int
     request_ns: int
     copied: int
@@ -80,36 +81,28 @@ class Freezer:
         return self._plan
 
     async def capture(self) -> Capture:
-        """Stop, copy, continue, then decode in a thread.
+        """Stop, copy, continue.
 
         The guest is continued whatever happens in between, also under cancellation.
 
         :raise GuestLost: when QEMU does not answer.
         """
         plan = await self._planned()
-        self._at_us.clear()
-        began = time.perf_counter_ns()
+        copied: list[Captured] = []
         # A full collection takes tens of milliseconds once a run holds a few snapshots.
-        with anyio.CancelScope(shield=True), uncollected():
-            await self._machine.stop()
-            try:
-                captured = copy(plan, self._memory)
-            finally:
-                await self._machine.cont()
-        request_ns = time.perf_counter_ns() - began
-        snapshot = await self._decoded(plan, captured)
-        # The request is an upper bound: whatever else stopped the guest came before or after it.
-        paused_ns = min(request_ns, self._stood_ns(request_ns))
-        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, snapshot.stale)
+        with uncollected():
+            stood = await self._machine.freeze(lambda: copied.append(copy(plan, self._memory)))
+        return self._capture(plan, copied[0], stood.paused_ns, stood.request_ns)
 
-    async def capture_standing(
-        self, began_ns: int, look: Callable[[], Awaitable[bool]]
+    async def capture_now(
+        self, began_ns: int, look: Callable[[], Awaitable[bool]] | None = None
     ) -> Capture | None:
-        """Copy while the guest stands still already, continue, then decode.
+        """Copy an instant that does not come again, or that keeps changing.
 
-        The instant does not come again, so a plan that is out of date is made anew inside it.
+        A plan that is out of date is made anew while the guest stands still, which may do so
+        already.
 
-        :param began_ns: when that was noticed, on the clock of :func:`time.perf_counter_ns`.
+        :param began_ns: when it was asked for, on the clock of :func:`time.perf_counter_ns`.
         :param look: called while the guest stands; whether there is something to capture.
         :return: ``None`` when there was nothing.
         :raise GuestLost: when QEMU does not answer.
@@ -117,7 +110,7 @@ class Freezer:
         with anyio.CancelScope(shield=True):
             await self._machine.stop()
             try:
-                if not await look():
+                if look is not None and not await look():
                     return None
                 plan = await self._planned()
                 captured = copy(plan, self._memory)
@@ -128,16 +121,18 @@ class Freezer:
             finally:
                 await self._machine.cont()
         request_ns = time.perf_counter_ns() - began_ns
-        snapshot = await self._decoded(plan, captured)
         # The guest stood before anybody noticed, so here the events may tell of longer.
-        paused_ns = self._stood_ns(request_ns)
-        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, snapshot.stale)
+        return self._capture(plan, captured, self._stood_ns(request_ns), request_ns)
 
-    async def _decoded(self, plan: SnapshotPlan, captured: Captured) -> Snapshot:
-        snapshot = await anyio.to_thread.run_sync(decode, plan, captured, self._kernel)
-        if snapshot.stale is not None:
+    def _capture(
+        self, plan: SnapshotPlan, captured: Captured, paused_ns: int, request_ns: int
+    ) -> Capture:
+        plan.settle()
+        stale = plan.stale_reason or change(plan, captured)
+        if stale is not None:
             self._plan = None
-        return snapshot
+        snapshot = Pending(partial(decode, plan, captured, self._kernel), len(plan.readers))
+        return Capture(snapshot, paused_ns, request_ns, plan.total_bytes, stale)
 
     def _stood_ns(self, request_ns: int) -> int:
         """From QEMU's STOP to its RESUME event, or else the time the request took."""

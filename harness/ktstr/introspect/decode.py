@@ -19,7 +19,7 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
     ``stale`` of the snapshot is set when the guest had moved on since the plan was made: the
     maps in it are then those of the plan, and the plan is to be rebuilt.
     """
-    unavailable = plan.unavailable | captured.missed
+    unavailable = dict(plan.unavailable)
     cpus = plan.runqueues.decode(captured, unavailable)
     with uncollected():
         maps = tuple(_decode_map(reader, captured) for reader in plan.readers)
@@ -37,8 +37,8 @@ def decode(plan: SnapshotPlan, captured: Captured, kernel: Kernel) -> Snapshot:
         copy_ns=captured.copy_ns,
         host=HostReading(
             per_cpu_time=plan.cputime.decode(captured),
-            per_tgid_time=captured.processes,
-            cgroup_psi=captured.cgroups,
+            per_tgid_time=plan.tasks.walk(captured.processes, unavailable),
+            cgroup_psi=plan.pressure.walk(captured.cgroups),
         ),
         active_maps=plan.active.maps if loaded else None,
     )

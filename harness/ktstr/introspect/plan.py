@@ -21,6 +21,7 @@ from ktstr.introspect.regions import Builder, Limits, Region
 from ktstr.introspect.runqueues import RunqueuePlan, plan_runqueues
 from ktstr.introspect.sched_ext import SchedExtPlan, plan_sched_ext
 from ktstr.introspect.tasks import TaskPlan, plan_tasks
+from ktstr.introspect.trail import Trail, Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,16 @@ class SnapshotPlan:
     cputime: CpuTimePlan = field(repr=False)
     pressure: PressurePlan = field(repr=False)
     tasks: TaskPlan = field(repr=False)
+    task_trail: Trail = field(repr=False)
+    pressure_trail: Trail = field(repr=False)
     active: ActivePlan = field(repr=False)
     watched: tuple[tuple[Region, bytes, str], ...] = field(repr=False)
     space: AddressSpace = field(repr=False)
+
+    def settle(self) -> None:
+        """After each freeze: take up what it found out for the next."""
+        self.task_trail.settle()
+        self.pressure_trail.settle()
 
 
 def make_plan(
@@ -97,7 +105,17 @@ def make_plan(
         cputime=cputime,
         pressure=pressure,
         tasks=tasks,
+        task_trail=_trail(kernel, lambda memory: tasks.walk(memory, {})),
+        pressure_trail=_trail(kernel, pressure.walk),
         active=active,
         watched=(*watched, *sched_ext.watched, *active.watched),
         space=kernel.space,
     )
+
+
+def _trail(kernel: Kernel, walk: Walk) -> Trail:
+    """A trail that was gone once, so that the first freeze finds it."""
+    trail = Trail(kernel.space, walk)
+    trail.copy()
+    trail.settle()
+    return trail

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from ktstr.introspect.btf import Field
 from ktstr.introspect.kernel import Kernel
-from ktstr.introspect.memory import AddressSpace, UnreadableMemory
+from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.regions import Builder, Captured, OverLimit, Region
+from ktstr.introspect.trail import Reader
 from ktstr.series.host import CgroupPsi
 
 MAX_CGROUPS = 128
@@ -50,11 +51,11 @@ class PressurePlan:
             return None
         return self.places.read(captured.content(self.system))
 
-    def walk(self, space: AddressSpace) -> tuple[CgroupPsi, ...]:
+    def walk(self, memory: Reader) -> tuple[CgroupPsi, ...]:
         """Pressure of the leaf cgroups among the first :data:`MAX_CGROUPS`."""
         if self.places is None or self.tree is None:
             return ()
-        return tuple(self.tree.leaves(space, self.root, self.places))
+        return tuple(self.tree.leaves(memory, self.root, self.places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,15 @@ class CgroupPlaces:
     children: Field
     sibling: Field
 
-    def leaves(self, space: AddressSpace, root: int, places: PsiPlaces) -> Iterator[CgroupPsi]:
+    def leaves(self, memory: Reader, root: int, places: PsiPlaces) -> Iterator[CgroupPsi]:
         """The leaves below ``root``, as far as memory shows them."""
         pending, seen = [root], {root}
         while pending:
             cgroup = pending.pop()
             try:
-                inner = self._children(space, cgroup, MAX_CGROUPS - len(seen))
+                inner = self._children(memory, cgroup, MAX_CGROUPS - len(seen))
                 if not inner and cgroup != root:
-                    yield self._leaf(space, cgroup, places)
+                    yield self._leaf(memory, cgroup, places)
             except UnreadableMemory:
                 continue
             for child in inner:
@@ -82,25 +83,26 @@ class CgroupPlaces:
                     seen.add(child)
                     pending.append(child)
 
-    def _children(self, space: AddressSpace, cgroup: int, most: int) -> list[int]:
+    def _children(self, memory: Reader, cgroup: int, most: int) -> list[int]:
         head = cgroup + self.children.offset
         found: list[int] = []
-        at = _word(space, head)
+        at = _word(memory, head)
         while at not in (head, 0) and len(found) < most:
             found.append(at - self.sibling.offset)
-            at = _word(space, at)
+            at = _word(memory, at)
         return found
 
-    def _leaf(self, space: AddressSpace, cgroup: int, places: PsiPlaces) -> CgroupPsi:
-        group = _word(space, cgroup + self.psi.offset)
+    def _leaf(self, memory: Reader, cgroup: int, places: PsiPlaces) -> CgroupPsi:
+        group = _word(memory, cgroup + self.psi.offset)
         start = min(places.avg10, places.total)
         length = max(places.avg10, places.total) + _WORD - start
-        share, total = places.read(space.read(group + start, length), start)
-        return CgroupPsi(cgroup, _word(space, cgroup + self.serial.offset), share, total)
+        share, total = places.read(memory.read(group + start, length), start)
+        return CgroupPsi(cgroup, _word(memory, cgroup + self.serial.offset), share, total)
 
 
-def _word(space: AddressSpace, address: int) -> int:
-    return int.from_bytes(space.read(address, _WORD), "little")
+def _word(memory: Reader, address: int) -> int:
+    """A word that the walk goes by."""
+    return int.from_bytes(memory.read(address, _WORD, (0,)), "little")
 
 
 def plan_pressure(kernel: Kernel, builder: Builder, unavailable: dict[str, str]) -> PressurePlan:

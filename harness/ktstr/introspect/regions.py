@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ktstr.errors import KtstrError
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import Range
-from ktstr.series.host import CgroupPsi, TgidTime
+from ktstr.introspect.trail import Copied
 
 _JOIN_GAP = 64
 """Ranges this close together are copied as one: a call costs more than the bytes between."""
@@ -114,9 +114,8 @@ class Captured:
     :param ranges: what was copied, in address order, one buffer each.
     :param chased: by map id, the elements that were followed.
     :param tasks: by CPU, the planned window of the current task's ``task_struct``.
-    :param processes: CPU time of the processes there were.
-    :param cgroups: interrupt pressure of the leaf cgroups there were.
-    :param missed: what of that could not be read, and why.
+    :param processes: what the walk over the processes needs.
+    :param cgroups: what the walk over the cgroups needs.
     :param copy_ns: host time the copying took.
     """
 
@@ -125,9 +124,8 @@ class Captured:
     buffers: list[bytes]
     chased: dict[int, Chased] = field(default_factory=dict)
     tasks: dict[int, bytes] = field(default_factory=dict)
-    processes: tuple[TgidTime, ...] = ()
-    cgroups: tuple[CgroupPsi, ...] = ()
-    missed: dict[str, str] = field(default_factory=dict)
+    processes: Copied = field(default_factory=Copied)
+    cgroups: Copied = field(default_factory=Copied)
     copy_ns: int = 0
 
     def content(self, region: Region) -> bytes:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """CPU time of every process: its live threads, and what ended threads left in ``signal_struct``.
 
-The list of tasks is walked at the moment it is read, because processes come and go; a frozen guest
-holds still for it, so the walk is bounded. Kernel threads are no processes and are left out.
+Processes come and go, so the list of tasks belongs to the moment it is read at (see ``trail``); a
+frozen guest may hold still for the walk, which is bounded. Kernel threads are no processes and are
+left out.
 """
 
 from dataclasses import dataclass
 
 from ktstr.introspect.btf import Field
 from ktstr.introspect.kernel import Kernel
-from ktstr.introspect.memory import AddressSpace, UnreadableMemory
+from ktstr.introspect.memory import UnreadableMemory
+from ktstr.introspect.trail import Reader
 from ktstr.series.host import TgidTime
 
 MAX_TASKS = 1024
@@ -18,6 +20,7 @@ MAX_TASKS = 1024
 _KTHREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 _TASK = ("flags", "tgid", "utime", "stime", "start_time", "signal", "tasks", "thread_node")
 _SIGNAL = ("utime", "stime", "thread_head")
+_LEADS = ("tasks", "signal", "thread_node", "thread_head")
 _MAX_WINDOW = 32768
 
 
@@ -28,9 +31,10 @@ class _Window:
     start: int
     length: int
     places: dict[str, Field]
+    leads: tuple[int, ...]
 
-    def read(self, space: AddressSpace, address: int) -> dict[str, int]:
-        raw = space.read(address + self.start, self.length)
+    def read(self, memory: Reader, address: int) -> dict[str, int]:
+        raw = memory.read(address + self.start, self.length, self.leads)
         return {
             name: int.from_bytes(raw[place.offset - self.start :][: min(place.size, 8)], "little")
             for name, place in self.places.items()
@@ -45,7 +49,7 @@ class TaskPlan:
     task: _Window | None = None
     signal: _Window | None = None
 
-    def walk(self, space: AddressSpace, unavailable: dict[str, str]) -> tuple[TgidTime, ...]:
+    def walk(self, memory: Reader, unavailable: dict[str, str]) -> tuple[TgidTime, ...]:
         """Every process that the list shows; a list that breaks off is told of."""
         if self.task is None or self.signal is None:
             return ()
@@ -53,13 +57,13 @@ class TaskPlan:
         link = self.task.places["tasks"].offset
         left = MAX_TASKS
         try:
-            at = self.task.read(space, self.first)["tasks"]
+            at = self.task.read(memory, self.first)["tasks"]
             while at != self.first + link and left > 0:
                 left -= 1
-                task = self.task.read(space, at - link)
+                task = self.task.read(memory, at - link)
                 at = task["tasks"]
                 if not task["flags"] & _KTHREAD:
-                    time, left = self._group(space, task, left)
+                    time, left = self._group(memory, task, left)
                     found.append(time)
         except UnreadableMemory as error:
             unavailable["host.per_tgid_time"] = f"the list of tasks breaks off: {error.message}"
@@ -68,18 +72,18 @@ class TaskPlan:
         return tuple(found)
 
     def _group(
-        self, space: AddressSpace, leader: dict[str, int], left: int
+        self, memory: Reader, leader: dict[str, int], left: int
     ) -> tuple[TgidTime, int]:
         assert self.task is not None and self.signal is not None
         user, system, readable = leader["utime"], leader["stime"], True
         try:
-            signal = self.signal.read(space, leader["signal"])
+            signal = self.signal.read(memory, leader["signal"])
             user, system = signal["utime"], signal["stime"]
             head = leader["signal"] + self.signal.places["thread_head"].offset
             node, at = self.task.places["thread_node"].offset, signal["thread_head"]
             while at != head and left > 0:
                 left -= 1
-                thread = self.task.read(space, at - node)
+                thread = self.task.read(memory, at - node)
                 user, system = user + thread["utime"], system + thread["stime"]
                 at = thread["thread_node"]
         except UnreadableMemory:
@@ -106,4 +110,5 @@ def _window(kernel: Kernel, struct: str, names: tuple[str, ...]) -> _Window | No
         return None
     start = min(place.offset for place in places.values())
     length = max(place.offset + place.size for place in places.values()) - start
-    return _Window(start, length, places) if length <= _MAX_WINDOW else None
+    leads = tuple(places[name].offset - start for name in _LEADS if name in places)
+    return _Window(start, length, places, leads) if length <= _MAX_WINDOW else None

@@ -173,8 +173,16 @@ class SnapshotBridge:
 
     # Out
 
+    def settle(self) -> None:
+        """Decode what is still to be decoded; any thread may do it, and takes a while."""
+        for tag, sample in list(self._stored.items()):
+            settled = sample.settled()
+            if self._stored.get(tag) is sample:
+                self._stored[tag] = settled
+
     def stored(self) -> tuple[Sample, ...]:
         """Every capture in order; the bridge keeps them."""
+        self.settle()
         return tuple(self._stored.values())
 
     def drain(self) -> dict[str, object]:
@@ -187,6 +195,7 @@ class SnapshotBridge:
 
     def drain_ordered_with_stats(self) -> list[DrainedSnapshotEntry]:
         """Every capture with its stamps, in order; the bridge is empty afterwards."""
+        self.settle()
         drained = list(self._stored.values())
         self._stored.clear()
         return drained

@@ -2,9 +2,10 @@
 """One frozen capture with its stamps (seed 004)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ktstr.series.errors import PlaceholderSnapshot
+from ktstr.series.pending import Pending
 from ktstr.series.phase import Phase
 from ktstr.series.snapshot import Snapshot
 from ktstr.series.stats_reason import MissingStats, MissingStatsReason
@@ -57,7 +58,8 @@ class Sample:
         ``None`` when it was not recorded.
     :param boundary_offset_ms: scheduled workload time; ``None`` for on-demand captures.
     :param step_index: 1-based step stamped at capture time; 0 is BASELINE.
-    :param snapshot: what was read from the frozen guest; ``None`` when the capture failed.
+    :param snapshot: what was read from the frozen guest; ``None`` when the capture failed, and a
+        :class:`Pending` until the bridge hands the capture out.
     :param paused_ns: how long the guest stood still for it.
     :param error: why the capture failed; ``None`` when it succeeded.
     :param trigger: the write that a watch answered with this capture; ``None`` for any other.
@@ -87,6 +89,16 @@ class Sample:
     def phase(self) -> Phase | None:
         """The phase stamped at capture time."""
         return None if self.step_index is None else Phase(self.step_index)
+
+    def settled(self) -> "Sample":
+        """The sample with its snapshot decoded; a failed one when it cannot be."""
+        if not isinstance(self.snapshot, Pending):
+            return self
+        try:
+            return replace(self, snapshot=self.snapshot.snapshot())
+        except Exception as failure:
+            # Whatever hostile memory makes a decoder raise is a sample that failed, no more.
+            return replace(self, snapshot=None, error=f"{type(failure).__name__}: {failure}")
 
     def taken(self) -> Snapshot:
         """The snapshot.

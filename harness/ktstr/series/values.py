@@ -304,8 +304,9 @@ def chars_json(length: int, codes: bytes) -> dict[str, Json]:
 def elements_json(length: int, elements: list[Json]) -> dict[str, Json]:
     """Plain form, beside ``kind``, of an array of ``length`` that begins with these."""
     codes = [e["value"] for e in elements if isinstance(e, dict) and e["kind"] == Char.kind]
-    if codes and len(codes) == len(elements):
-        return chars_json(length, bytes(code for code in codes if isinstance(code, int)))
+    octets = [code for code in codes if isinstance(code, int) and 0 <= code < 256]
+    if codes and len(octets) == len(elements):
+        return chars_json(length, bytes(octets))
     return {"len": length, "elements": elements}
 
 

@@ -4,6 +4,7 @@
 Captures at boundaries and requests of the guest meet here, since both stop the machine.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -94,12 +95,18 @@ class Inspector:
     async def capture(self) -> Capture:
         """Stop, copy, continue, decode; again when maps came or went since the plan was made.
 
+        A scheduler that is being loaded just now keeps changing them: the second time, whatever is
+        out of date is planned anew while the guest stands still.
+
         :raise GuestLost: when QEMU does not answer.
         :raise Exception: as :meth:`attach`.
         """
         async with self.hold() as (_, freezer):
             taken = await freezer.capture()
-            return taken if taken.error is None else await freezer.capture()
+            if taken.error is None:
+                return taken
+            await freezer.prepare()
+            return await freezer.capture_now(time.perf_counter_ns()) or taken
 
     async def monitor_plan(self) -> MonitorPlan:
         """Resolve what the monitor reads.

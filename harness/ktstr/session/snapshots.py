@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -13,6 +12,7 @@ from ktstr.capture.stats import META_CAP, StatsClient
 from ktstr.errors import GuestLost, KtstrError
 from ktstr.introspect import copy, decode, make_plan, read_kernel_log
 from ktstr.series.dump.report import AnyDump
+from ktstr.series.pending import Pending
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample
 from ktstr.series.snapshot import Snapshot
 from ktstr.session.dump import read_registers
@@ -40,13 +40,12 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
         live.bridge.store_sample(sample)
         if live.stats_meta is None and not isinstance(sample.stats, MissingStatsReason):
             asks_meta.set()
-        snapshot: Any = sample.snapshot
         emit(
             Froze(
                 tag=sample.tag,
                 offset_ms=sample.anchor_ms or 0.0,
                 paused_ms=(sample.paused_ns or 0) / 1e6,
-                maps=0 if snapshot is None else len(snapshot.maps),
+                maps=sample.snapshot.maps if isinstance(sample.snapshot, Pending) else 0,
                 error=sample.error,
                 trigger="" if sample.trigger is None else sample.trigger.in_words(),
             )

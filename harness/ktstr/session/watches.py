@@ -217,7 +217,7 @@ class Watches:
                 return True
 
             try:
-                taken = await freezer.capture_standing(began_ns, look)
+                taken = await freezer.capture_now(began_ns, look)
             except GuestLost:
                 raise
             except Exception as failure:

@@ -188,10 +188,30 @@ class Debugger:
         :raises GuestLost: when the stub does not answer.
         """
         async with self._turn:
-            self.standing = anyio.Event()
-            self._send(b"c")
+            self.send_resume()
             # An acknowledgement, or at once the next stop.
             await self._until(lambda: self._acked or not self._acks or self.standing.is_set(), "c")
+
+    def send_resume(self) -> None:
+        """Have the machine run on, without waiting for the stub to say so."""
+        self.standing = anyio.Event()
+        self._send(b"c")
+
+    def caught_up(self) -> bool:
+        """Read what has come by now; whether the stub has told that the machine stands."""
+        while not self.standing.is_set() and self._readable():
+            pass
+        return self.standing.is_set()
+
+    async def wait_standing(self) -> None:
+        """Wait until the stub has told that the machine stands.
+
+        :raises GuestHung: it does not, in time.
+        """
+        with anyio.move_on_after(ANSWER_S):
+            await self.standing.wait()
+        if not self.standing.is_set():
+            raise GuestHung(f"QEMU's gdb stub told of no stop within {ANSWER_S:g} s")
 
     async def detach(self) -> None:
         """Leave the machine to itself; it runs on unless it has ended.
@@ -256,17 +276,18 @@ class Debugger:
         except OSError as error:
             self._fail(QemuDied(f"QEMU's gdb stub takes nothing: {error}"))
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Take what has come; whether there was anything."""
         try:
             data = self._sock.recv(_READ)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._loop.remove_reader(self._sock.fileno())
             self._fail(QemuDied("QEMU closed the connection of its gdb stub"))
-            return
+            return False
         try:
             for item in self._packets.feed(data):
                 self._take(item)
@@ -274,6 +295,7 @@ class Debugger:
             self._loop.remove_reader(self._sock.fileno())
             self._fail(GuestLost(str(error)))
         self._news.set()
+        return True
 
     def _take(self, item: bytes) -> None:
         if item == b"+":

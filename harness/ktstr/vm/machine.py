@@ -32,7 +32,8 @@ from ktstr.vm.argv import (
 )
 from ktstr.vm.console import panic_message, tail, tail_lines
 from ktstr.vm.events import MachineEnd, MachineEvent, end_from_event, end_from_exit
-from ktstr.vm.gdb import ANSWER_S, Debugger
+from ktstr.vm.freeze import FreezeLine, Stood
+from ktstr.vm.gdb import Debugger
 from ktstr.vm.process import Child, spawn
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
@@ -92,6 +93,7 @@ class Machine:
         self._listeners: list[Callable[[MachineEvent], None]] = []
         self._child: Child | None = None
         self._monitor: Monitor | None = None
+        self._freeze_line: FreezeLine | None = None
         self._debug_socket: socket.socket | None = None
         self._debugger: Debugger | None = None
 
@@ -131,6 +133,21 @@ class Machine:
         elif self._debugger.hit is None:
             await self._debugger.resume()
 
+    async def freeze(self, inside: Callable[[], object]) -> Stood:
+        """Stop the guest, call ``inside``, continue: as short a stop as the host can make it.
+
+        :param inside: must neither wait nor take long; the whole process waits for it.
+        :raises QemuDied: QEMU is gone.
+        :raises GuestHung: no answer in time.
+        :raises GuestLost: the guest has ended and cannot go on.
+        :raises Exception: whatever ``inside`` raised; the guest runs on all the same.
+        """
+        assert self._freeze_line is not None, "launch() connects the line before it yields"
+        try:
+            return await self._freeze_line.freeze(inside, self._debugger)
+        except QemuDied as error:
+            raise await self._reaped(error) from error
+
     async def debugger(self) -> Debugger:
         """The connection to QEMU's gdb stub, made on first use; the guest has to stand still.
 
@@ -167,10 +184,11 @@ class Machine:
 
     async def _stop_told(self, debugger: Debugger) -> None:
         """Wait for the stub's word of a stop: it must not come after the next command."""
-        with anyio.move_on_after(ANSWER_S):
-            await debugger.standing.wait()
-        if not debugger.standing.is_set() and self._end is None:
-            raise GuestHung(f"QEMU's gdb stub told of no stop within {ANSWER_S:g} s")
+        try:
+            await debugger.wait_standing()
+        except GuestHung:
+            if self._end is None:
+                raise
 
     async def query_status(self) -> str:
         """QEMU's run state: ``running``, ``paused``, ``shutdown``, ``guest-panicked`` …
@@ -196,11 +214,14 @@ class Machine:
         try:
             return await self._monitor.execute(command, arguments, timeout_s)
         except QemuDied as error:
-            # The socket closes a moment before the process is reaped.
-            await self._running_child().wait(_EXIT_GRACE_S)
-            if self._end is not None and self._end.kind == "qemu-exit":
-                raise self._end.as_error() from error
-            raise
+            raise await self._reaped(error) from error
+
+    async def _reaped(self, error: QemuDied) -> GuestLost:
+        """How QEMU ended, once that is known: the socket closes a moment before."""
+        await self._running_child().wait(_EXIT_GRACE_S)
+        if self._end is not None and self._end.kind == "qemu-exit":
+            return self._end.as_error()
+        return error
 
     async def wait_end(self, timeout_s: float) -> MachineEnd:
         """Wait until the machine ends.
@@ -283,6 +304,7 @@ async def launch(
         bulk, bulk_theirs = _socket_pair(stack)
         ctl, ctl_theirs = _socket_pair(stack)
         qmp, qmp_theirs = _socket_pair(stack)
+        line, line_theirs = _socket_pair(stack)
         debug, debug_theirs = _socket_pair(stack) if spec.watch else (None, None)
         gdb = spec.debug and not spec.watch
         sockets = _attach_sockets(stack, run_dir, gdb=gdb) if attach else {}
@@ -297,6 +319,8 @@ async def launch(
             ctl=f"socket,fd={ctl_theirs.fileno()}",
             console=console,
             monitors=(
+                # QEMU tells its monitors of an event in this order.
+                f"socket,fd={line_theirs.fileno()}",
                 f"socket,fd={qmp_theirs.fileno()}",
                 *([_server(sockets["qmp"])] if "qmp" in sockets else []),
             ),
@@ -310,7 +334,8 @@ async def launch(
 
         machine = Machine(spec, argv, command, ram, bulk, ctl, run_dir, sockets)
         machine._debug_socket = debug
-        theirs = [end for end in (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs) if end]
+        made = (bulk_theirs, ctl_theirs, qmp_theirs, line_theirs, debug_theirs)
+        theirs = [end for end in made if end]
         child = spawn(
             argv,
             fds=[*ram.fds, *(end.fileno() for end in theirs)],
@@ -321,6 +346,8 @@ async def launch(
         machine._child = child
         for end in theirs:
             end.close()
+        machine._freeze_line = FreezeLine(line)
+        stack.callback(machine._freeze_line.close)
         monitor = Monitor(qmp, machine._receive)
         machine._monitor = monitor
         stack.push_async_callback(_tear_down, machine, monitor)

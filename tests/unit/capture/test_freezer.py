@@ -42,7 +42,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     plans = iter(range(1, 9))
 
     def make_plan(kernel: object) -> Any:
-        return SimpleNamespace(number=next(plans), total_bytes=10)
+        return SimpleNamespace(
+            number=next(plans), total_bytes=10, stale_reason=None, readers=(), settle=lambda: None
+        )
 
     def copy(plan: Any, memory: object) -> Any:
         machine.did.append(f"copy {plan.number}")
@@ -64,9 +66,9 @@ async def test_a_plan_out_of_date_is_made_anew_while_the_guest_stands(bench: Any
         bench.machine.did.append("look")
         return True
 
-    taken = await bench.freezer.capture_standing(time.perf_counter_ns(), look)
+    taken = await bench.freezer.capture_now(time.perf_counter_ns(), look)
     assert bench.machine.did == ["stop", "look", "copy 1", "copy 2", "cont"]
-    assert taken.snapshot.number == 2
+    assert taken.snapshot.snapshot().number == 2
     # From STOP at 2 ms to RESUME at 5 ms, although the hit was noticed later.
     assert taken.paused_ns == 3_000_000
 
@@ -75,7 +77,7 @@ async def test_nothing_to_capture_lets_the_guest_go_on(bench: Any) -> None:
     async def look() -> bool:
         return False
 
-    assert await bench.freezer.capture_standing(0, look) is None
+    assert await bench.freezer.capture_now(0, look) is None
     assert bench.machine.did == ["stop", "cont"]
 
 
@@ -84,5 +86,5 @@ async def test_whatever_goes_wrong_the_guest_goes_on(bench: Any) -> None:
         raise RuntimeError("hostile")
 
     with pytest.raises(RuntimeError):
-        await bench.freezer.capture_standing(0, look)
+        await bench.freezer.capture_now(0, look)
     assert bench.machine.did == ["stop", "cont"]

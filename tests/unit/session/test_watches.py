@@ -89,7 +89,7 @@ class FakeFreezer:
         self.machine = machine
         self.fail: Exception | None = None
 
-    async def capture_standing(
+    async def capture_now(
         self, began_ns: int, look: Callable[[], Awaitable[bool]]
     ) -> Capture | None:
         assert not self.machine.running
@@ -294,7 +294,7 @@ async def test_a_lost_guest_ends_the_serving(yard: Yard) -> None:
     async def lost(began_ns: int, look: Any) -> None:
         raise GuestLost("gone")
 
-    yard.freezer.capture_standing = lost  # type: ignore[method-assign]
+    yard.freezer.capture_now = lost  # type: ignore[method-assign]
     await yard.watches.add(FIELDS)
     with pytest.raises(GuestLost, match="gone"):
         yard.machine.write(0x1000)

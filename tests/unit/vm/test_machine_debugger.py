@@ -10,7 +10,6 @@ import anyio
 import pytest
 
 from ktstr.errors import GuestHung, GuestLost
-from ktstr.vm import machine as module
 from ktstr.vm.events import MachineEnd
 from ktstr.vm.gdb import Stop
 from ktstr.vm.machine import Machine
@@ -40,6 +39,10 @@ class FakeDebugger:
 
     async def resume(self) -> None:
         self.did.append("resume")
+
+    async def wait_standing(self) -> None:
+        if not self.standing.is_set():
+            raise GuestHung("told of no stop")
 
     async def detach(self) -> None:
         self.did.append("detach")
@@ -82,12 +85,11 @@ async def test_a_hit_keeps_the_guest_until_it_is_taken_up(
 
 
 async def test_a_stop_ends_with_the_stubs_word_of_it(
-    bare: tuple[Machine, FakeMonitor], monkeypatch: pytest.MonkeyPatch
+    bare: tuple[Machine, FakeMonitor],
 ) -> None:
     machine, _ = bare
     debugger: Any = FakeDebugger()
     machine._debugger = debugger
-    monkeypatch.setattr(module, "ANSWER_S", 0.02)
     with pytest.raises(GuestHung, match="told of no stop"):
         await machine.stop()
     # A guest that has ended does not stop once more.
