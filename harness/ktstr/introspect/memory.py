@@ -9,6 +9,9 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ktstr.errors import KtstrError
 
 PAGE_SIZE = 4096
@@ -48,6 +51,38 @@ class Range(NamedTuple):
 
     address: int
     length: int
+
+
+class Words:
+    """Words of 32 bits all over guest RAM that are copied in one go.
+
+    :param addresses: guest-physical, multiples of 4.
+    :raises UnreadableMemory: when one is not, or lies outside RAM.
+    """
+
+    def __init__(self, memory: PhysicalMemory, addresses: Sequence[int]) -> None:
+        wanted = np.array(addresses, np.uint64)
+        self._memory = memory
+        self._count = len(wanted)
+        self._parts: list[tuple[Segment, npt.NDArray[np.intp], npt.NDArray[np.intp]]] = []
+        found = 0
+        for segment in memory.segments:
+            end = segment.address + segment.size
+            here = np.flatnonzero((wanted >= segment.address) & (wanted < end))
+            if len(here):
+                places = (wanted[here] - np.uint64(segment.address)) // np.uint64(4)
+                self._parts.append((segment, here, places.astype(np.intp)))
+                found += len(here)
+        if found < len(wanted) or (wanted % np.uint64(4)).any():
+            raise UnreadableMemory("a word lies outside RAM, or across two words")
+
+    def copy(self) -> npt.NDArray[np.uint32]:
+        """The words as they are now, in the order of their addresses as given."""
+        copied = np.empty(self._count, np.uint32)
+        for segment, here, places in self._parts:
+            ram = np.frombuffer(self._memory.view(segment.address, segment.size), "<u4")
+            copied[here] = ram[places]
+        return copied
 
 
 class AddressSpace:

@@ -11,7 +11,7 @@ from ktstr.introspect.btf import Field
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.regions import Builder, Captured, OverLimit, Region
-from ktstr.introspect.trail import Reader
+from ktstr.introspect.trail import Reader, Shape
 from ktstr.series.host import CgroupPsi
 
 MAX_CGROUPS = 128
@@ -20,6 +20,7 @@ MAX_CGROUPS = 128
 _FIXED_POINT = 2048  # FIXED_1 in include/linux/sched/loadavg.h
 _NS_PER_US = 1000
 _AVG10, _WINDOWS, _WORD = 0, 3, 8
+_LEAD = Shape((("word", 0, _WORD),), frozenset({"word"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,20 @@ class PsiPlaces:
     avg10: int
     total: int
 
-    def read(self, raw: bytes, start: int = 0) -> tuple[float, int]:
+    @property
+    def shape(self) -> Shape:
+        """Both figures, to be read together."""
+        return Shape((("avg10", self.avg10, _WORD), ("total", self.total, _WORD)), frozenset())
+
+    def read(self, raw: bytes) -> tuple[float, int]:
         """Share of the last ten seconds in percent, and the lost time in us."""
-        share = int.from_bytes(raw[self.avg10 - start :][:_WORD], "little") / _FIXED_POINT
-        total = int.from_bytes(raw[self.total - start :][:_WORD], "little")
-        return share, total // _NS_PER_US
+        shape = self.shape
+        return figures(shape.parse(raw[shape.start :][: shape.length]))
+
+
+def figures(group: dict[str, int]) -> tuple[float, int]:
+    """As :meth:`PsiPlaces.read`, from the values read."""
+    return group["avg10"] / _FIXED_POINT, group["total"] // _NS_PER_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +65,20 @@ class PressurePlan:
         """Pressure of the leaf cgroups among the first :data:`MAX_CGROUPS`."""
         if self.places is None or self.tree is None:
             return ()
-        return tuple(self.tree.leaves(memory, self.root, self.places))
+        return tuple(self.tree.leaves(memory, self.root))
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupPlaces:
     """Offsets inside ``struct cgroup`` and the css at its ``self``."""
 
+    group: Shape
     psi: Field
     serial: Field
     children: Field
     sibling: Field
 
-    def leaves(self, memory: Reader, root: int, places: PsiPlaces) -> Iterator[CgroupPsi]:
+    def leaves(self, memory: Reader, root: int) -> Iterator[CgroupPsi]:
         """The leaves below ``root``, as far as memory shows them."""
         pending, seen = [root], {root}
         while pending:
@@ -75,7 +86,7 @@ class CgroupPlaces:
             try:
                 inner = self._children(memory, cgroup, MAX_CGROUPS - len(seen))
                 if not inner and cgroup != root:
-                    yield self._leaf(memory, cgroup, places)
+                    yield self._leaf(memory, cgroup)
             except UnreadableMemory:
                 continue
             for child in inner:
@@ -92,17 +103,15 @@ class CgroupPlaces:
             at = _word(memory, at)
         return found
 
-    def _leaf(self, memory: Reader, cgroup: int, places: PsiPlaces) -> CgroupPsi:
+    def _leaf(self, memory: Reader, cgroup: int) -> CgroupPsi:
         group = _word(memory, cgroup + self.psi.offset)
-        start = min(places.avg10, places.total)
-        length = max(places.avg10, places.total) + _WORD - start
-        share, total = places.read(memory.read(group + start, length), start)
+        share, total = figures(memory.fields(group, self.group))
         return CgroupPsi(cgroup, _word(memory, cgroup + self.serial.offset), share, total)
 
 
 def _word(memory: Reader, address: int) -> int:
     """A word that the walk goes by."""
-    return int.from_bytes(memory.read(address, _WORD, (0,)), "little")
+    return memory.fields(address, _LEAD)["word"]
 
 
 def plan_pressure(kernel: Kernel, builder: Builder, unavailable: dict[str, str]) -> PressurePlan:
@@ -144,7 +153,7 @@ def _plan(
     if top is None or inside is None or any(place is None for place in found):
         unavailable["host.cgroup_psi"] = f"kernel {kernel.release} has no pressure by cgroup"
     else:
-        tree = CgroupPlaces(*[place for place in found if place is not None])
+        tree = CgroupPlaces(places.shape, *[place for place in found if place is not None])
         top += inside.offset
     return PressurePlan(places, region, top or 0, tree)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ktstr.errors import KtstrError
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import Range
-from ktstr.introspect.trail import Copied
+from ktstr.introspect.trail import Copied, Reader
 
 _JOIN_GAP = 64
 """Ranges this close together are copied as one: a call costs more than the bytes between."""
@@ -124,8 +124,8 @@ class Captured:
     buffers: list[bytes]
     chased: dict[int, Chased] = field(default_factory=dict)
     tasks: dict[int, bytes] = field(default_factory=dict)
-    processes: Copied = field(default_factory=Copied)
-    cgroups: Copied = field(default_factory=Copied)
+    processes: Reader = field(default_factory=Copied)
+    cgroups: Reader = field(default_factory=Copied)
     copy_ns: int = 0
 
     def content(self, region: Region) -> bytes:

@@ -8,10 +8,9 @@ left out.
 
 from dataclasses import dataclass
 
-from ktstr.introspect.btf import Field
 from ktstr.introspect.kernel import Kernel
 from ktstr.introspect.memory import UnreadableMemory
-from ktstr.introspect.trail import Reader
+from ktstr.introspect.trail import Reader, Shape
 from ktstr.series.host import TgidTime
 
 MAX_TASKS = 1024
@@ -25,42 +24,25 @@ _MAX_WINDOW = 32768
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    """The part of a structure that holds ``places``."""
-
-    start: int
-    length: int
-    places: dict[str, Field]
-    leads: tuple[int, ...]
-
-    def read(self, memory: Reader, address: int) -> dict[str, int]:
-        raw = memory.read(address + self.start, self.length, self.leads)
-        return {
-            name: int.from_bytes(raw[place.offset - self.start :][: min(place.size, 8)], "little")
-            for name, place in self.places.items()
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class TaskPlan:
     """Where the walk begins and what it reads of each task."""
 
     first: int = 0
-    task: _Window | None = None
-    signal: _Window | None = None
+    task: Shape | None = None
+    signal: Shape | None = None
 
     def walk(self, memory: Reader, unavailable: dict[str, str]) -> tuple[TgidTime, ...]:
         """Every process that the list shows; a list that breaks off is told of."""
         if self.task is None or self.signal is None:
             return ()
         found: list[TgidTime] = []
-        link = self.task.places["tasks"].offset
+        link = self.task.offset("tasks")
         left = MAX_TASKS
         try:
-            at = self.task.read(memory, self.first)["tasks"]
+            at = memory.fields(self.first, self.task)["tasks"]
             while at != self.first + link and left > 0:
                 left -= 1
-                task = self.task.read(memory, at - link)
+                task = memory.fields(at - link, self.task)
                 at = task["tasks"]
                 if not task["flags"] & _KTHREAD:
                     time, left = self._group(memory, task, left)
@@ -71,19 +53,17 @@ class TaskPlan:
             unavailable["host.per_tgid_time"] = f"more than {MAX_TASKS} tasks; the rest is left out"
         return tuple(found)
 
-    def _group(
-        self, memory: Reader, leader: dict[str, int], left: int
-    ) -> tuple[TgidTime, int]:
+    def _group(self, memory: Reader, leader: dict[str, int], left: int) -> tuple[TgidTime, int]:
         assert self.task is not None and self.signal is not None
         user, system, readable = leader["utime"], leader["stime"], True
         try:
-            signal = self.signal.read(memory, leader["signal"])
+            signal = memory.fields(leader["signal"], self.signal)
             user, system = signal["utime"], signal["stime"]
-            head = leader["signal"] + self.signal.places["thread_head"].offset
-            node, at = self.task.places["thread_node"].offset, signal["thread_head"]
+            head = leader["signal"] + self.signal.offset("thread_head")
+            node, at = self.task.offset("thread_node"), signal["thread_head"]
             while at != head and left > 0:
                 left -= 1
-                thread = self.task.read(memory, at - node)
+                thread = memory.fields(at - node, self.task)
                 user, system = user + thread["utime"], system + thread["stime"]
                 at = thread["thread_node"]
         except UnreadableMemory:
@@ -94,7 +74,7 @@ class TaskPlan:
 
 def plan_tasks(kernel: Kernel, unavailable: dict[str, str]) -> TaskPlan:
     """Plan the walk; what this kernel lacks is named in ``unavailable``."""
-    task, signal = _window(kernel, "task_struct", _TASK), _window(kernel, "signal_struct", _SIGNAL)
+    task, signal = _shape(kernel, "task_struct", _TASK), _shape(kernel, "signal_struct", _SIGNAL)
     first = kernel.symbol("init_task")
     if task is None or signal is None or first is None:
         unavailable["host.per_tgid_time"] = (
@@ -104,11 +84,9 @@ def plan_tasks(kernel: Kernel, unavailable: dict[str, str]) -> TaskPlan:
     return TaskPlan(first, task, signal)
 
 
-def _window(kernel: Kernel, struct: str, names: tuple[str, ...]) -> _Window | None:
+def _shape(kernel: Kernel, struct: str, names: tuple[str, ...]) -> Shape | None:
     places = {name: place for name in names if (place := kernel.field(struct, name)) is not None}
     if len(places) < len(names):
         return None
-    start = min(place.offset for place in places.values())
-    length = max(place.offset + place.size for place in places.values()) - start
-    leads = tuple(places[name].offset - start for name in _LEADS if name in places)
-    return _Window(start, length, places, leads) if length <= _MAX_WINDOW else None
+    shape = Shape.of(places, _LEADS)
+    return shape if shape.length <= _MAX_WINDOW else None

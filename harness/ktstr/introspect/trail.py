@@ -1,30 +1,74 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Walks over the guest's linked lists that cost a freeze no more than copying.
+"""Walks over the guest's linked lists that cost a freeze next to nothing.
 
 A list can only be followed where it stands still, and following it in Python takes far longer
 than copying what it holds. But a list mostly is what it was a moment ago. So a walk leaves a trail:
-what it read, where in RAM that lies, and which words led it on. At the next freeze the same places
-are copied and those words compared. If none changed, the list has the same members: each was
-reached from the one before, beginning at the list's fixed head. Then the walk itself is done
-later, over the copies. If one changed, the walk is done within the freeze.
+which words it read, where in RAM they lie, and which of them led it on. At the next freeze the same
+words are gathered in one go and those that led on are compared. If none changed, the list has the
+same members: each was reached from the one before, beginning at the list's fixed head. Then the
+walk itself is done later, over the copies. If one changed, the walk is done within the freeze.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from ktstr.introspect.memory import AddressSpace, Range, UnreadableMemory
+import numpy as np
+import numpy.typing as npt
 
-_WORD = 8
+from ktstr.introspect.btf import Field
+from ktstr.introspect.memory import AddressSpace, UnreadableMemory, Words
+
+_WORD = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Fields of a structure that a walk reads together, 4 or 8 bytes each.
+
+    :param fields: name, offset and size.
+    :param leads: names of those that say where the walk goes on.
+    """
+
+    fields: tuple[tuple[str, int, int], ...]
+    leads: frozenset[str]
+
+    @staticmethod
+    def of(places: dict[str, Field], leads: tuple[str, ...]) -> "Shape":
+        """Of larger fields, such as list heads, the first 8 bytes count."""
+        found = tuple((name, at.offset, min(at.size, 8)) for name, at in places.items())
+        return Shape(found, frozenset(leads) & places.keys())
+
+    def offset(self, name: str) -> int:
+        """Where a field begins."""
+        return next(offset for field, offset, _ in self.fields if field == name)
+
+    @property
+    def start(self) -> int:
+        """Offset of the first byte that is read."""
+        return min(offset for _, offset, _ in self.fields)
+
+    @property
+    def length(self) -> int:
+        """Bytes from there to the last."""
+        return max(offset + size for _, offset, size in self.fields) - self.start
+
+    def parse(self, raw: bytes) -> dict[str, int]:
+        """Values by name from the bytes between ``start`` and the end."""
+        start = self.start
+        return {
+            name: int.from_bytes(raw[offset - start : offset - start + size], "little")
+            for name, offset, size in self.fields
+        }
 
 
 class Reader(Protocol):
-    """Kernel-virtual memory, as it is or as it was copied."""
+    """Structures in kernel-virtual memory, as they are or as they were copied."""
 
-    def read(self, address: int, length: int, leads: tuple[int, ...] = ()) -> bytes:
-        """Copy of ``length`` bytes.
+    def fields(self, address: int, shape: Shape) -> dict[str, int]:
+        """Unsigned values by name.
 
-        :param leads: offsets of the words in it that say where the walk goes on.
-        :raises UnreadableMemory: when it cannot be read.
+        :raises UnreadableMemory: when they cannot be read.
         """
         ...
 
@@ -36,21 +80,42 @@ class Copied:
     """What a walk read in one freeze; the walk over it finds the same."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int], bytes | str] = {}
+        self._found: dict[tuple[int, Shape], dict[str, int] | str] = {}
 
-    def put(self, address: int, length: int, found: bytes | str) -> None:
-        """Keep bytes, or why there are none."""
-        self._found[address, length] = found
+    def put(self, address: int, shape: Shape, found: dict[str, int] | str) -> None:
+        """Keep values, or why there are none."""
+        self._found[address, shape] = found
 
-    def read(self, address: int, length: int, leads: tuple[int, ...] = ()) -> bytes:
-        """The bytes that were copied.
+    def fields(self, address: int, shape: Shape) -> dict[str, int]:
+        """The values that were copied.
 
         :raises UnreadableMemory: when they could not be, or the walk did not come there.
         """
-        found = self._found.get((address, length), f"nothing was copied at {address:#x}")
+        found = self._found.get((address, shape), f"nothing was copied at {address:#x}")
         if isinstance(found, str):
             raise UnreadableMemory(found)
         return found
+
+
+class Gathered:
+    """The same from the words of a trail, taken apart when asked for."""
+
+    def __init__(self, words: npt.NDArray[np.uint32], index: dict[tuple[int, Shape], int]) -> None:
+        self._words = words
+        self._index = index
+
+    def fields(self, address: int, shape: Shape) -> dict[str, int]:
+        """As :meth:`Copied.fields`."""
+        at = self._index.get((address, shape))
+        if at is None:
+            raise UnreadableMemory(f"nothing was copied at {address:#x}")
+        values: dict[str, int] = {}
+        for name, _, size in shape.fields:
+            values[name] = int(self._words[at])
+            if size > _WORD:
+                values[name] |= int(self._words[at + 1]) << 32
+            at += size // _WORD
+        return values
 
 
 class _Tracker:
@@ -58,20 +123,31 @@ class _Tracker:
 
     def __init__(self, space: AddressSpace) -> None:
         self.copied = Copied()
-        self.steps: list[tuple[int, int, tuple[int, ...], bytes]] = []
+        self.steps: list[tuple[int, Shape, dict[str, int]]] = []
         self.whole = True
         self._space = space
 
-    def read(self, address: int, length: int, leads: tuple[int, ...] = ()) -> bytes:
+    def fields(self, address: int, shape: Shape) -> dict[str, int]:
         try:
-            raw = self._space.read(address, length)
+            raw = self._space.read(address + shape.start, shape.length)
         except UnreadableMemory as error:
             self.whole = False
-            self.copied.put(address, length, error.message)
+            self.copied.put(address, shape, error.message)
             raise
-        self.copied.put(address, length, raw)
-        self.steps.append((address, length, leads, raw))
-        return raw
+        values = shape.parse(raw)
+        self.copied.put(address, shape, values)
+        self.steps.append((address, shape, values))
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A trail: its words, and of those that lead on, the places among them and what they said."""
+
+    words: Words
+    index: dict[tuple[int, Shape], int]
+    leads: npt.NDArray[np.int64]
+    said: bytes
 
 
 class Trail:
@@ -81,47 +157,45 @@ class Trail:
         self._space = space
         self._walk = walk
         self._fresh: _Tracker | None = None
-        self._known: list[tuple[int, int, tuple[Range, ...], tuple[tuple[int, bytes], ...]]] = []
+        self._known: _Known | None = None
 
-    def copy(self) -> Copied:
+    def copy(self) -> Reader:
         """Copy what the walk will need; call it while the guest stands still."""
-        return self._along_the_known() or self._anew()
+        known = self._known
+        if known is not None:
+            words = known.words.copy()
+            if words[known.leads].tobytes() == known.said:
+                return Gathered(words, known.index)
+        self._fresh, self._known = _Tracker(self._space), None
+        self._walk(self._fresh)
+        return self._fresh.copied
 
     def settle(self) -> None:
         """After the freeze: work out where in RAM a new trail lies."""
         fresh, self._fresh = self._fresh, None
-        if fresh is None or not fresh.whole:
-            return
-        try:
-            self._known = [
-                (
-                    address,
-                    length,
-                    tuple(self._space.ranges(address, length)),
-                    tuple((at, raw[at : at + _WORD]) for at in leads),
-                )
-                for address, length, leads, raw in fresh.steps
-            ]
-        except UnreadableMemory:
-            self._known = []
+        # What could not be read cannot be compared either; no steps are no list.
+        if fresh is not None and fresh.whole and fresh.steps:
+            try:
+                self._known = self._learnt(fresh)
+            except UnreadableMemory:
+                self._known = None
 
-    def _along_the_known(self) -> Copied | None:
-        if not self._known:
-            return None
-        copied = Copied()
-        read, put = self._space.memory.read, copied.put
-        for address, length, pieces, leads in self._known:
-            if len(pieces) == 1:
-                raw = read(*pieces[0])
-            else:
-                raw = b"".join([read(*piece) for piece in pieces])
-            for at, before in leads:
-                if raw[at : at + _WORD] != before:
-                    return None
-            put(address, length, raw)
-        return copied
-
-    def _anew(self) -> Copied:
-        self._fresh, self._known = _Tracker(self._space), []
-        self._walk(self._fresh)
-        return self._fresh.copied
+    def _learnt(self, fresh: _Tracker) -> _Known:
+        addresses: list[int] = []
+        index: dict[tuple[int, Shape], int] = {}
+        leads: list[int] = []
+        said: list[int] = []
+        for address, shape, values in fresh.steps:
+            index[address, shape] = len(addresses)
+            for name, offset, size in shape.fields:
+                for part in range(0, size, _WORD):
+                    if name in shape.leads:
+                        leads.append(len(addresses))
+                        said.append(values[name] >> 8 * part & 0xFFFFFFFF)
+                    addresses.append(self._space.page(address + offset + part)[0])
+        return _Known(
+            Words(self._space.memory, addresses),
+            index,
+            np.array(leads, np.int64),
+            np.array(said, np.uint32).tobytes(),
+        )

@@ -2,15 +2,14 @@
 """Stop, act, continue, in one turn of the event loop.
 
 A freeze costs the guest what lies between QEMU's STOP and its RESUME, so nothing may wait in
-between: no task is scheduled, no message goes through a queue. This is a QMP session of its own,
-as little of the protocol as two commands need (QEMU docs/interop/qmp-spec). The moment its socket
-tells of the stop, the caller's function runs, and the continue is written before anything else
-happens in the process (docs/decisions/0019).
+between: no task is scheduled, no message goes through a queue. Two QMP commands go out on the wire
+below the client (QEMU docs/interop/qmp-spec). The moment the wire tells of the stop, the caller's
+function runs, and the continue is written before anything else happens in the process
+(docs/decisions/0019).
 """
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,15 +20,13 @@ import anyio
 from ktstr.errors import GuestHung, GuestLost, KtstrError, QemuDied
 from ktstr.vm.events import MachineEvent, event_from_qmp
 from ktstr.vm.gdb import Debugger
+from ktstr.vm.qmp_line import QmpLine
 
 DEADLINE_S: Final = 30.0
 """How long QEMU may take to stop the vCPUs, and to let them run again (seed: rendezvous)."""
 
-MAX_BUFFERED: Final = 1 << 20
-"""Longest unfinished message that is taken, bytes."""
-
-_READ: Final = 65536
-_NEGOTIATE: Final = b'{"execute":"qmp_capabilities"}\n'
+REST_S: Final = 0.003
+"""How long nobody listens after the continue: its answers would wake the host against the guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +34,25 @@ class Stood:
     """How long one freeze took, ns.
 
     :param paused_ns: from QEMU's STOP event, when all vCPUs had stopped, to its RESUME event.
-    :param request_ns: from the request to the answer that the guest runs again.
+    :param request_ns: from the request until the answer was heard that the guest runs again.
     """
 
     paused_ns: int
     request_ns: int
 
 
-class FreezeLine:
-    """The QMP session that freezes; one freeze at a time.
+class Freezes:
+    """Freezes of one machine, one at a time, on the wire of its QMP session."""
 
-    :param sock: our end, non-blocking; QEMU's greeting may still be on its way.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._buffer = b""
+    def __init__(self, line: QmpLine) -> None:
+        self._line = line
         self._loop = asyncio.get_running_loop()
         self._turn = anyio.Lock()
         self._freeze: _Freeze | None = None
         self._count = 0
         self._news: asyncio.Future[None] | None = None
         self._failure: KtstrError | None = None
-        self._ready = False
-        self._refused: str | None = None
+        line.on_end = lambda: self._fail(QemuDied("QEMU closed its QMP connection"))
 
     async def freeze(self, inside: Callable[[], object], debugger: Debugger | None) -> Stood:
         """Run ``inside`` while the guest stands still; it must neither wait nor take long.
@@ -79,22 +71,12 @@ class FreezeLine:
                 stood = await self._frozen(_Freeze(inside, debugger))
         return stood
 
-    def close(self) -> None:
-        """Listen no more; the socket belongs to who made it."""
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock.fileno())
-
     async def _frozen(self, freeze: "_Freeze") -> Stood:
-        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._line.read()  # what was told before is not this freeze's
+        self._count += 1
+        self._freeze, self._line.tap = freeze, self._tap
+        began_ns = time.perf_counter_ns()
         try:
-            if not self._ready:
-                self._send(_NEGOTIATE)
-                await self._until(lambda: self._ready, "open a QMP session")
-            while self._readable():
-                pass  # what the machine told since the last freeze, other people's stops included
-            self._count += 1
-            self._refused, self._freeze = None, freeze
-            began_ns = time.perf_counter_ns()
             self._execute("stop")
             await self._until(freeze.news, "stop the guest and let it run on")
             if not freeze.acted:
@@ -103,11 +85,9 @@ class FreezeLine:
                 await self._until(lambda: freeze.over, "let the guest run on")
             request_ns = time.perf_counter_ns() - began_ns
         finally:
-            if self._freeze is freeze and not freeze.acted:
+            if not freeze.acted:
                 self._send_cont()  # a stop that comes too late must not keep the guest
-            self._freeze = None
-            if self._sock.fileno() >= 0:
-                self._loop.remove_reader(self._sock.fileno())
+            self._freeze = self._line.tap = None
         if freeze.failure is not None:
             raise freeze.failure
         return Stood(min(request_ns, freeze.paused_ns(request_ns)), request_ns)
@@ -119,8 +99,6 @@ class FreezeLine:
             while not arrived():
                 if self._failure is not None:
                     raise self._failure
-                if self._refused is not None:
-                    raise GuestLost(f"QEMU would not {what}: {self._refused}")
                 self._news = self._loop.create_future()
                 await self._news
         finally:
@@ -137,69 +115,51 @@ class FreezeLine:
             else:
                 self._news.set_exception(failure)
 
-    def _send(self, data: bytes) -> None:
-        try:
-            if self._sock.send(data) != len(data):
-                raise OSError("QEMU does not read")
-        except OSError as error:
-            self._fail(QemuDied(f"QEMU takes no commands: {error}"))
-
     def _send_cont(self) -> None:
         self._execute("cont")
 
     def _execute(self, command: str) -> None:
-        self._send(f'{{"execute":"{command}","id":"{command} {self._count}"}}\n'.encode())
+        self._line.send(f'{{"execute":"{command}","id":"{command} {self._count}"}}\r\n'.encode())
 
     def _fail(self, failure: KtstrError) -> None:
         if self._failure is None:
             self._failure = failure
         self._tell()
 
-    def _readable(self) -> bool:
-        """Take what has come; whether there was anything."""
-        try:
-            data = self._sock.recv(_READ)
-        except BlockingIOError:
+    def _tap(self, line: bytes) -> bool:
+        """Take what belongs to the freeze: its answers, and the events of its stop."""
+        freeze = self._freeze
+        if freeze is None or not (
+            b'"STOP"' in line
+            or b'"RESUME"' in line
+            or b'"id": "stop ' in line
+            or b'"id": "cont ' in line
+        ):
             return False
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(self._sock.fileno())
-            self._fail(QemuDied("QEMU closed its QMP connection"))
-            return False
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        acted = freeze.acted
         try:
-            if len(self._buffer) > MAX_BUFFERED:
-                raise ValueError("a message without an end")
-            for line in lines:
-                self._told(json.loads(line))
-        except (ValueError, AttributeError) as error:
-            self._fail(GuestLost(f"QEMU's QMP session is damaged: {error}"))
-        if self._freeze is None or self._freeze.news() or self._refused is not None:
+            message = json.loads(line)
+            if "event" in message:
+                freeze.note(event_from_qmp(message), self._send_cont)
+            elif message["id"].endswith(f" {self._count}"):
+                self._answered(freeze, message)
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            self._tell(GuestLost(f"QEMU's QMP session is damaged: {error}"))
+        if freeze.acted and not acted and not freeze.over:
+            self._line.rest(REST_S)
+        elif freeze.news():
             self._tell()
         return True
 
-    def _told(self, message: dict[str, object]) -> None:
-        freeze = self._freeze
-        if "event" in message:
-            if freeze is not None:
-                freeze.note(event_from_qmp(message), self._send_cont)
-        elif "error" in message and self._is_mine(message):
+    def _answered(self, freeze: "_Freeze", message: dict[str, object]) -> None:
+        if "error" in message:
             described = message["error"]
             said = described.get("desc") if isinstance(described, dict) else described
-            self._refused = str(said)
-        elif "return" in message:
-            if "id" not in message:
-                self._ready = True
-            elif freeze is not None and message["id"] == f"stop {self._count}":
-                freeze.stopped(self._send_cont)
-            elif freeze is not None and message["id"] == f"cont {self._count}":
-                freeze.over = True
-
-    def _is_mine(self, message: dict[str, object]) -> bool:
-        """Not an answer to a freeze that gave up waiting."""
-        said = message.get("id")
-        return said is None or str(said).endswith(f" {self._count}")
+            self._tell(GuestLost(f"QEMU would neither stop nor continue the guest: {said}"))
+        elif message["id"] == f"stop {self._count}":
+            freeze.stopped(self._send_cont)
+        else:
+            freeze.over = True
 
 
 class _Freeze:

@@ -32,11 +32,12 @@ from ktstr.vm.argv import (
 )
 from ktstr.vm.console import panic_message, tail, tail_lines
 from ktstr.vm.events import MachineEnd, MachineEvent, end_from_event, end_from_exit
-from ktstr.vm.freeze import FreezeLine, Stood
+from ktstr.vm.freeze import Freezes, Stood
 from ktstr.vm.gdb import Debugger
 from ktstr.vm.process import Child, spawn
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
+from ktstr.vm.qmp_line import QmpLine
 from ktstr.vm.ram import MIB, GuestRam
 from ktstr.vm.spec import VmSpec, check_host
 
@@ -93,7 +94,7 @@ class Machine:
         self._listeners: list[Callable[[MachineEvent], None]] = []
         self._child: Child | None = None
         self._monitor: Monitor | None = None
-        self._freeze_line: FreezeLine | None = None
+        self._freezes: Freezes | None = None
         self._debug_socket: socket.socket | None = None
         self._debugger: Debugger | None = None
 
@@ -142,9 +143,9 @@ class Machine:
         :raises GuestLost: the guest has ended and cannot go on.
         :raises Exception: whatever ``inside`` raised; the guest runs on all the same.
         """
-        assert self._freeze_line is not None, "launch() connects the line before it yields"
+        assert self._freezes is not None, "launch() connects the monitor before it yields"
         try:
-            return await self._freeze_line.freeze(inside, self._debugger)
+            return await self._freezes.freeze(inside, self._debugger)
         except QemuDied as error:
             raise await self._reaped(error) from error
 
@@ -304,7 +305,6 @@ async def launch(
         bulk, bulk_theirs = _socket_pair(stack)
         ctl, ctl_theirs = _socket_pair(stack)
         qmp, qmp_theirs = _socket_pair(stack)
-        line, line_theirs = _socket_pair(stack)
         debug, debug_theirs = _socket_pair(stack) if spec.watch else (None, None)
         gdb = spec.debug and not spec.watch
         sockets = _attach_sockets(stack, run_dir, gdb=gdb) if attach else {}
@@ -319,8 +319,6 @@ async def launch(
             ctl=f"socket,fd={ctl_theirs.fileno()}",
             console=console,
             monitors=(
-                # QEMU tells its monitors of an event in this order.
-                f"socket,fd={line_theirs.fileno()}",
                 f"socket,fd={qmp_theirs.fileno()}",
                 *([_server(sockets["qmp"])] if "qmp" in sockets else []),
             ),
@@ -334,7 +332,7 @@ async def launch(
 
         machine = Machine(spec, argv, command, ram, bulk, ctl, run_dir, sockets)
         machine._debug_socket = debug
-        made = (bulk_theirs, ctl_theirs, qmp_theirs, line_theirs, debug_theirs)
+        made = (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs)
         theirs = [end for end in made if end]
         child = spawn(
             argv,
@@ -346,9 +344,10 @@ async def launch(
         machine._child = child
         for end in theirs:
             end.close()
-        machine._freeze_line = FreezeLine(line)
-        stack.callback(machine._freeze_line.close)
-        monitor = Monitor(qmp, machine._receive)
+        line = QmpLine(qmp)
+        stack.callback(line.close)
+        machine._freezes = Freezes(line)
+        monitor = Monitor(line.client, machine._receive)
         machine._monitor = monitor
         stack.push_async_callback(_tear_down, machine, monitor)
         await _start(machine, monitor)
