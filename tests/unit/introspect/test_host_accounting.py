@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ktstr.introspect import copy, decode, make_plan, tasks
+from ktstr.introspect.memory import UnreadableMemory, Words
 from ktstr.introspect.pressure import MAX_CGROUPS
 from ktstr.series.host import CgroupPsi, PerCpuTime, TgidTime
 from ktstr.series.snapshot import Snapshot
@@ -134,6 +135,75 @@ def test_processes_have_the_time_of_all_their_threads(canned: Any) -> None:
         TgidTime(10, 531, 642, 5010),
         TgidTime(12, 7, 8, 5012),
     )
+
+
+def freeze(kernel: Any, plan: Any) -> dict[int, int]:
+    """User time by process, of one more freeze under the same plan."""
+    captured = copy(plan, kernel.memory)
+    snapshot = decode(plan, captured, kernel)
+    plan.settle()
+    return {each.tgid: each.user_ns for each in snapshot.host.per_tgid_time}
+
+
+def test_a_list_that_stayed_is_gathered_and_not_walked(
+    canned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Processes(canned)
+    made.add(10, (1, 2))
+    made.add(12, (7, 8), (70, 80))
+    made.link()
+    kernel = canned.kernel()
+    plan = make_plan(kernel)
+    canned.poke(made.leaders[2] + 40, "Q", 1007)
+
+    def no_walk(memory: object) -> None:
+        raise AssertionError("it was walked within the freeze")
+
+    monkeypatch.setattr(plan.task_trail, "_walk", no_walk)
+    assert freeze(kernel, plan) == {10: 1, 12: 1077}
+
+
+def test_who_came_or_went_since_is_seen_at_once(canned: Any) -> None:
+    made = Processes(canned)
+    made.add(10, (1, 2))
+    made.link()
+    kernel = canned.kernel()
+    plan = make_plan(kernel)
+    signal = made.add(11, (5, 5))
+    made.link()
+    assert freeze(kernel, plan) == {10: 1, 11: 5}
+    # Another thread, behind the first one.
+    thread = made._task(11, 0, 30, 0)
+    canned.poke(thread + 64, "Q", signal)
+    canned.poke(thread + NODE_AT, "Q", signal + HEAD_AT)
+    canned.poke(made.leaders[2] + NODE_AT, "Q", thread + NODE_AT)
+    assert freeze(kernel, plan) == {10: 1, 11: 35}
+    del made.leaders[1]
+    made.link()
+    assert freeze(kernel, plan) == {11: 35}
+
+
+def test_a_kernel_thread_that_becomes_a_process_is_marked(canned: Any) -> None:
+    made = Processes(canned)
+    made.add(11, (9, 9), flags=KTHREAD)
+    made.link()
+    kernel = canned.kernel()
+    plan = make_plan(kernel)
+    canned.poke(made.leaders[1] + 32, "I", 0)
+    snapshot = decode(plan, copy(plan, canned.ram), kernel)
+    (found,) = snapshot.host.per_tgid_time
+    assert (found.tgid, found.readable) == (11, False)
+
+
+def test_words_lie_in_ram_and_on_their_boundary(canned: Any) -> None:
+    start = canned.ram.segments[0].address
+    assert Words(canned.ram, [start, start + 4]).copy().tolist() == [
+        int.from_bytes(canned.ram.read(start, 4), "little"),
+        int.from_bytes(canned.ram.read(start + 4, 4), "little"),
+    ]
+    for wrong in (start + 2, 1 << 45):
+        with pytest.raises(UnreadableMemory):
+            Words(canned.ram, [wrong])
 
 
 def test_a_process_half_way_gone_is_marked(canned: Any) -> None:
