@@ -86,7 +86,7 @@ def _pause_rows(
 def monitor_rows(pairs: int) -> Iterator[Row]:
     """What being watched costs the guest."""
     found = anyio.run(monitor.measure, pairs)
-    what = "guest slowed down by monitor and 10 snapshots/s, 2 vCPU, pairs of 2 s"
+    what = "guest slowed down by monitor and 10 snapshots/s, 2 vCPU, pairs of 1 s"
     yield median_row(what, found.slowdown_pct, "%", 2.0)
     yield median_row("  of which it stood still", found.stood_pct, "%", None)
     yield median_row("  CPU time of the harness, of one CPU", found.harness_pct, "%", None)
@@ -154,7 +154,7 @@ def main() -> int:
         lambda: boot_rows(2 if quick else 5),
         lambda: freeze_rows(60 if quick else 300),
         lambda: many_maps_rows(100 if quick else 300),
-        lambda: monitor_rows(4 if quick else 10),
+        lambda: monitor_rows(6 if quick else 30),
         worker_rows,
         lambda: carrier_rows(3 if quick else 9),
         lambda: record_rows(3 if quick else 5),

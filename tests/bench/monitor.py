@@ -28,7 +28,7 @@ from ktstr.session.prepare import define, prepared
 from ktstr.session.run import vm_spec
 from ktstr.session.scopes import task_scope
 
-WINDOW_S = 2
+WINDOW_S = 1
 SNAPSHOT_EVERY_S = 0.1
 
 SCENARIO = """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The freeze: plan outside, copy inside, decode when the snapshot is asked for.
 
-Between ``stop`` and ``cont`` nothing is decoded, resolved or logged; the guest stands
-still for two QMP round trips and one copy of bytes whose addresses were known before.
+Between stop and continue nothing is decoded, resolved or logged; the guest stands still for one
+copy of bytes whose addresses were known before.
 """
 
 import time
@@ -39,10 +39,10 @@ class Stoppable(Protocol):
 class Capture:
     """One frozen instant, or why there is none.
 
-    :param paused_ns: how long the guest stood still: from QEMU's STOP event, when all vCPUs had
-        stopped, to its RESUME event.
-    :param request_ns: from the request to stop until cont was acknowledged; on a loaded host most
-        of it is spent waiting for a host CPU while the guest still, or again, runs.
+    :param paused_ns: how long the guest stood still (:class:`ktstr.vm.freeze.Stood`), or of a stop
+        through QEMU: from its STOP event, when all vCPUs had stopped, to its RESUME event.
+    :param request_ns: from the request until the guest was told to go on or, through QEMU, until
+        that was acknowledged.
     :param copied: bytes copied while frozen.
     """
 

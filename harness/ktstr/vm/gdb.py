@@ -188,20 +188,10 @@ class Debugger:
         :raises GuestLost: when the stub does not answer.
         """
         async with self._turn:
-            self.send_resume()
+            self.standing = anyio.Event()
+            self._send(b"c")
             # An acknowledgement, or at once the next stop.
             await self._until(lambda: self._acked or not self._acks or self.standing.is_set(), "c")
-
-    def send_resume(self) -> None:
-        """Have the machine run on, without waiting for the stub to say so."""
-        self.standing = anyio.Event()
-        self._send(b"c")
-
-    def caught_up(self) -> bool:
-        """Read what has come by now; whether the stub has told that the machine stands."""
-        while not self.standing.is_set() and self._readable():
-            pass
-        return self.standing.is_set()
 
     async def wait_standing(self) -> None:
         """Wait until the stub has told that the machine stands.

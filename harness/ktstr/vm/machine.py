@@ -37,7 +37,6 @@ from ktstr.vm.gdb import Debugger
 from ktstr.vm.process import Child, spawn
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
-from ktstr.vm.qmp_line import QmpLine
 from ktstr.vm.ram import MIB, GuestRam
 from ktstr.vm.spec import VmSpec, check_host
 
@@ -135,17 +134,18 @@ class Machine:
             await self._debugger.resume()
 
     async def freeze(self, inside: Callable[[], object]) -> Stood:
-        """Stop the guest, call ``inside``, continue: as short a stop as the host can make it.
+        """Stop QEMU, call ``inside``, continue: as short a stop as the host can make it.
+
+        The guest's clock runs on meanwhile; :meth:`stop` and :meth:`cont` hold it, and take longer.
 
         :param inside: must neither wait nor take long; the whole process waits for it.
         :raises QemuDied: QEMU is gone.
-        :raises GuestHung: no answer in time.
-        :raises GuestLost: the guest has ended and cannot go on.
+        :raises GuestHung: QEMU's threads did not stop in time.
         :raises Exception: whatever ``inside`` raised; the guest runs on all the same.
         """
-        assert self._freezes is not None, "launch() connects the monitor before it yields"
+        assert self._freezes is not None, "launch() starts QEMU before it yields"
         try:
-            return await self._freezes.freeze(inside, self._debugger)
+            return await self._freezes.freeze(inside)
         except QemuDied as error:
             raise await self._reaped(error) from error
 
@@ -344,10 +344,8 @@ async def launch(
         machine._child = child
         for end in theirs:
             end.close()
-        line = QmpLine(qmp)
-        stack.callback(line.close)
-        machine._freezes = Freezes(line)
-        monitor = Monitor(line.client, machine._receive)
+        machine._freezes = Freezes(child)
+        monitor = Monitor(qmp, machine._receive)
         machine._monitor = monitor
         stack.push_async_callback(_tear_down, machine, monitor)
         await _start(machine, monitor)

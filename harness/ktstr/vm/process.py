@@ -51,6 +51,25 @@ class Child:
         """Exit status, negative for a signal, ``None`` while it runs."""
         return self._process.returncode
 
+    def stop(self) -> None:
+        """Have all its threads stop; :meth:`stands` tells when they did.
+
+        :raises ProcessLookupError: it has ended.
+        """
+        signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+
+    def stands(self) -> bool:
+        """Whether a stop has come to its end since the last time it was asked.
+
+        :raises ChildProcessError: the program has ended.
+        """
+        return os.waitid(os.P_PIDFD, self._pidfd, os.WSTOPPED | os.WNOHANG) is not None
+
+    def cont(self) -> None:
+        """Let it run on, or not stop at all."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+
     async def wait(self, timeout_s: float) -> bool:
         """Wait for the end; ``False`` when it did not come in time."""
         with anyio.move_on_after(timeout_s):

@@ -1,210 +1,158 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Freezes on the wire of a QMP session, against a scripted QEMU at its other end."""
+"""Freezes by job control: of a real process whose threads write to memory, and of a scripted one."""
 
-import json
-import socket
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+import mmap
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
 
-from ktstr.errors import GuestHung, GuestLost, QemuDied
+from ktstr.errors import GuestHung, QemuDied
 from ktstr.vm import freeze as module
 from ktstr.vm.freeze import Freezes
-from ktstr.vm.gdb import Stop
-from ktstr.vm.qmp_line import QmpLine
+from ktstr.vm.process import Child, spawn
 
 pytestmark = pytest.mark.anyio
 
-
-def event(name: str, at_us: int) -> dict[str, Any]:
-    stamp = {"seconds": 7, "microseconds": at_us}
-    return {"timestamp": stamp, "event": name}
-
-
-class Qemu:
-    """Answers stop and cont; ``log`` has what was asked and done, in order."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.log: list[str] = []
-        self.on_stop: Callable[[], list[dict[str, Any]]] = lambda: [event("STOP", 100)]
-        self.refuses: str | None = None
-        self.answers = True
-
-    async def serve(self) -> None:
-        begun = b""
-        while True:
-            await anyio.wait_readable(self.sock)
-            data = self.sock.recv(65536)
-            if not data:
-                return
-            *lines, begun = (begun + data).split(b"\n")
-            for line in lines:
-                self.take(json.loads(line))
-
-    def take(self, command: dict[str, Any]) -> None:
-        name = command["execute"]
-        self.log.append(name)
-        if not self.answers:
-            return
-        if self.refuses == name:
-            self.tell({"id": command["id"], "error": {"class": "GenericError", "desc": "ended"}})
-            return
-        if name == "stop":
-            self.tell(*self.on_stop())
-        elif name == "cont":
-            self.tell(event("RESUME", 350))
-        self.tell({"return": {}, "id": command.get("id")})
-
-    def tell(self, *messages: dict[str, Any]) -> None:
-        self.sock.send(b"".join(json.dumps(m).encode() + b"\r\n" for m in messages))
+COUNTERS = """
+import mmap, sys, threading
+shared = mmap.mmap(int(sys.argv[1]), 4096)
+def count(at):
+    while True:
+        for value in range(256):
+            shared[at] = value
+for at in range(4):
+    threading.Thread(target=count, args=(at,)).start()
+"""
 
 
-class Bench:
-    def __init__(self, line: QmpLine, qemu: Qemu) -> None:
-        self.line = line
-        self.qemu = qemu
-        self.freezes = Freezes(line)
+class Busy:
+    """A process of four threads that never stop writing."""
 
-    def act(self) -> None:
-        self.qemu.log.append("act")
+    def __init__(self, child: Child, memory: mmap.mmap, exits: list[int]) -> None:
+        self.child = child
+        self.memory = memory
+        self.exits = exits
 
-    def heard(self) -> list[Any]:
-        """What the client has been handed."""
-        try:
-            data = self.line.client.recv(65536)
-        except BlockingIOError:
-            return []
-        return [json.loads(line) for line in data.splitlines()]
+    def changes(self, looks: int = 4000) -> int:
+        """How many different values are seen."""
+        return len({bytes(self.memory[:4]) for _ in range(looks)})
+
+    async def runs(self) -> bool:
+        with anyio.move_on_after(10):
+            while self.changes() < 2:
+                await anyio.sleep(0.01)
+            return True
+        return False
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    with ours, theirs:
-        line = QmpLine(ours)
-        made = Bench(line, Qemu(theirs))
-        async with anyio.create_task_group() as group:
-            group.start_soon(made.qemu.serve)
-            yield made
-            group.cancel_scope.cancel()
-        line.close()
-        line.client.close()
+async def busy(tmp_path: Path) -> AsyncIterator[Busy]:
+    fd = os.memfd_create("counters")
+    os.truncate(fd, 4096)
+    exits: list[int] = []
+    command = (sys.executable, "-c", COUNTERS, str(fd))
+    child = spawn(command, fds=[fd], output=tmp_path / "log", on_exit=exits.append)
+    with mmap.mmap(fd, 4096) as memory:
+        made = Busy(child, memory, exits)
+        assert await made.runs()
+        yield made
+        await child.kill()
+        child.close()
+    os.close(fd)
 
 
-async def test_the_copy_lies_between_stop_and_continue(bench: Bench) -> None:
-    stood = await bench.freezes.freeze(bench.act, None)
-    assert bench.qemu.log == ["stop", "act", "cont"]
-    assert stood.paused_ns == 250_000  # from 100 to 350 us
-    assert stood.request_ns >= stood.paused_ns
-    assert bench.heard() == []
+async def test_no_thread_runs_inside_and_all_go_on_after(busy: Busy) -> None:
+    freezes = Freezes(busy.child)
+    for _ in range(50):
+        seen: list[int] = []
+        stood = await freezes.freeze(lambda seen=seen: seen.append(busy.changes(500)))
+        assert seen == [1]
+        assert 0 < stood.paused_ns <= stood.request_ns
+    assert await busy.runs()
+    assert busy.exits == []
 
 
-async def test_the_client_hears_all_but_the_freeze(bench: Bench) -> None:
-    bench.line.client.send(b'{"execute":"query-status","id":"client"}\n')
-    bench.qemu.on_stop = lambda: [event("RTC_CHANGE", 90), event("STOP", 100)]
-    await anyio.sleep(0.02)
-    await bench.freezes.freeze(bench.act, None)
-    bench.qemu.tell(event("STOP", 900))
-    await anyio.sleep(0.02)
-    heard = [said.get("event") or said.get("id") for said in bench.heard()]
-    # The last stop is nobody's freeze.
-    assert heard == ["client", "RTC_CHANGE", "STOP"]
-
-
-async def test_whatever_the_copy_raises_the_guest_goes_on(bench: Bench) -> None:
+async def test_whatever_the_copy_raises_the_process_goes_on(busy: Busy) -> None:
     def fail() -> None:
         raise RuntimeError("hostile")
 
     with pytest.raises(RuntimeError, match="hostile"):
-        await bench.freezes.freeze(fail, None)
-    assert bench.qemu.log == ["stop", "cont"]
-    await bench.freezes.freeze(bench.act, None)
-    assert bench.qemu.log == ["stop", "cont", "stop", "act", "cont"]
+        await Freezes(busy.child).freeze(fail)
+    assert await busy.runs()
 
 
-async def test_cancelling_does_not_keep_the_guest(bench: Bench) -> None:
-    with anyio.move_on_after(0):
-        await bench.freezes.freeze(bench.act, None)
-    assert bench.qemu.log == ["stop", "act", "cont"]
+async def test_a_process_that_has_ended_is_told_of(busy: Busy) -> None:
+    await busy.child.kill()
+    with pytest.raises(QemuDied):
+        await Freezes(busy.child).freeze(lambda: None)
 
 
-async def test_a_guest_that_stood_already_is_copied_too(bench: Bench) -> None:
-    bench.qemu.on_stop = list
-    stood = await bench.freezes.freeze(bench.act, None)
-    assert bench.qemu.log == ["stop", "act", "cont"]
-    assert stood.paused_ns == stood.request_ns
+async def test_killed_while_it_stands_it_is_gone(busy: Busy) -> None:
+    await Freezes(busy.child).freeze(lambda: os.kill(busy.child.pid, 9))
+    assert await busy.child.wait(5)
+    assert busy.exits == [-9]
 
 
-async def test_a_guest_that_has_ended_is_told_of(bench: Bench) -> None:
-    bench.qemu.refuses = "cont"
-    with pytest.raises(GuestLost, match="ended"):
-        await bench.freezes.freeze(bench.act, None)
+class Slow:
+    """Stands after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.log: list[str] = []
+
+    def stop(self) -> None:
+        self.log.append("stop")
+
+    def stands(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    def cont(self) -> None:
+        self.log.append("cont")
 
 
-async def test_silence_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DEADLINE_S", 0.05)
-    bench.qemu.answers = False
-    with pytest.raises(GuestHung, match="did not stop the guest"):
-        await bench.freezes.freeze(bench.act, None)
-    # A stop that comes too late must not keep the guest.
-    await anyio.sleep(0.02)
-    assert bench.qemu.log == ["stop", "cont"]
+async def test_a_slow_stop_is_waited_for_outside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPIN_S", 0.0)
+    slow = Slow(20)
+    turns = 0
 
+    async def others() -> None:
+        nonlocal turns
+        while slow.log[-1:] != ["cont"]:
+            turns += 1
+            await anyio.sleep(0)
 
-async def test_qemu_gone_is_noticed(bench: Bench) -> None:
-    bench.qemu.answers = False
     async with anyio.create_task_group() as group:
-
-        async def hang_up() -> None:
-            await anyio.sleep(0.02)
-            bench.qemu.sock.shutdown(socket.SHUT_RDWR)
-
-        group.start_soon(hang_up)
-        with pytest.raises(QemuDied, match="closed its QMP connection"):
-            await bench.freezes.freeze(bench.act, None)
+        group.start_soon(others)
+        await Freezes(slow).freeze(lambda: slow.log.append("act"))
+    assert slow.log == ["stop", "act", "cont"]
+    assert turns > 10
 
 
-class Stub:
-    """The debugger's side: tells of the stop when asked the ``late``-th time."""
-
-    def __init__(self, log: list[str], tell: Callable[[], None]) -> None:
-        self.log = log
-        self.tell = tell
-        self.hit: Stop | None = None
-        self.stands = True
-
-    def caught_up(self) -> bool:
-        return self.stands
-
-    async def wait_standing(self) -> None:
-        self.log.append("stub waited for")
-        self.stands = True
-
-    def send_resume(self) -> None:
-        self.log.append("c")
-        self.tell()
+async def test_a_stop_that_never_comes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINE_S", 0.05)
+    never = Slow(1 << 30)
+    with pytest.raises(GuestHung, match="did not stop within 0.05 s"):
+        await Freezes(never).freeze(lambda: never.log.append("act"))
+    assert never.log == ["stop", "cont"]
 
 
-async def test_with_a_stub_the_stub_continues(bench: Bench) -> None:
-    stub: Any = Stub(bench.qemu.log, lambda: bench.qemu.tell(event("RESUME", 500)))
-    stood = await bench.freezes.freeze(bench.act, stub)
-    assert bench.qemu.log == ["stop", "act", "c"]
-    assert stood.paused_ns == 400_000
+async def test_cancelling_neither_skips_the_continue_nor_the_copy() -> None:
+    slow = Slow(3)
+    with anyio.move_on_after(0):
+        await Freezes(slow).freeze(lambda: slow.log.append("act"))
+    assert slow.log in ([], ["stop", "act", "cont"])
 
 
-async def test_a_stub_that_is_late_is_waited_for(bench: Bench) -> None:
-    stub: Any = Stub(bench.qemu.log, lambda: bench.qemu.tell(event("RESUME", 500)))
-    stub.stands = False
-    await bench.freezes.freeze(bench.act, stub)
-    assert bench.qemu.log == ["stop", "stub waited for", "act", "c"]
-
-
-async def test_a_hit_meanwhile_keeps_the_guest_for_its_owner(bench: Bench) -> None:
-    stub: Any = Stub(bench.qemu.log, lambda: None)
-    stub.hit = Stop(5, 1, 0x1000)
-    await bench.freezes.freeze(bench.act, stub)
-    assert bench.qemu.log == ["stop", "act"]
+async def test_one_freeze_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPIN_S", 0.0)
+    slow = Slow(5)
+    freezes = Freezes(slow)
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(freezes.freeze, lambda: slow.log.append("act"))
+    assert slow.log == ["stop", "act", "cont"] * 3
