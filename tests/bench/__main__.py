@@ -79,7 +79,7 @@ def _pause_rows(
     ordered = sorted(found.paused_ms)
     p99 = ordered[max(0, -(-len(ordered) * 99 // 100) - 1)]
     yield Row(f"{what}, p99", p99, "ms", p99_bar)
-    yield median_row("  stop requested to cont acknowledged", found.request_ms, "ms", None)
+    yield median_row("  from the request until told to go on", found.request_ms, "ms", None)
     yield median_row("  of which copying", found.copy_ms, "ms", None)
 
 
