@@ -7,7 +7,6 @@ nobody else has a part in it, neither QEMU's main loop nor its gdb stub (docs/de
 Memory is then what another CPU would see at that instant.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ class Freezes:
 
     async def _stood_late(self) -> None:
         with anyio.move_on_after(DEADLINE_S, shield=True):
-            while not self._process.stands():
+            while not self._process.stands():  # noqa: ASYNC110 - wait(2) tells of no event
                 await anyio.sleep(_LATE_NAP_S)
             return
         raise GuestHung(f"QEMU's threads did not stop within {DEADLINE_S:g} s")
