@@ -3,8 +3,8 @@
 
 import socket
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from io import RawIOBase
 from pathlib import Path
 
@@ -43,6 +43,20 @@ class Link:
         self._writer = FrameWriter(self._send)
         self._changed = anyio.Event()
         self._archived = 0
+        self._released: anyio.Event | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Read nothing while the block lasts: what the guest sends meanwhile waits in the socket.
+
+        So that a thread can work on what came so far.
+        """
+        self._released = anyio.Event()
+        try:
+            yield
+        finally:
+            self._released.set()
+            self._released = None
 
     async def serve(self) -> None:
         """Read until the guest's end is gone; run as a task of the session."""
@@ -56,6 +70,9 @@ class Link:
             while not self.closed:
                 with anyio.move_on_after(RESYNC_S) as patience:
                     await anyio.wait_readable(self._bulk)
+                if self._released is not None:
+                    await self._released.wait()
+                    continue
                 if patience.cancelled_caught:
                     if self.decoder.pending:
                         self._dispatch(self.decoder.resync())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from ktstr.errors import ExitCode, KtstrError, OutputUnwritable
 from ktstr.series.repro.diff import Failure, RunSide, compare
@@ -89,6 +90,13 @@ async def repeat(
         trouble = f"it was given up after {limit_s + AFTER_LIMIT_S:.0f} s"
     except (KtstrError, OSError) as error:
         trouble = str(error).partition("\n")[0]
+    # Other runs of this process have waits with deadlines meanwhile.
+    await anyio.to_thread.run_sync(_add_report, primary, record, trouble, options)
+
+
+def _add_report(
+    primary: RunRecord, record: RunRecord | None, trouble: str, options: RunOptions
+) -> None:
     if record is None:
         headline = f"the repetition could not be done: {trouble}"
         report = ReproReport("none", headline, load_bearing=_side(primary).loaded)

@@ -10,8 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 import msgpack
 
 from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
@@ -36,7 +38,7 @@ from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
 from ktstr.session.wrap_up import JOURNAL, conclude
-from ktstr.verdict import exit_code
+from ktstr.verdict import AssertResult, exit_code
 from ktstr.verdict.outcome import Fail, Inconclusive
 from ktstr.vm.console import tail
 from ktstr.vm.machine import Machine, launch
@@ -49,6 +51,7 @@ AGENT_ERROR = "agent-error"
 EXACT_DUMPS = True
 """Whether a failing scheduler's dump is taken at the very write of its exit kind."""
 
+T = TypeVar("T")
 KeepVm = Callable[[Live, RunRecord], Awaitable[None]]
 
 
@@ -162,7 +165,7 @@ async def _stay(
             look = await last_look(live, why_dumped(record))
         record.last = look.snapshot
         try:
-            conclude(record, live, options, look)
+            await _aside(live, partial(conclude, record, live, options, look))
         except OutputUnwritable as error:
             # The verdict is known and must reach the screen, but nobody may act on it.
             record.output_error = str(error)
@@ -290,9 +293,18 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
             hint="this is a defect of ktstr or of the guest kernel, not of the scheduler",
         )
     _note_damage(live)
-    result = judge(recorder, live.series(), Expectations.of(definition), live.report())
-    record.result = result
-    record.exit_code = exit_code(result)
+    record.result = await _aside(live, partial(_judged, live))
+    record.exit_code = exit_code(record.result)
+
+
+def _judged(live: Live) -> AssertResult:
+    return judge(live.recorder, live.series(), Expectations.of(live.definition), live.report())
+
+
+async def _aside(live: Live, work: Callable[[], T]) -> T:
+    """Do in a thread what takes a while: other runs of this process have deadlines meanwhile."""
+    with live.link.held():
+        return await anyio.to_thread.run_sync(work)
 
 
 def _note_damage(live: Live) -> None:

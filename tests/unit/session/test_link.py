@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import anyio.lowlevel
 import pytest
 
 from ktstr.session import link as link_module
@@ -67,3 +68,19 @@ async def test_a_guest_that_does_not_read_its_port_is_told_not_waited_for(tmp_pa
             for number in range(100_000):
                 link.request_stats(number, b"{}\n")
         link.request_shutdown()
+
+
+async def test_held_it_reads_nothing_and_afterwards_everything(tmp_path: Path) -> None:
+    frames: list[Frame] = []
+    with ScriptedGuest() as guest:
+        link = Link(guest.bulk, guest.ctl, tmp_path / "a", lambda frame, now: frames.append(frame))
+        async with task_scope() as group:
+            group.start_soon(link.serve)
+            with link.held():
+                for _ in range(3):
+                    guest.send(0x41414141, {"text": "x"})
+                for _ in range(50):
+                    await anyio.lowlevel.checkpoint()
+                assert frames == []
+            assert await link.until(lambda: len(frames) == 3, time.monotonic() + 30)
+    assert link.decoder.stats.clean
