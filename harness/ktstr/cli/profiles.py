@@ -2,7 +2,7 @@
 """What one command runs: each scenario once, or once for every profile of its scheduler's flags."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ktstr.errors import DefinitionInvalid
@@ -10,21 +10,8 @@ from ktstr.model.flag_profiles import scheduler_profiles
 from ktstr.model.scenario import load_scenario
 from ktstr.model.scheduler_def import profile_name
 from ktstr.model.source import Mistake
+from ktstr.session.matrix import Turn
 from ktstr.session.options import RunOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One run that is due.
-
-    :param profile: name of the flags it uses, where it is one of several of its scenario.
-    :param refused: why it cannot run.
-    """
-
-    path: Path
-    options: RunOptions
-    profile: str | None = None
-    refused: DefinitionInvalid | None = None
 
 
 def turns(paths: Iterable[Path], options: RunOptions, *, all_flags: bool) -> list[Turn]:

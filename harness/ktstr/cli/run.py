@@ -3,12 +3,17 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from ktstr.errors import ExitCode
+
+AUTO = "auto"
+MAX_JOBS = 256
+MAX_REPEAT = 10_000
 
 
 class BadCommandLine(click.UsageError):
@@ -31,6 +36,49 @@ class Command(click.Command):
             raise BadCommandLine(error.format_message(), error.ctx or ctx) from None
 
 
+_JSON, _JSON_FILE = "--json", "--json-file"
+
+
+class RunCommand(Command):
+    """``ktstr-run``, whose ``--json`` may name a file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        :raise BadCommandLine: when it cannot be read.
+        """
+        return super().parse_args(ctx, _with_json_file(args))
+
+
+def _with_json_file(args: Sequence[str]) -> list[str]:
+    """``--json=FILE``, and ``--json FILE`` for a FILE that no scenario can be, as ``--json-file``.
+
+    Alone, ``--json`` prints to standard output, and what follows it is a scenario.
+    """
+    found: list[str] = []
+    rest = iter(args)
+    for word in rest:
+        if word == "--":
+            return [*found, word, *rest]
+        if word.startswith(f"{_JSON}="):
+            found += [_JSON_FILE, word.removeprefix(f"{_JSON}=")]
+        elif found[-1:] == [_JSON] and word.endswith(".json"):
+            found[-1:] = [_JSON_FILE, word]
+        else:
+            found.append(word)
+    return found
+
+
+def _jobs(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """The number of runs at a time; None for ``auto``."""
+    if value == AUTO:
+        return None
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MAX_JOBS:
+        allowed = f"{AUTO}, or a number from 1 to {MAX_JOBS}"
+        raise click.BadParameter(f"{value!r}; allowed: {allowed}", context, parameter)
+    return int(value)
+
+
 def _not_nan(
     context: click.Context, parameter: click.Parameter, value: float | None
 ) -> float | None:
@@ -39,7 +87,7 @@ def _not_nan(
     return value
 
 
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=RunCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--all", "run_all", is_flag=True, help="Run the whole catalogue.")
 @click.option(
@@ -50,12 +98,21 @@ def _not_nan(
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(1, 64),
-    default=1,
+    callback=_jobs,
+    default=AUTO,
     show_default=True,
     metavar="N",
-    help="Scenarios at a time, where there are several.",
+    help="Runs at a time, where there are several; auto: as many as leave the results alone.",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, MAX_REPEAT),
+    default=1,
+    metavar="N",
+    help="Run everything N times.",
+)
+@click.option("--topologies", multiple=True, metavar="T,T", help="Run on each of these topologies.")
+@click.option("--kernels", multiple=True, metavar="SPEC,SPEC", help="Run on each of these kernels.")
 @click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's (debian:7, path:…).")
 @click.option(
     "--topology", metavar="T", help="Topology instead of the file's (1n2l2c1t, tiny-2llc)."
@@ -108,13 +165,30 @@ def _not_nan(
     help="Run what failed under a scheduler once more, with probes; default: as the file says.",
 )
 @click.option("--keep-vm", is_flag=True, help="Leave the VM paused at the end, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON on stdout.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the record as JSON on stdout, of several runs their outcomes; "
+    "--json FILE.json, or --json=FILE: write the outcomes there.",
+)
+@click.option(_JSON_FILE, type=click.Path(path_type=Path), hidden=True)
+@click.option(
+    "--junit",
+    "junit_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the outcomes as JUnit XML.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
 def main(
     scenarios: tuple[str, ...],
     run_all: bool,
     word: str | None,
-    jobs: int,
+    jobs: int | None,
+    repeat: int,
+    topologies: tuple[str, ...],
+    kernels: tuple[str, ...],
     kernel: str | None,
     topology: str | None,
     scheduler: str | None,
@@ -127,26 +201,35 @@ def main(
     auto_repro: bool | None,
     keep_vm: bool,
     as_json: bool,
+    json_file: Path | None,
+    junit_file: Path | None,
     verbose: bool,
 ) -> None:
-    """Boot a VM, run SCENARIO (a TOML file, or a name of the catalogue) in it, and judge.
+    """Boot a VM, run SCENARIO in it, and judge.
 
-    Several of them run one after the other, and a table tells how each went.
+    SCENARIO is a TOML file, a name of the catalogue, a folder or a pattern of files. Several run as
+    many at a time as the host carries, and a table tells how each went.
 
     Exit status: 0 pass or skip, 1 fail, 2 inconclusive, 3 guest lost, 4 cannot run,
     130 interrupted; of several, the worst in the order pass, inconclusive, fail, guest lost,
-    cannot run, interrupted.
+    cannot run, interrupted. Runs that are all skipped are inconclusive.
     """
     whole = run_all or word is not None
     if whole == bool(scenarios):
         raise BadCommandLine("name scenarios, or choose with --all or --filter; not both")
     if flags is not None and all_flags:
         raise BadCommandLine("--flags names one combination, --all-flags all; not both")
-    if keep_vm and (whole or all_flags or len(scenarios) > 1):
+    if kernel is not None and kernels:
+        raise BadCommandLine("--kernel names one, --kernels several; not both")
+    if topology is not None and topologies:
+        raise BadCommandLine("--topology names one, --topologies several; not both")
+    several = whole or all_flags or repeat > 1 or bool(topologies or kernels)
+    several = several or json_file is not None or junit_file is not None
+    if keep_vm and (several or len(scenarios) > 1):
         raise BadCommandLine("--keep-vm is for one scenario")
     try:
         from ktstr.errors import KtstrError
-        from ktstr.model.catalogue import catalogue, scenario_path
+        from ktstr.model.catalogue import catalogue, scenario_paths
         from ktstr.model.flag_profiles import profile_flags
         from ktstr.session.options import RunOptions
 
@@ -165,27 +248,57 @@ def main(
         )
         try:
             chosen = (
-                [entry.path for entry in catalogue(word or "")]
+                tuple(entry.path for entry in catalogue(word or ""))
                 if whole
-                else [scenario_path(text) for text in scenarios]
+                else scenario_paths(scenarios)
             )
         except KtstrError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(int(error.exit_code))
         if not chosen:
             raise BadCommandLine(f"nothing in the catalogue has {word!r} in it: `ktstr scenarios`")
-        if len(chosen) == 1 and not whole and not all_flags:
+        if keep_vm and len(chosen) > 1:
+            raise BadCommandLine("--keep-vm is for one scenario")
+        if len(chosen) == 1 and not several:
             from ktstr.cli.runner import run_to_end
 
             code = run_to_end(chosen[0], options, as_json=as_json)
         else:
             from ktstr.cli.many import run_many
+            from ktstr.cli.reports import Reports
+            from ktstr.session.matrix import Axes, unique
 
-            code = run_many(chosen, options, jobs=jobs, as_json=as_json, all_flags=all_flags)
+            axes = Axes(unique(kernels), _topologies(unique(topologies)), repeat)
+            try:
+                code = run_many(
+                    chosen,
+                    options,
+                    jobs=jobs,
+                    axes=axes,
+                    all_flags=all_flags,
+                    reports=Reports(as_json, json_file, junit_file),
+                )
+            except KtstrError as error:
+                click.echo(f"error: {error}", err=True)
+                code = error.exit_code
+            except ValueError as error:
+                raise BadCommandLine(str(error)) from None
     except KeyboardInterrupt:
         # While no handler of ours is in place: during the imports, or after the last word.
         code = ExitCode.INTERRUPTED
     sys.exit(int(code))
+
+
+def _topologies(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, once it is sure that each is a topology."""
+    from ktstr.model.presets import topology_named
+
+    for name in names:
+        try:
+            topology_named(name)
+        except ValueError as error:
+            raise BadCommandLine(f"--topologies: {name!r}; allowed: {error}") from None
+    return names
 
 
 if __name__ == "__main__":

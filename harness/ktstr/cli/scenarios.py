@@ -25,9 +25,9 @@ The files load `scx_ktstr`, which comes with ktstr. `--scheduler S` puts another
 A scheduler's own flags multiply a scenario: `ktstr-run NAME --all-flags` runs it once for every
 combination that makes sense, `--flags a+b` with one of them ([scenario file](scenario-file.md)).
 
-Several run one after the other, `--jobs N` at a time; a table at the end says how each went, and
-the exit status is that of the worst. `configs/scenarios/faults/` has what goes wrong on purpose: it
-runs by path and is no part of the catalogue.
+Several run as many at a time as the host carries ([many runs](guide/many-runs.md)); a table at the
+end says how each went, and the exit status is that of the worst. `configs/scenarios/faults/` has
+what goes wrong on purpose: it runs by path and is no part of the catalogue.
 
 `ktstr scenarios --markdown` prints this page.
 """

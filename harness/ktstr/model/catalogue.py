@@ -5,6 +5,7 @@ A folder is a group. The first comment that is a sentence says what a scenario p
 ``faults`` break ktstr's guest on purpose and are no part of it.
 """
 
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,38 @@ def scenario_path(text: str) -> Path:
             hint="`ktstr scenarios` lists all names; a file's name ends in .toml",
         )
     return names[text]
+
+
+def scenario_paths(texts: Sequence[str]) -> tuple[Path, ...]:
+    """The files that ``texts`` name, each once, in order of their first appearance.
+
+    Beside what :func:`scenario_path` takes, a text may be a folder, which stands for every
+    ``.toml`` file below it, or a pattern (``stress/*.toml``, ``**/cpuset_*.toml``), in sorted
+    order both.
+
+    :raises CannotRun: when one names nothing.
+    """
+    found: dict[Path, Path] = {}
+    for text in texts:
+        for path in _files_of(text):
+            found.setdefault(path.absolute(), path)
+    return tuple(found.values())
+
+
+def _files_of(text: str) -> Sequence[Path]:
+    path = Path(text)
+    if path.is_dir() and text not in {entry.name for entry in _entries()}:
+        files = sorted(file for file in path.rglob("*.toml") if file.is_file())
+        if not files:
+            raise CannotRun(f"there is no scenario in the folder {text}", hint="*.toml files")
+        return files
+    if any(sign in text for sign in "*?[") and not path.exists():
+        matches = (Path(match) for match in glob.glob(text, recursive=True))
+        files = sorted(file for file in matches if file.suffix == ".toml" and file.is_file())
+        if not files:
+            raise CannotRun(f"no scenario file matches {text}", hint="*.toml files")
+        return files
+    return [scenario_path(text)]
 
 
 def _entries() -> Sequence[Entry]:

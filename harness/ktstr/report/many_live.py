@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What several scenarios are doing: on a terminal a moving line for each one that runs."""
+"""What several runs are doing: on a terminal one live table with a row for each that runs."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,17 +14,21 @@ from ktstr.report.plain import describe
 from ktstr.report.printable import one_line
 from ktstr.session.events import Froze, Note, RunEvent, StepEnded, StepStarted
 
-LABEL_CHARS = 60
+LABEL_CHARS = 80
+MAX_WARNINGS = 20
+"""Warnings of one run that are shown and kept."""
 
 
 class Watch:
     """Takes one run's events: its moving line, its warnings, and how long its steps hold.
 
     :ivar held_s: what the steps that began ask for, seconds.
+    :ivar warnings: what it was warned of, each once.
     """
 
     def __init__(self, shown: "ManyProgress", name: str, task: TaskID) -> None:
         self.held_s = 0.0
+        self.warnings: list[str] = []
         self._shown = shown
         self._name = name
         self._task = task
@@ -33,7 +38,10 @@ class Watch:
         match event:
             case StepStarted(hold_s=hold_s):
                 self.held_s += hold_s
-            case Note(warning=True):
+            case Note(text=warning, warning=True):
+                if warning in self.warnings or len(self.warnings) >= MAX_WARNINGS:
+                    return
+                self.warnings.append(warning)
                 text = f"         {self._name}: {describe(event)}"
                 self._shown.print(Text(one_line(text), style="yellow"))
                 return
@@ -43,11 +51,11 @@ class Watch:
 
 
 class ManyProgress:
-    """A bar over all scenarios and a line for each that runs; finished lines scroll up.
+    """A row over all runs and one for each that runs; finished lines scroll up.
 
     Where the console is no terminal only what is printed appears, as plain lines.
 
-    :param total: how many scenarios there are.
+    :param total: how many runs there are.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -62,21 +70,39 @@ class ManyProgress:
             transient=True,
             disable=not self._moves,
         )
-        self._all = self._progress.add_task("all", total=total)
+        self._total = total
+        self._verdicts: Counter[str] = Counter()
+        self._running = 0
+        self._all = self._progress.add_task("", total=total)
         self._progress.start()
 
     @contextmanager
     def running(self, name: str) -> Iterator[Watch]:
-        """Show a scenario while the block runs it; what is given takes its events."""
+        """Show a run while the block lasts; what is given takes its events."""
         task = self._progress.add_task(escape(one_line(name, LABEL_CHARS)), total=None)
+        self._running += 1
+        self._tell()
         try:
             yield Watch(self, name, task)
         finally:
+            self._running -= 1
             self._progress.remove_task(task)
+            self._tell()
+
+    def finished(self, verdict: str) -> None:
+        """Count one that is over."""
+        self._verdicts[verdict] += 1
         self._progress.advance(self._all)
+        self._tell()
+
+    def _tell(self) -> None:
+        counted = ", ".join(f"{count} {verdict}" for verdict, count in self._verdicts.items())
+        waiting = self._total - self._verdicts.total() - self._running
+        text = f"{self._running} running, {waiting} waiting" + (f"; {counted}" if counted else "")
+        self._progress.update(self._all, description=escape(text))
 
     def describe(self, task: TaskID, text: str) -> None:
-        """Say what a scenario does now."""
+        """Say what a run does now."""
         self._progress.update(task, description=escape(one_line(text, LABEL_CHARS)))
 
     def print(self, line: Text) -> None:

@@ -69,17 +69,18 @@ def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
 
 def in_short(record: RunRecord) -> str:
     """The verdict and its first reason, for where the record itself is the output."""
-    reasons = _reasons(record)
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return "\n".join([_headline(record).plain, *(f"  {one_line(r)}{more}" for r in reasons[:1])])
+    found = reasons(record)
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return "\n".join([_headline(record).plain, *(f"  {one_line(r)}{more}" for r in found[:1])])
 
 
 def first_reason(record: RunRecord) -> str:
     """Why the verdict is no pass, in one sentence; empty for a pass."""
-    return next(iter(_reasons(record)), "")
+    return next(iter(reasons(record)), "")
 
 
-def _reasons(record: RunRecord) -> list[str]:
+def reasons(record: RunRecord) -> list[str]:
+    """Every reason why the verdict is no pass, failures first, in one sentence each."""
     if record.error is not None:
         return [record.error.partition("\n")[0]]
     result = record.result or AssertResult()

@@ -4,9 +4,14 @@
 import json
 import os
 import re
+import select
 import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import anyio
 import anyio.lowlevel
@@ -15,10 +20,12 @@ from click.testing import CliRunner
 
 from ktstr.cli import many as many_module
 from ktstr.cli.many import run_many
+from ktstr.cli.reports import Reports
 from ktstr.cli.run import main as ktstr_run
-from ktstr.errors import DefinitionInvalid, ExitCode, HostUnfit, Problem, QemuDied
+from ktstr.errors import DefinitionInvalid, ExitCode, HostUnfit, OutputUnwritable, Problem, QemuDied
 from ktstr.report.many import Outcome, outcome_line, worst
 from ktstr.session.events import Note, StepStarted
+from ktstr.session.matrix import Axes, Turn
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertDetail, AssertResult, DetailKind
@@ -66,9 +73,6 @@ class Runs:
                 raise HostUnfit("no QEMU here", hint="install it")
             case "wrong":
                 raise DefinitionInvalid([Problem("x.toml", 3, "steps[0].hold", "1", "2")])
-            case "detach":
-                found = '"DetachScheduler"'
-                raise DefinitionInvalid([Problem("x.toml", 3, "steps[0].ops[0].op", found, "-")])
             case "died":
                 raise QemuDied("QEMU is gone")
             case "broken":
@@ -92,12 +96,20 @@ class Runs:
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     found = Runs()
     monkeypatch.setattr(many_module, "run_scenario", found)
+    monkeypatch.setattr(many_module, "surveyed", survey)
     return found
 
 
-def run(*names: str, jobs: int = 1, as_json: bool = False, **options: Any) -> ExitCode:
+def survey(turns: list[Turn]) -> list[Turn]:
+    """Stands in for reading the files: those of one name have no place here."""
+    return [
+        replace(turn, skipped="not here") if turn.path.stem == "nowhere" else turn for turn in turns
+    ]
+
+
+def run(*names: str, jobs: int = 1, as_json: bool = False, **more: Any) -> ExitCode:
     paths = [Path(f"{name}.toml") for name in names]
-    return run_many(paths, RunOptions(**options), jobs=jobs, as_json=as_json)
+    return run_many(paths, RunOptions(), jobs=jobs, reports=Reports(as_json), **more)
 
 
 def without_times(text: str) -> list[str]:
@@ -125,14 +137,14 @@ def test_a_line_for_each_and_a_table(runs: Runs, capfd: Any) -> None:
 
 
 def test_the_table_ends_with_the_worst(runs: Runs, capfd: Any) -> None:
-    names = ["unfit", "fail-1", "detach", "good-1", "lost", "fail-2", "inconclusive", "good-2"]
-    run(*names, scheduler="none")
+    names = ["unfit", "fail-1", "nowhere", "good-1", "lost", "fail-2", "inconclusive", "good-2"]
+    run(*names)
     lines = without_times(capfd.readouterr().out)
     table = lines[lines.index("scenario verdict s first reason") + 1 : -2]
-    ordered = ["good-1", "good-2", "detach", "inconclusive", "fail-1", "fail-2", "lost", "unfit"]
+    ordered = ["good-1", "good-2", "nowhere", "inconclusive", "fail-1", "fail-2", "lost", "unfit"]
     assert [row.split()[0] for row in table] == ordered
     # Why something was skipped stands in the table, in one line.
-    assert table[2] == "detach skip T DetachScheduler: there is no scheduler to do that to"
+    assert table[2] == "nowhere skip T not here"
     assert lines[-1].endswith("; the worst: cannot run")
     run("good")
     last = without_times(capfd.readouterr().out)[-1]
@@ -156,13 +168,11 @@ def test_whatever_happens_to_one_the_rest_still_runs(runs: Runs, capfd: Any) -> 
     assert "[6/6] PASS warns T s" in lines
 
 
-def test_ops_on_a_scheduler_are_skipped_without_one(runs: Runs, capfd: Any) -> None:
-    assert run("detach", "good", scheduler="none") == ExitCode.PASS
-    lines = without_times(capfd.readouterr().out)
-    assert lines[0].startswith("[1/2] SKIP detach T s DetachScheduler: there is no scheduler")
-    # With a scheduler the same mistake is one.
-    assert run("detach", "good") == ExitCode.CANNOT_RUN
-    assert run("wrong", scheduler="none") == ExitCode.CANNOT_RUN
+def test_skips_are_told_and_alone_they_are_no_pass(runs: Runs, capfd: Any) -> None:
+    assert run("nowhere", "good") == ExitCode.PASS
+    assert without_times(capfd.readouterr().out)[0] == "[1/2] SKIP nowhere T s not here"
+    assert runs.seen == ["good"]
+    assert run("nowhere") == ExitCode.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 9])
@@ -178,9 +188,100 @@ def test_a_signal_ends_it_and_what_finished_is_told(runs: Runs, how: str, capfd:
     assert run("good", how, "never") == ExitCode.INTERRUPTED
     assert runs.seen == ["good", how] and runs.at_once == 0
     lines = without_times(capfd.readouterr().out)
-    assert "good pass T" in lines and f"{how} not run T" in lines and "never not run T" in lines
+    assert "good pass T" in lines
+    assert f"{how} not run T interrupted while it ran" in lines
+    assert "never not run T interrupted before it began" in lines
     assert not any("QEMU" in line or "Traceback" in line for line in lines)
     assert lines[-1] == "interrupted; everything is cleaned up"
+
+
+def test_an_interruption_hides_no_finding(runs: Runs, capfd: Any) -> None:
+    assert run("fail", "signal", axes=Axes(repeat=2)) == ExitCode.INTERRUPTED
+    lines = without_times(capfd.readouterr().out)
+    assert lines[-4:-2] == ["fail fail 1/2 T [Other] it was slow", ""]
+    assert lines[-5] == "signal not run 2/2 T interrupted while it ran"
+    assert "1 fail" in lines[-2] and lines[-2].endswith("the worst: fail")
+
+
+STUBBORN = """
+import subprocess, sys, tempfile
+from pathlib import Path
+import anyio
+from ktstr.cli import many
+from ktstr.session.options import RunOptions
+
+async def run_scenario(path, options, emit):
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with tempfile.TemporaryDirectory(prefix="ktstr-") as folder:
+        print("child", child.pid, folder, flush=True)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(600)
+
+many.run_scenario = run_scenario
+many.surveyed = lambda turns: turns
+sys.exit(many.run_many([Path("stubborn.toml")], RunOptions(), jobs=1))
+"""
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    """The first is waited for by a clean-up that never ends."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        _, pid, folder = process.stdout.readline().split()
+        child = os.pidfd_open(int(pid))
+        assert Path(folder).parent.parent == tmp_path
+        process.send_signal(signal.SIGINT)
+        assert not select.select([child], [], [], 0.3)[0], "the first signal cleans up in order"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "interrupted; ended at once, at the second signal" in out
+    assert "interrupted while it ran" in out
+    assert select.select([child], [], [], 10)[0], "its children are gone"
+    os.close(child)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_matrix_in_one_table(runs: Runs, capfd: Any) -> None:
+    axes = Axes(topologies=("tiny-1llc", "smt-2llc"), repeat=2)
+    assert run("good", "fail", axes=axes) == ExitCode.FAIL
+    assert runs.seen == ["good", "good", "fail", "fail"] * 2
+    lines = without_times(capfd.readouterr().out)
+    assert lines[0] == "[1/8] PASS good [tiny-1llc] #1 T s"
+    assert lines[6] == "[7/8] FAIL fail [tiny-1llc] #2 T s [Other] it was slow"
+    assert lines[9:12] == [
+        "scenario tiny-1llc smt-2llc",
+        "fail fail 2/2 fail 2/2",
+        "good pass 2/2 pass 2/2",
+    ]
+    # Below the grid only what did not pass, repetitions in one row.
+    assert lines[13:16] == [
+        "scenario verdict s first reason",
+        "fail [tiny-1llc] fail 2/2 T [Other] it was slow",
+        "fail [smt-2llc] fail 2/2 T [Other] it was slow",
+    ]
+    assert lines[-1].startswith("8 runs: 4 pass, 4 fail;")
+
+
+def test_both_reports_are_written_whatever_happens(runs: Runs, tmp_path: Path, capfd: Any) -> None:
+    reports = Reports(json_file=tmp_path / "new" / "o.json", junit_file=tmp_path / "j.xml")
+    paths = [Path("good.toml"), Path("signal.toml"), Path("never.toml")]
+    assert run_many(paths, RunOptions(), jobs=1, reports=reports) == ExitCode.INTERRUPTED
+    found = json.loads((tmp_path / "new" / "o.json").read_text())
+    assert found["exit_code"] == 130 and found["verdicts"] == {"pass": 1, "not run": 2}
+    suite = ElementTree.parse(tmp_path / "j.xml").getroot()
+    assert (suite.get("tests"), suite.get("skipped")) == ("3", "2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j.xml", "new"]
+
+
+def test_a_report_that_cannot_be_written_runs_nothing(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "j.xml", tmp_path):
+        with pytest.raises(OutputUnwritable, match="cannot be written"):
+            run_many([Path("good.toml")], RunOptions(), reports=Reports(junit_file=path))
+    assert runs.seen == []
 
 
 def test_one_document_on_stdout(runs: Runs, capfd: Any) -> None:
@@ -211,7 +312,9 @@ def test_the_worst_decides(codes: list[int], expected: int) -> None:
 
 
 def test_text_of_a_guest_stays_on_its_line() -> None:
-    evil = Outcome("n", Path("n"), "fail", ExitCode.FAIL, reason="a\x1b[2J\nb" + "x" * 500)
+    evil = Outcome(
+        "n", Turn(Path("n"), RunOptions()), "fail", ExitCode.FAIL, reason="a\x1b[2J\nb" + "x" * 500
+    )
     line = outcome_line(evil, 1, 100).plain
     assert line.startswith("[  1/100] FAIL")
     assert "\x1b" not in line and "\n" not in line and len(line) < 250
@@ -221,11 +324,9 @@ def test_text_of_a_guest_stays_on_its_line() -> None:
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
-    def note(
-        paths: list[Path], options: RunOptions, *, jobs: int, as_json: bool, all_flags: bool
-    ) -> ExitCode:
-        assert not all_flags
-        calls.append(([path.stem for path in paths], jobs))
+    def note(paths: list[Path], options: RunOptions, **more: Any) -> ExitCode:
+        assert not more["all_flags"]
+        calls.append(([path.stem for path in paths], more["jobs"], more["axes"], more["reports"]))
         return ExitCode.PASS
 
     monkeypatch.setattr(many_module, "run_many", note)
@@ -236,14 +337,69 @@ def test_what_the_command_line_chooses(chosen: list[Any]) -> None:
     lines = ["--all", "--filter mutex --jobs 2", "--filter nice_sweep", "nice_sweep x.toml"]
     for line in lines:
         assert CliRunner().invoke(ktstr_run, line.split()).exit_code == 0
-    everything, *others = chosen
-    assert len(everything[0]) >= 80 and everything[1] == 1
+    everything, *others = [call[:2] for call in chosen]
+    assert len(everything[0]) >= 80 and everything[1] is None
     assert others == [
         (["mutex_contention_heavy", "mutex_contention_light"], 2),
         # By filter it is a choice of several, even where it finds one.
-        (["nice_sweep"], 1),
-        (["nice_sweep", "x"], 1),
+        (["nice_sweep"], None),
+        (["nice_sweep", "x"], None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "axes", "reports"),
+    [
+        ("--topologies tiny-1llc,smt-2llc", Axes(topologies=("tiny-1llc", "smt-2llc")), Reports()),
+        ("--kernels host,debian:7 --kernels host", Axes(("host", "debian:7")), Reports()),
+        ("--repeat 3 --json", Axes(repeat=3), Reports(True)),
+        ("--junit j.xml", Axes(), Reports(junit_file=Path("j.xml"))),
+        ("--json o.json", Axes(), Reports(json_file=Path("o.json"))),
+        ("--json=o", Axes(), Reports(json_file=Path("o"))),
+    ],
+)
+def test_one_scenario_becomes_several_runs_or_a_report(
+    chosen: list[Any], words: str, axes: Axes, reports: Reports
+) -> None:
+    done = CliRunner().invoke(ktstr_run, [*words.split(), "nice_sweep"])
+    assert done.exit_code == 0, done.output
+    assert chosen == [(["nice_sweep"], None, axes, reports)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--topologies tiny-1lc x.toml", "tiny-1llc"),
+        ("--topologies tiny-1llc --topology tiny-1llc x.toml", "not both"),
+        ("--kernels host --kernel host x.toml", "not both"),
+        ("--jobs 0 x.toml", "auto, or a number from 1 to 256"),
+        ("--jobs many x.toml", "auto, or a number from 1 to 256"),
+        ("--repeat 0 x.toml", "--repeat"),
+        ("--keep-vm --repeat 2 x.toml", "one scenario"),
+        ("empty", "no scenario in the folder"),
+        ("none-*.toml", "no scenario file matches"),
+    ],
+)
+def test_what_the_command_line_refuses(
+    chosen: list[Any], words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    done = CliRunner().invoke(ktstr_run, words.split())
+    assert done.exit_code == ExitCode.CANNOT_RUN and said in done.output
+    assert not chosen
+
+
+def test_folders_and_patterns_name_each_file_once(
+    chosen: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("d/b.toml", "d/deep/a.toml", "d/notes.txt", "c.toml", "d/z.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    CliRunner().invoke(ktstr_run, ["d/z.toml", "d", "*.toml", "d/deep/*.toml"])
+    (call,) = chosen
+    assert call[0] == ["z", "b", "a", "c"]
 
 
 def test_a_name_that_does_not_exist_runs_nothing(chosen: list[Any]) -> None:
@@ -281,7 +437,7 @@ def flagged(tmp_path: Path) -> Any:
 
 
 def test_every_profile_is_an_entry_of_its_own(runs: Runs, flagged: Any, capfd: Any) -> None:
-    code = run_many([flagged()], RunOptions(), jobs=1, as_json=True, all_flags=True)
+    code = run_many([flagged()], RunOptions(), jobs=1, reports=Reports(True), all_flags=True)
     assert code == ExitCode.PASS
     out, err = capfd.readouterr()
     wanted = ["default", "llc", "slow", "llc+slow", "llc+steal", "llc+slow+steal"]
@@ -300,17 +456,17 @@ def test_every_profile_is_an_entry_of_its_own(runs: Runs, flagged: Any, capfd: A
 def test_the_files_flags_bound_the_profiles(
     runs: Runs, flagged: Any, flags: str, excluded: str, expected: list[Any]
 ) -> None:
-    run_many([flagged(flags, excluded)], RunOptions(), jobs=1, as_json=False, all_flags=True)
+    run_many([flagged(flags, excluded)], RunOptions(), jobs=1, all_flags=True)
     assert runs.flags == expected
 
 
 def test_without_flags_there_is_one_run(runs: Runs, flagged: Any, tmp_path: Path) -> None:
     plain, missing = Path("configs/scenarios/two_cgroups.toml").resolve(), tmp_path / "gone.toml"
-    run_many([plain, missing], RunOptions(), jobs=1, as_json=False, all_flags=True)
+    run_many([plain, missing], RunOptions(), jobs=1, all_flags=True)
     assert runs.seen == ["two_cgroups", "gone"] and runs.flags == [None, None]
     # Another scheduler in the place of the file's has none of its flags.
     options = RunOptions(scheduler="none")
-    run_many([flagged()], options, jobs=1, as_json=False, all_flags=True)
+    run_many([flagged()], options, jobs=1, all_flags=True)
     assert runs.flags[2:] == [None]
 
 
@@ -321,7 +477,7 @@ def test_too_many_profiles_are_refused_and_the_rest_runs(
     path = flagged()
     path.write_text(path.read_text().replace("[[steps]]", f"{many}[[steps]]"))
     paths = [path, Path("configs/scenarios/two_cgroups.toml").resolve()]
-    code = run_many(paths, RunOptions(), jobs=1, as_json=True, all_flags=True)
+    code = run_many(paths, RunOptions(), jobs=1, reports=Reports(True), all_flags=True)
     assert code == ExitCode.CANNOT_RUN
     assert runs.seen == ["two_cgroups"]
     refused, _ = json.loads(capfd.readouterr().out)["scenarios"]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a command of several runs writes for programs: JUnit XML, and a document as JSON."""
+
+import errno
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ktstr.cli.screen import Screen
+from ktstr.errors import ExitCode, OutputUnwritable
+from ktstr.report.junit import junit
+from ktstr.report.many import Outcome, document
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where the outcomes go beside the screen.
+
+    :param on_stdout: the document goes there, and what people read to standard error.
+    :param json_file: file for the document.
+    :param junit_file: file for JUnit XML.
+    """
+
+    on_stdout: bool = False
+    json_file: Path | None = None
+    junit_file: Path | None = None
+
+
+def check_reports(reports: Reports) -> None:
+    """See before anything runs whether the files can be written; makes their folders.
+
+    :raise OutputUnwritable: when one cannot.
+    """
+    for path in (reports.json_file, reports.junit_file):
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+
+def write_reports(
+    reports: Reports,
+    outcomes: Sequence[Outcome],
+    wall_s: float,
+    began_at: datetime,
+    code: ExitCode,
+) -> Iterator[OutputUnwritable]:
+    """Write all of them; yields what went wrong.
+
+    :param code: how the command is to exit.
+    """
+    text = json.dumps(document(outcomes, wall_s, code), indent=2, ensure_ascii=False) + "\n"
+    began = began_at.strftime("%Y-%m-%dT%H:%M:%S")
+    files = {reports.junit_file: junit(outcomes, wall_s, began), reports.json_file: text}
+    for path, content in files.items():
+        if path is not None:
+            try:
+                _write(path, content)
+            except OSError as error:
+                yield _unwritable(path, error)
+    if reports.on_stdout:
+        out = Screen(sys.stdout)
+        out.text.write(text)
+        out.text.flush()
+        if out.failure is not None and out.failure.errno != errno.EPIPE:
+            yield OutputUnwritable(f"the outcomes cannot be printed: {out.failure.strerror}")
+
+
+def _write(path: Path, content: str) -> None:
+    """A reader finds a whole file or none."""
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
+            out.write(content)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch)
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> OutputUnwritable:
+    return OutputUnwritable(
+        f"the report {path} cannot be written: {error.strerror}",
+        hint="free space there, or choose another place",
+    )
