@@ -9,6 +9,7 @@
     │   ├── HostUnfit                this machine lacks something: install or free it
     │   ├── KernelUnfit              this kernel cannot serve the scenario: choose another
     │   ├── GuestBuildFailed         the guest image could not be made: read the build log
+    │   ├── StateUnusable            a machine's state cannot be saved or continued here: boot
     │   └── OutputUnwritable         the output folder refuses writes: free or choose another
     └── GuestLost                    exit 3: the guest is gone, the evidence bundle is kept
         ├── BootTimeout              no Hello in time: read the kernel log
@@ -100,6 +101,10 @@ class KernelUnfit(CannotRun):
 
 class GuestBuildFailed(CannotRun):
     """Compiling or packing what runs inside the guest failed."""
+
+
+class StateUnusable(CannotRun):
+    """A machine's state cannot be saved, or a saved one cannot be continued by this QEMU."""
 
 
 class OutputUnwritable(CannotRun):

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One running virtual machine: started, watched, stopped, and always cleaned up."""
 
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -34,10 +32,12 @@ from ktstr.vm.console import panic_message, tail, tail_lines
 from ktstr.vm.events import MachineEnd, MachineEvent, end_from_event, end_from_exit
 from ktstr.vm.freeze import Freezes, Stood
 from ktstr.vm.gdb import Debugger
+from ktstr.vm.migration import Incoming, filling, load_state
 from ktstr.vm.process import Child, spawn
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
 from ktstr.vm.ram import MIB, GuestRam
+from ktstr.vm.sockets import attach_sockets, server, socket_pair
 from ktstr.vm.spec import VmSpec, check_host
 
 CONSOLE_LOG = "console.log"
@@ -50,7 +50,6 @@ QUIT_DEADLINE_S = 3.0
 """How long QEMU may take to follow ``quit``."""
 
 _EXIT_GRACE_S = 1.0
-_UNIX_PATH_MAX = 107
 
 
 class Machine:
@@ -217,6 +216,15 @@ class Machine:
         except QemuDied as error:
             raise await self._reaped(error) from error
 
+    async def give_fd(self, name: str, fd: int) -> None:
+        """Hand QEMU a copy of a descriptor, which commands then call ``name``.
+
+        :raises QemuDied: QEMU is gone.
+        :raises GuestHung: no answer in time.
+        """
+        assert self._monitor is not None, "launch() connects the monitor before it yields"
+        await self._monitor.give_fd(name, fd)
+
     async def _reaped(self, error: QemuDied) -> GuestLost:
         """How QEMU ended, once that is known: the socket closes a moment before."""
         await self._running_child().wait(_EXIT_GRACE_S)
@@ -281,7 +289,12 @@ class Machine:
 
 @asynccontextmanager
 async def launch(
-    spec: VmSpec, run_dir: Path, *, attach: bool = False, qemu: Qemu | None = None
+    spec: VmSpec,
+    run_dir: Path,
+    *,
+    attach: bool = False,
+    qemu: Qemu | None = None,
+    incoming: Incoming | None = None,
 ) -> AsyncIterator[Machine]:
     """Start a machine; QEMU, its sockets and its memory are gone when the block is left.
 
@@ -290,9 +303,13 @@ async def launch(
     :param run_dir: existing folder for the console log and QEMU's messages.
     :param attach: also offer Unix sockets for people: a QMP monitor, the console, a gdb stub. QEMU
         has one stub: a machine with ``spec.watch`` keeps it for itself.
+    :param incoming: continue from saved RAM and devices of a machine with the same ``spec``. It
+        then stands still until the caller lets it run (:meth:`Machine.cont`), and a console log
+        that is in ``run_dir`` already is continued.
     :raises HostUnfit: QEMU is missing, memory is short, or QEMU refused its command line.
     :raises KernelUnfit: kernel or initramfs is not a readable file.
     :raises QemuDied: QEMU was killed, or did not come up in time.
+    :raises StateUnusable: ``incoming`` is damaged or does not fit this machine.
     """
     qemu = qemu or find_qemu()
     for file, what in ((spec.kernel, "kernel"), (spec.initrd, "initramfs")):
@@ -302,15 +319,17 @@ async def launch(
 
     async with AsyncExitStack() as stack:
         ram = stack.enter_context(GuestRam([mib * MIB for mib in spec.memory_of_nodes()]))
-        bulk, bulk_theirs = _socket_pair(stack)
-        ctl, ctl_theirs = _socket_pair(stack)
-        qmp, qmp_theirs = _socket_pair(stack)
-        debug, debug_theirs = _socket_pair(stack) if spec.watch else (None, None)
+        bulk, bulk_theirs = socket_pair(stack)
+        ctl, ctl_theirs = socket_pair(stack)
+        qmp, qmp_theirs = socket_pair(stack)
+        debug, debug_theirs = socket_pair(stack) if spec.watch else (None, None)
         gdb = spec.debug and not spec.watch
-        sockets = _attach_sockets(stack, run_dir, gdb=gdb) if attach else {}
-        console = f"file,path={escape(run_dir / CONSOLE_LOG)}"
+        sockets = attach_sockets(stack, run_dir, gdb=gdb) if attach else {}
+        state, state_theirs = socket_pair(stack) if incoming else (None, None)
+        console = f"file,path={escape(run_dir / CONSOLE_LOG)},append=on"
         if "console" in sockets:
-            console = f"{_server(sockets['console'])},logfile={escape(run_dir / CONSOLE_LOG)}"
+            log = escape(run_dir / CONSOLE_LOG)
+            console = f"{server(sockets['console'])},logfile={log},logappend=on"
         wiring = Wiring(
             ram=tuple(
                 f"memory-backend-file,mem-path=/proc/self/fd/{fd},share=on" for fd in ram.fds
@@ -320,19 +339,21 @@ async def launch(
             console=console,
             monitors=(
                 f"socket,fd={qmp_theirs.fileno()}",
-                *([_server(sockets["qmp"])] if "qmp" in sockets else []),
+                *([server(sockets["qmp"])] if "qmp" in sockets else []),
             ),
             gdb=f"unix:{sockets['gdb']},server=on,wait=off" if "gdb" in sockets else None,
             watch=None if debug_theirs is None else f"socket,fd={debug_theirs.fileno()}",
         )
-        argv = (str(qemu.program), *flatten(build_options(spec, wiring, qemu.qboot)), "-S")
+        options = build_options(spec, wiring, qemu.qboot)
+        paused = ("-S",) if incoming is None else ("-S", "-incoming", "defer")
+        argv = (str(qemu.program), *flatten(options), *paused)
         shown = build_options(spec, standalone_wiring(spec, run_dir), qemu.qboot)
         command = shell_command(str(qemu.program), shown)
-        (run_dir / CONSOLE_LOG).write_bytes(b"")
+        (run_dir / CONSOLE_LOG).open("wb" if incoming is None else "ab").close()
 
         machine = Machine(spec, argv, command, ram, bulk, ctl, run_dir, sockets)
         machine._debug_socket = debug
-        made = (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs)
+        made = (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs, state_theirs)
         theirs = [end for end in made if end]
         child = spawn(
             argv,
@@ -342,18 +363,26 @@ async def launch(
         )
         stack.callback(child.close)
         machine._child = child
+        state_fd = -1 if state_theirs is None else state_theirs.fileno()
         for end in theirs:
             end.close()
         machine._freezes = Freezes(child)
         monitor = Monitor(qmp, machine._receive)
         machine._monitor = monitor
         stack.push_async_callback(_tear_down, machine, monitor)
-        await _start(machine, monitor)
+        if incoming is None or state is None:
+            await _connect(machine, monitor)
+            await machine.cont()
+        else:
+            # QEMU does not touch the RAM before it is told where the devices' state comes from.
+            async with filling(ram, incoming):
+                await _connect(machine, monitor)
+            await load_state(machine, state, state_fd, incoming.state)
         yield machine
 
 
-async def _start(machine: Machine, monitor: Monitor) -> None:
-    """Connect to QEMU and let the vCPUs run.
+async def _connect(machine: Machine, monitor: Monitor) -> None:
+    """Connect to QEMU, whose vCPUs do not run yet.
 
     :raises HostUnfit: QEMU refused to start.
     :raises QemuDied: it was killed or hangs.
@@ -369,7 +398,6 @@ async def _start(machine: Machine, monitor: Monitor) -> None:
             said = "".join(f"\n  qemu: {line}" for line in end.stderr)
             raise HostUnfit(f"QEMU refused to start this machine{said}") from error
         raise end.as_error() from error
-    await machine.cont()
 
 
 async def _tear_down(machine: Machine, monitor: Monitor) -> None:
@@ -378,29 +406,3 @@ async def _tear_down(machine: Machine, monitor: Monitor) -> None:
             machine._debugger.close()
         await machine.quit()
         await monitor.close()
-
-
-def _socket_pair(stack: AsyncExitStack) -> tuple[socket.socket, socket.socket]:
-    """Our non-blocking end and QEMU's; closing twice does no harm."""
-    ours, theirs = socket.socketpair()
-    stack.callback(ours.close)
-    stack.callback(theirs.close)
-    ours.setblocking(False)
-    return ours, theirs
-
-
-def _attach_sockets(stack: AsyncExitStack, run_dir: Path, *, gdb: bool) -> dict[str, Path]:
-    """Paths for people's sockets, in the run folder when they fit into a socket address."""
-    names = ("qmp", "console", *(("gdb",) if gdb else ()))
-    folder = run_dir.absolute()
-    if len(str(folder / "console.sock").encode()) > _UNIX_PATH_MAX:
-        folder = Path(tempfile.mkdtemp(prefix="ktstr-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    paths = {name: folder / f"{name}.sock" for name in names}
-    for path in paths.values():
-        stack.callback(path.unlink, missing_ok=True)
-    return paths
-
-
-def _server(path: Path) -> str:
-    return f"socket,path={escape(path)},server=on,wait=off"

@@ -92,6 +92,19 @@ class Monitor:
         except (ExecInterruptedError, StateError, QMPError, OSError) as error:
             raise QemuDied(f"QEMU went away while it was asked to {command!r}") from error
 
+    async def give_fd(self, name: str, fd: int) -> None:
+        """Hand QEMU a copy of a descriptor, which commands then call ``name``.
+
+        :raises QemuDied: the connection is gone.
+        :raises GuestHung: no answer in time.
+        :raises GuestLost: QEMU refused it.
+        """
+        try:
+            self._client.send_fd_scm(fd)
+        except (StateError, QMPError, OSError) as error:
+            raise QemuDied("QEMU went away while it was given a descriptor") from error
+        await self.execute("getfd", {"fdname": name})
+
     async def close(self) -> None:
         """End the session; whatever state QEMU is in, this does not fail."""
         with anyio.move_on_after(_DISCONNECT_DEADLINE_S), suppress(QMPError, OSError, EOFError):

@@ -75,6 +75,7 @@ class GuestRam:
     def __init__(self, node_bytes: Sequence[int]) -> None:
         self.segments: tuple[Segment, ...] = q35_segments(node_bytes)
         self.size: int = sum(node_bytes)
+        self.node_bytes: tuple[int, ...] = tuple(node_bytes)
         self.fds: tuple[int, ...] = ()
         self._maps: list[mmap.mmap] = []
         try:
