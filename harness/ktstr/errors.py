@@ -9,6 +9,7 @@
     │   ├── HostUnfit                this machine lacks something: install or free it
     │   ├── KernelUnfit              this kernel cannot serve the scenario: choose another
     │   ├── GuestBuildFailed         the guest image could not be made: read the build log
+    │   ├── CheckpointUnusable       a checkpoint is damaged or does not fit: copy or take another
     │   ├── StateUnusable            a machine's state cannot be saved or continued here: boot
     │   └── OutputUnwritable         the output folder refuses writes: free or choose another
     └── GuestLost                    exit 3: the guest is gone, the evidence bundle is kept
@@ -101,6 +102,10 @@ class KernelUnfit(CannotRun):
 
 class GuestBuildFailed(CannotRun):
     """Compiling or packing what runs inside the guest failed."""
+
+
+class CheckpointUnusable(CannotRun):
+    """A checkpoint is damaged, is none, or cannot be resumed by this QEMU."""
 
 
 class StateUnusable(CannotRun):

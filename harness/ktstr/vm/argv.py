@@ -125,6 +125,8 @@ def boot_options(spec: VmSpec, qboot: Path | None) -> list[Option]:
     tuning = TCG_CMDLINE if spec.accel.name == "tcg" else ()
     if qboot is not None:
         options.append(("-bios", str(qboot)))
+    if spec.kernel is None:
+        return options
     return [
         *options,
         ("-kernel", str(spec.kernel)),

@@ -313,7 +313,7 @@ async def launch(
     """
     qemu = qemu or find_qemu()
     for file, what in ((spec.kernel, "kernel"), (spec.initrd, "initramfs")):
-        if not file.is_file():
+        if file is not None and not file.is_file():
             raise KernelUnfit(f"the {what} {file} is not a file", hint="check the path")
     check_host(spec)
 

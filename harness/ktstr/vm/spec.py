@@ -23,7 +23,9 @@ QEMU_OVERHEAD_MIB = 192
 class VmSpec:
     """Everything that shapes one machine.
 
-    :param kernel: bzImage, or an ELF vmlinux with a PVH note when ``pvh`` is set.
+    :param kernel: bzImage, or an ELF vmlinux with a PVH note when ``pvh`` is set; ``None`` for a
+        machine that boots nothing, since it continues from saved RAM.
+    :param initrd: initramfs; ``None`` where there is no kernel.
     :param memory_mib: RAM in total, MiB.
     :param cmdline: words appended to the kernel command line.
     :param node_memory_mib: RAM of each node (memory-only ones last); ``None`` shares it evenly.
@@ -36,8 +38,8 @@ class VmSpec:
     :param one_thread: under TCG, run all vCPUs in turn on one host thread.
     """
 
-    kernel: Path
-    initrd: Path
+    kernel: Path | None
+    initrd: Path | None
     topology: Topology
     accel: Accelerator
     memory_mib: int = 512
