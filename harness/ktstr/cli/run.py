@@ -164,6 +164,16 @@ def _not_nan(
     envvar="KTSTR_AUTO_REPRO",
     help="Run what failed under a scheduler once more, with probes; default: as the file says.",
 )
+@click.option(
+    "--checkpoint-on-fail",
+    is_flag=True,
+    help="Keep the guest of a run that does not pass in a file, for `ktstr resume` and `dump`.",
+)
+@click.option(
+    "--checkpoint-at",
+    metavar="STEP",
+    help="Keep the guest at the end of this step (its number from 1 on, or its name) in a file.",
+)
 @click.option("--keep-vm", is_flag=True, help="Leave the VM paused at the end, until Ctrl-C.")
 @click.option(
     "--json",
@@ -199,6 +209,8 @@ def main(
     timeout_s: float | None,
     out_dir: Path,
     auto_repro: bool | None,
+    checkpoint_on_fail: bool,
+    checkpoint_at: str | None,
     keep_vm: bool,
     as_json: bool,
     json_file: Path | None,
@@ -243,6 +255,8 @@ def main(
             timeout_s=timeout_s,
             out_dir=out_dir,
             auto_repro=auto_repro,
+            checkpoint_on_fail=checkpoint_on_fail,
+            checkpoint_at=checkpoint_at,
             keep_vm=keep_vm,
             verbose=verbose,
         )

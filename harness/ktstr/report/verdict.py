@@ -119,6 +119,8 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
         yield Text(f"  error: {record.output_error}", style="bold red")
     if record.evidence is not None and record.output_error is None:
         yield Text(f"  evidence: {record.evidence}")
+    for path in record.host.get("checkpoints", ()):
+        yield Text(f"  checkpoint: {one_line(str(path))}")
     if record.sidecar is not None:
         yield Text(f"  record: {record.sidecar}")
     yield from repro_parts(record.facts)

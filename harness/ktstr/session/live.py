@@ -7,6 +7,7 @@ from ktstr.capture.monitor import GuestMonitor
 from ktstr.series.bridge import SnapshotBridge
 from ktstr.series.monitor.report import MonitorReport
 from ktstr.series.sample import Sample, SampleSeries, StatsMeta
+from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.dump import Dumps
 from ktstr.session.link import Link
 from ktstr.session.prepare import Definition, Prepared
@@ -22,6 +23,7 @@ class Live:
     :ivar stats_meta: what the scheduler says about its statistics, once it was asked.
     :ivar monitor: reads the running guest, once it does.
     :ivar dumps: takes failure dumps; ``dump_exact`` at the write of the scheduler's exit kind.
+    :ivar checkpoints: takes checkpoints, where they are asked for.
     """
 
     definition: Definition
@@ -33,6 +35,7 @@ class Live:
     stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None
     dumps: Dumps = field(default_factory=Dumps)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
     def __post_init__(self) -> None:
         self.bridge = SnapshotBridge(on_event=lambda event: self.recorder.note(str(event)))

@@ -32,6 +32,8 @@ class RunOptions:
     :param timeout_s: limit of the whole stay in the VM; None computes one.
     :param out_dir: folder that takes sidecar and evidence.
     :param auto_repro: repeat a failed run with probes, whatever the file says; None: as it says.
+    :param checkpoint_on_fail: keep the guest of a run that does not pass in a file.
+    :param checkpoint_at: keep the guest at the end of this step: its number, from 1 on, or name.
     :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
     """
 
@@ -44,6 +46,8 @@ class RunOptions:
     timeout_s: float | None = None
     out_dir: Path = Path("ktstr-runs")
     auto_repro: bool | None = None
+    checkpoint_on_fail: bool = False
+    checkpoint_at: str | None = None
     keep_vm: bool = False
     verbose: bool = False
     deadlines: Deadlines = field(default_factory=Deadlines)

@@ -13,7 +13,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from ktstr.capture.boundaries import boundary_offsets_ms
-from ktstr.errors import DefinitionInvalid
+from ktstr.errors import DefinitionInvalid, Problem
 from ktstr.kernels import Kernel, open_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.op_programs import RunPayload
@@ -40,6 +40,7 @@ class Definition:
     :param pauses_ms: how long ops may hold the scenario up beside the holds.
     :param asks_host: whether an op asks the host to look into the guest or write there.
     :param payloads: the ops that start programs, by the programs' names.
+    :param checkpoint_step: the step at whose end a checkpoint is taken, from 1 on.
     """
 
     scenario: Scenario
@@ -54,6 +55,7 @@ class Definition:
     boundaries_ms: tuple[float, ...]
     asks_host: bool
     payloads: Mapping[str, RunPayload]
+    checkpoint_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,25 @@ def define(path: Path, options: RunOptions) -> Definition:
         boundaries_ms=boundaries,
         asks_host=any(op["op"] in _HOST_OPS for _, op in _ops(plan)),
         payloads={op.name: op for _, op in scenario.all_ops() if isinstance(op, RunPayload)},
+        checkpoint_step=_checkpoint_step(scenario, options.checkpoint_at),
     )
+
+
+def _checkpoint_step(scenario: Scenario, asked: str | None) -> int | None:
+    """The step that ``--checkpoint-at`` names: by its name, or by its number from 1 on.
+
+    :raise DefinitionInvalid: when the scenario has no such step.
+    """
+    if asked is None:
+        return None
+    names = [step.name for step in scenario.steps]
+    if asked in names:
+        return names.index(asked) + 1
+    if asked.isdecimal() and len(asked) < 5 and 1 <= int(asked) <= len(names):
+        return int(asked)
+    allowed = ", ".join([f"1 to {len(names)}", *(repr(name) for name in names if name)])
+    problem = Problem(scenario.source.file, None, "--checkpoint-at", repr(asked), allowed)
+    raise DefinitionInvalid([problem])
 
 
 _HOST_OPS = ("CaptureSnapshot", "WatchSnapshot", "WriteBpfGlobal")

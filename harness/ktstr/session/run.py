@@ -20,6 +20,7 @@ from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.model.op_programs import WatchSnapshot
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
+from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import MAX_TRIES, avoiding_words, may_have_slipped
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
@@ -141,6 +142,9 @@ async def _stay(
             _booted(ready, spec, options, run_dir, emit, journal)
         )
         live.dumps.exact = exact
+        if not has_probes(ready.definition):
+            live.checkpoints = Checkpoints.of(ready.definition, options, run_id)
+            stack.callback(live.checkpoints.close)
         for slip in slips:
             live.recorder.note(slip)
         try:
@@ -164,6 +168,9 @@ async def _stay(
         if record.exit_code or has_probes(ready.definition):
             look = await last_look(live, why_dumped(record))
         record.last = look.snapshot
+        reason = why_dumped(record) if record.exit_code else None
+        if kept := await live.checkpoints.conclude(live, reason, emit):
+            record.host["checkpoints"] = kept
         try:
             await _aside(live, partial(conclude, record, live, options, look))
         except OutputUnwritable as error:

@@ -66,6 +66,7 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
             emit(Note(f"{what}: {_words(error)}", warning=True))
         if inspector.attached:
             group.start_soon(watch, live, inspector, started)
+        group.start_soon(live.checkpoints.keep_step, live, inspector, emit)
         await started.wait()
         if inspector.attached and live.dumps.exact:
             await live.dumps.watch_exit(live, inspector, requests.watches)

@@ -84,7 +84,8 @@ def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "run_to_end", note)
     line = "s.toml --kernel host --topology 1n1l2c1t --scheduler none --accel tcg --timeout 2.5"
     flags = ["--out", "o", "--keep-vm", "--json", "-v"]
-    done = CliRunner().invoke(ktstr_run, [*line.split(), *flags])
+    kept = ["--checkpoint-on-fail", "--checkpoint-at", "2"]
+    done = CliRunner().invoke(ktstr_run, [*line.split(), *flags, *kept])
     assert done.exit_code == 2
     options = RunOptions(
         kernel="host",
@@ -93,6 +94,8 @@ def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
         accel="tcg",
         timeout_s=2.5,
         out_dir=Path("o"),
+        checkpoint_on_fail=True,
+        checkpoint_at="2",
         keep_vm=True,
         verbose=True,
     )

@@ -140,6 +140,7 @@ def test_a_fail_names_every_reason_first_failures_then_doubts() -> None:
     made.scheduler_tail = ("first", "second")
     made.facts["scheduler"] = {"exit": {"process": "exited"}}
     made.evidence = Path("out/demo.evidence")
+    made.host["checkpoints"] = ["out/demo.checkpoint"]
     assert printed(made) == (
         "--- scheduler log (end) ---\n"
         "first\n"
@@ -149,7 +150,8 @@ def test_a_fail_names_every_reason_first_failures_then_doubts() -> None:
         "  [Unfair] spread 90.0% of 60.0%\n"
         "  [Other] a report never arrived\n"
         "  note: one of 2 snapshots were taken\n"
-        "  evidence: out/demo.evidence"
+        "  evidence: out/demo.evidence\n"
+        "  checkpoint: out/demo.checkpoint"
     )
 
 

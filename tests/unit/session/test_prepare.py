@@ -175,3 +175,41 @@ def test_a_stage_that_ends_is_told_once_and_one_that_fails_is_not() -> None:
 def test_a_long_reason_fits_a_line() -> None:
     assert shortened("KVM does not work; qemu said: x") == "KVM does not work"
     assert len(shortened("x" * 500)) == 80
+
+
+STEPS = """
+[scheduler]
+kernel_default = true
+[[steps]]
+name = "2"
+hold = "1s"
+[[steps]]
+hold = "1s"
+[[steps]]
+name = "last"
+hold = "1s"
+[checks]
+not_starved = true
+"""
+
+
+@pytest.mark.parametrize(
+    "asked, step", [(None, None), ("1", 1), ("3", 3), ("last", 3), ("2", 1), ("03", 3)]
+)
+def test_a_checkpoints_step_goes_by_name_then_by_number(
+    tmp_path: Path, asked: str | None, step: int | None
+) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(STEPS)
+    assert define(path, RunOptions(checkpoint_at=asked)).checkpoint_step == step
+
+
+@pytest.mark.parametrize("asked", ["", "0", "4", "-1", "las", "\u00b2", "1" * 5000])
+def test_a_checkpoint_at_no_step_is_a_mistake(tmp_path: Path, asked: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(STEPS)
+    with pytest.raises(DefinitionInvalid) as refused:
+        define(path, RunOptions(checkpoint_at=asked))
+    (problem,) = refused.value.problems
+    assert problem.key == "--checkpoint-at"
+    assert problem.allowed == "1 to 3, '2', 'last'"
