@@ -4,13 +4,18 @@
 import json
 import mmap
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ktstr.cli.keep import DEBUG_FILE
 from ktstr.errors import KtstrError
 from ktstr.vm.ram import Segment
+
+if TYPE_CHECKING:
+    from ktstr.introspect import Kernel
 
 
 class SharedRam:
@@ -43,15 +48,38 @@ class SharedRam:
 
 
 @click.command()
-@click.argument("path", metavar="SOCKET", type=click.Path(path_type=Path))
+@click.argument("path", metavar="SOCKET|CHECKPOINT", type=click.Path(path_type=Path))
 @click.option("-c", "--command", help="Run this Python with `prog` and print nothing else.")
 def debug(path: Path, command: str | None) -> None:
-    """Open a drgn prompt on the kept VM whose QMP SOCKET this is."""
+    """Open a drgn prompt on the kept VM whose QMP SOCKET this is, or on a CHECKPOINT's memory."""
     from drgn import cli as drgn_cli
+
+    try:
+        with ExitStack() as stack:
+            kernel = _attached(path, stack)
+            names = {"prog": kernel.prog, "kernel": kernel}
+            if command is None:
+                drgn_cli.run_interactive(kernel.prog, globals_func=lambda has: {**has, **names})
+            else:
+                exec(compile(command, "--command", "exec"), names)
+    except KtstrError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _attached(path: Path, stack: ExitStack) -> "Kernel":
+    """The kernel behind a socket, or in a checkpoint.
+
+    :raise click.ClickException: when there is none.
+    :raise KtstrError: when it cannot be read.
+    """
     from platformdirs import user_cache_path
 
     from ktstr.introspect import attach
+    from ktstr.session.checkpoint_dump import attach_to_checkpoint
+    from ktstr.vm.checkpoint import Checkpoint, is_checkpoint
 
+    if is_checkpoint(path):
+        return attach_to_checkpoint(stack.enter_context(Checkpoint(path)))
     try:
         facts = json.loads((path.parent / DEBUG_FILE).read_text())
         memory = SharedRam(facts["pid"], facts["fds"], facts["segments"])
@@ -62,12 +90,4 @@ def debug(path: Path, command: str | None) -> None:
     if facts["vmcoreinfo"] is None:
         raise click.ClickException("this guest never said Hello, so its kernel cannot be found")
     address, size = facts["vmcoreinfo"]
-    try:
-        kernel = attach(memory, (address, size), cache_dir=user_cache_path("ktstr"))
-    except KtstrError as error:
-        raise click.ClickException(str(error)) from None
-    names = {"prog": kernel.prog, "kernel": kernel}
-    if command is not None:
-        exec(compile(command, "--command", "exec"), names)
-        return
-    drgn_cli.run_interactive(kernel.prog, globals_func=lambda found: {**found, **names})
+    return attach(memory, (address, size), cache_dir=user_cache_path("ktstr"))

@@ -13,7 +13,7 @@ from ktstr.cli.run import Command
 from ktstr.errors import CannotRun, KtstrError
 
 if TYPE_CHECKING:
-    from ktstr.series.dump.report import FailureDumpReport
+    from ktstr.series.dump.report import AnyDump, FailureDumpReport
     from ktstr.series.snapshot import Snapshot
 
 
@@ -40,19 +40,17 @@ def dump(
 ) -> None:
     """Print a failure dump, or what is asked of it.
 
-    PATH is a failure-dump.json, an evidence folder, a record (NAME-TIME.ktstr.json), or a folder
-    of records (by default ktstr-runs), of which the newest is taken. Exit status: 0 when what was
-    asked for is there, otherwise 4.
+    PATH is a failure-dump.json, an evidence folder, a record (NAME-TIME.ktstr.json), a checkpoint
+    (NAME.checkpoint), or a folder of records (by default ktstr-runs), of which the newest is taken.
+    Exit status: 0 when what was asked for is there, otherwise 4.
     """
-    from ktstr.series.dump.report import dump_from_text
     from ktstr.series.dump.text import dump_text, safe
 
     if key is not None and map_name is None:
         raise click.UsageError("--key goes with --map")
     asked = map_name or variable or cpu is not None or tasks or queues or stacks
     try:
-        file = dump_file(path)
-        found = dump_from_text(file.read_text("utf-8"))
+        found = _found(path)
         if not asked:
             text = json.dumps(found.to_json(), indent=1) + "\n" if as_json else dump_text(found)
             click.echo(text, nl=False)
@@ -69,6 +67,18 @@ def dump(
         for _, lines in parts:
             for line in lines:
                 click.echo(safe(line))
+
+
+def _found(path: Path) -> "AnyDump":
+    from ktstr.series.dump.report import dump_from_text
+    from ktstr.vm.checkpoint import SUFFIX, Checkpoint, is_checkpoint
+
+    if path.suffix != SUFFIX and not is_checkpoint(path):
+        return dump_from_text(dump_file(path).read_text("utf-8"))
+    from ktstr.session.checkpoint_dump import read_checkpoint
+
+    with Checkpoint(path) as checkpoint:
+        return read_checkpoint(checkpoint)
 
 
 def dump_file(path: Path) -> Path:
