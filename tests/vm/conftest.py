@@ -86,6 +86,20 @@ class Ktstr:
         self.started.append(process)
         return process
 
+    def command(self, *args: str) -> subprocess.Popen[str]:
+        """Start ``ktstr`` with these arguments; its output is one pipe."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ktstr.cli.main", *args],
+            env={**os.environ, MARK: self.mark, "TMPDIR": str(self.folder), **self.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
     def run(self, scenario: str | Path, *args: str, prefix: tuple[str, ...] = ()) -> Finished:
         """Run to the end."""
         process = self.start(scenario, *args, prefix=prefix)

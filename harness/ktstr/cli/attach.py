@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Commands that reach into a VM kept by ``ktstr-run --keep-vm``."""
+"""Reaching into a VM that was kept: its console, and letting it run on."""
 
 import os
 import select
@@ -31,10 +31,12 @@ def connect(path: Path) -> socket.socket:
     return stream
 
 
-@click.command()
-@click.argument("path", metavar="SOCKET", type=click.Path(path_type=Path))
-def resume(path: Path) -> None:
-    """Let the kept VM behind the QMP SOCKET run on."""
+def go_on(path: Path) -> str:
+    """Let the kept VM behind a QMP socket run on.
+
+    :return: the state it is in then.
+    :raise click.ClickException: when nobody listens there.
+    """
 
     async def go() -> object:
         from qemu.qmp import QMPClient
@@ -49,8 +51,7 @@ def resume(path: Path) -> None:
                 await client.disconnect()
 
     status = anyio.run(go)
-    word = status.get("status") if isinstance(status, dict) else status
-    click.echo(f"the VM is {word}")
+    return str(status.get("status") if isinstance(status, dict) else status)
 
 
 @click.command()

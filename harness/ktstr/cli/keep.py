@@ -10,57 +10,69 @@ from pathlib import Path
 from rich.console import Console
 
 from ktstr.session.live import Live
+from ktstr.vm.machine import Machine
 
 DEBUG_FILE = "debug.json"
 
 
-def write_debug_file(live: Live) -> Path:
+def write_debug_file(machine: Machine, vmcoreinfo: tuple[int, int] | None) -> Path:
     """What another process needs to read the guest's memory, beside the sockets."""
-    hello = live.recorder.hello
     facts = {
         "pid": os.getpid(),
-        "fds": list(live.machine.ram.fds),
+        "fds": list(machine.ram.fds),
         "segments": [
             [segment.address, segment.size, segment.offset, segment.backing]
-            for segment in live.machine.ram.segments
+            for segment in machine.ram.segments
         ],
-        "vmcoreinfo": None if hello is None else list(hello.vmcoreinfo),
+        "vmcoreinfo": None if vmcoreinfo is None else list(vmcoreinfo),
     }
-    target = live.machine.console_log.parent / DEBUG_FILE
+    target = machine.console_log.parent / DEBUG_FILE
     target.write_text(json.dumps(facts))
     return target
 
 
-def commands(live: Live) -> list[tuple[str, str]]:
+def commands(machine: Machine) -> list[tuple[str, str]]:
     """What each command does, and the command."""
     folder = Path(sys.executable).parent
-    qmp, console = (shlex.quote(str(live.machine.sockets[name])) for name in ("qmp", "console"))
+    qmp, console = (shlex.quote(str(machine.sockets[name])) for name in ("qmp", "console"))
     ktstr = shlex.quote(str(folder / "ktstr"))
     shell = shlex.quote(str(folder / "qmp-shell"))
-    return [
+    found = [
         ("QMP", f"{shell} {qmp}"),
         ("serial console", f"{ktstr} console {console}"),
         ("drgn prompt", f"{ktstr} debug {qmp}"),
-        ("resume", f"{ktstr} resume {qmp}"),
     ]
+    if "gdb" in machine.sockets:
+        target = shlex.quote(f"target remote {machine.sockets['gdb']}")
+        found.append(("gdb", f"gdb -ex {target}"))
+    return [*found, ("resume", f"{ktstr} resume {qmp}")]
 
 
 def announce(console: Console, live: Live) -> bool:
-    """Say that the VM is kept, and how to reach it; never raises, for the run is over.
+    """Say that the VM of a run is kept, and how to reach it: see :func:`announce_machine`."""
+    hello = live.recorder.hello
+    return announce_machine(console, live.machine, None if hello is None else hello.vmcoreinfo)
 
+
+def announce_machine(
+    console: Console, machine: Machine, vmcoreinfo: tuple[int, int] | None
+) -> bool:
+    """Say that the VM is kept, and how to reach it; never raises, for what was asked for is done.
+
+    :param vmcoreinfo: guest-physical address and size of its kernel's note, when it is known.
     :return: whether there is a VM to keep: QEMU may be gone.
     """
-    end = live.machine.end
+    end = machine.end
     if end is not None and end.kind == "qemu-exit":
         _print(console, f"no VM is kept: {end.detail}")
         return False
     state = "paused" if end is None else f"paused after {end.kind}"
-    _print(console, f"the VM is kept, {state} (QEMU pid {live.machine.pid}); Ctrl-C ends it")
+    _print(console, f"the VM is kept, {state} (QEMU pid {machine.pid}); Ctrl-C ends it")
     try:
-        write_debug_file(live)
+        write_debug_file(machine, vmcoreinfo)
     except OSError as error:
         _print(console, f"  no drgn prompt: {DEBUG_FILE} cannot be written: {error.strerror}")
-    for what, command in commands(live):
+    for what, command in commands(machine):
         _print(console, f"  {what + ':':16}{command}")
     return True
 

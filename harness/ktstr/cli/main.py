@@ -12,7 +12,7 @@ COMMANDS = {
     "dump": ("ktstr.cli.dump", "dump", "Print a failure dump, or one part of it."),
     "image": ("ktstr.cli.image", "image", "Build the guest image ahead of time."),
     "console": ("ktstr.cli.attach", "console", "Connect the terminal to a kept VM's console."),
-    "resume": ("ktstr.cli.attach", "resume", "Let a kept VM run on."),
+    "resume": ("ktstr.cli.resume", "resume", "Let a kept VM run on, or bring a checkpoint back."),
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),
