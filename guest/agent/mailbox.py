@@ -3,7 +3,8 @@
 
 The agent announces their physical addresses in Hello and waits. The host writes the
 payload, then the header with state ``RUNG``. No byte travels over a device, so a clone
-of a waiting guest is a guest that waits.
+of a waiting guest is a guest that waits. It can be waited at more than once: what the
+guest is to get ready may come before the plan.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ import time
 
 from agent.system import write_text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PAGE = 4096
 PAGES = 64
 MAGIC = 0x584F424C49414D4B  # "KMAILBOX" read as a little-endian integer
 HEADER = struct.Struct("<QIIIIQ")
-"""magic, state, payload length, payload crc32, reserved, host wall clock in ns."""
+"""magic, state, payload length, crc32 of all that follows, length of the entropy in front of the
+payload, host wall clock in ns."""
 EMPTY, RUNG, TAKEN = 0, 1, 2
 POLL_S = 0.004
 
@@ -30,7 +36,10 @@ _MAP_LOCKED = 0x2000
 
 
 class Mailbox:
-    """Locked pages with known physical addresses; one scenario arrives in them."""
+    """Locked pages with known physical addresses; one payload at a time arrives in them.
+
+    :ivar entropy: random bytes that came with the last payload; empty when none did.
+    """
 
     def __init__(self) -> None:
         # Compaction would move the pages after their addresses were announced.
@@ -44,7 +53,16 @@ class Mailbox:
             fd, PAGES * PAGE, flags=mmap.MAP_SHARED | _MAP_POPULATE | _MAP_LOCKED
         )
         os.close(fd)
+        self.entropy = b""
+        self.empty()
+
+    def empty(self) -> None:
+        """Be ready for a payload; announce it only afterwards."""
         self._memory[: HEADER.size] = HEADER.pack(MAGIC, EMPTY, 0, 0, 0, 0)
+
+    def rung(self) -> bool:
+        """Whether a payload is there."""
+        return bool(HEADER.unpack_from(self._memory)[1] == RUNG)
 
     def pages(self) -> list[int]:
         """Physical address of each page, in order.
@@ -70,22 +88,22 @@ class Mailbox:
                     return int(line.partition("-")[0], 16)
         raise OSError("the mailbox pages are not in /proc/self/maps")
 
-    def wait(self) -> tuple[bytes, int]:
+    def wait(self, pause: Callable[[], object] = lambda: time.sleep(POLL_S)) -> tuple[bytes, int]:
         """The payload and the host's wall clock (ns), once the host has rung.
 
         Waits without a deadline: a template guest waits here for as long as it is kept.
 
+        :param pause: what to do between two looks.
         :raise ValueError: when length or checksum do not fit.
         """
-        while True:
-            magic, state, length, crc, _, wall_ns = HEADER.unpack_from(self._memory)
-            if state == RUNG:
-                break
-            time.sleep(POLL_S)
-        if magic != MAGIC or length > PAGES * PAGE - HEADER.size:
+        while not self.rung():
+            pause()
+        magic, _, length, crc, entropy, wall_ns = HEADER.unpack_from(self._memory)
+        if magic != MAGIC or entropy + length > PAGES * PAGE - HEADER.size:
             raise ValueError(f"mailbox header is damaged: magic {magic:#x}, length {length}")
-        payload = self._memory[HEADER.size : HEADER.size + length]
-        if binascii.crc32(payload) != crc:
+        body = self._memory[HEADER.size : HEADER.size + entropy + length]
+        if binascii.crc32(body) != crc:
             raise ValueError("mailbox payload does not match its checksum")
         self._memory[8:12] = struct.pack("<I", TAKEN)
-        return payload, wall_ns
+        self.entropy = body[:entropy]
+        return body[entropy:], wall_ns

@@ -10,22 +10,25 @@ import msgpack
 
 from agent.channel import Channel
 from agent.loop import Loop
-from agent.mailbox import Mailbox
+from agent.mailbox import POLL_S, Mailbox
 from agent.probes import Probes
 from agent.processes import become_realtime, outlive_others, reserve_low_fds
 from agent.relay import StatsRelay
 from agent.scheduler import Scheduler, SchedulerDied
-from agent.steps import Engine, Shutdown, StepFailed
-from agent.system import facts
+from agent.steps import BASELINE, Engine, Shutdown, StepFailed, make_cgroup_parent
+from agent.system import facts, refresh_entropy
 from ktstr.wire import MsgType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 PROTOCOL = 1
 # After Goodbye the host ends the VM; without a host the guest powers off by itself.
 LINGER_S = 60.0
+# From the scheduler's start to the moment at which a guest counts as prepared.
+SETTLE_S = 0.1
 
 
 def main() -> None:
@@ -50,26 +53,27 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
     mailbox = Mailbox()
     hello: dict[str, object] = {"protocol": PROTOCOL, "mailbox": mailbox.pages(), **facts()}
     channel.send(MsgType.HELLO, hello)
-    payload, wall_ns = mailbox.wait()
-    if wall_ns:
-        time.clock_settime_ns(time.CLOCK_REALTIME, wall_ns)
-    plan = msgpack.unpackb(payload)
-    channel.log(f"plan {plan['name']!r} of {len(payload)} bytes, {len(plan['steps'])} steps")
+    plan = _taken(mailbox, loop, channel)
     scheduler = Scheduler(plan["scheduler"], loop, channel)
     StatsRelay(loop, channel)
-    engine = Engine(plan, loop, channel, scheduler, shutdown)
-    reason = "done"
+    reason, step = "done", BASELINE
     try:
         try:
-            engine.prepare()
+            make_cgroup_parent(plan, loop)
             if plan.get("probes"):
                 probes = Probes(loop, channel)
                 probes.start()
                 scheduler.probe_pid = probes.pid
             scheduler.start()
-            engine.run()
+            if "steps" not in plan:
+                plan = _whole_plan(mailbox, loop, channel)
+            engine = Engine(plan, loop, channel, scheduler, shutdown)
+            try:
+                engine.run()
+            finally:
+                step = engine.step
         except StepFailed as error:
-            channel.send(MsgType.AGENT_ERROR, {"text": str(error), "step": engine.step})
+            channel.send(MsgType.AGENT_ERROR, {"text": str(error), "step": step})
             reason = "step-failed"
         except Shutdown:
             reason = "shutdown"
@@ -79,6 +83,32 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
         reason = "scheduler-died" if scheduler.was_attached else "scheduler-not-attached"
     channel.log(f"ends: {reason}")
     return reason
+
+
+def _whole_plan(mailbox: Mailbox, loop: Loop, channel: Channel) -> dict[str, Any]:
+    """Wait once more, now that everything is ready that a clone is not to wait for."""
+    # What attaching set off in the kernel and in the scheduler's process is over by then.
+    loop.run(time.monotonic() + SETTLE_S)
+    mailbox.empty()
+    channel.send(MsgType.PREPARED)
+    return _taken(mailbox, loop, channel)
+
+
+def _taken(mailbox: Mailbox, loop: Loop, channel: Channel) -> dict[str, Any]:
+    """The next plan, or the part of one that is to be got ready before the rest is known.
+
+    Wall clock and random numbers may be those of a guest that was cloned: they are refreshed.
+    """
+    # A scheduler may be attached already, and what it says is to be read meanwhile.
+    payload, wall_ns = mailbox.wait(lambda: loop.run(time.monotonic() + POLL_S))
+    if wall_ns:
+        time.clock_settime_ns(time.CLOCK_REALTIME, wall_ns)
+    if mailbox.entropy:
+        refresh_entropy(mailbox.entropy)
+    plan: dict[str, Any] = msgpack.unpackb(payload)
+    if "steps" in plan:
+        channel.log(f"plan {plan['name']!r} of {len(payload)} bytes, {len(plan['steps'])} steps")
+    return plan
 
 
 def _traceback() -> str:

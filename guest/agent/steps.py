@@ -56,8 +56,7 @@ class Engine:
         self._channel = channel
         self._scheduler = scheduler
         self._shutdown = shutdown
-        parent = plan.get("scheduler", {}).get("cgroup_parent", "/ktstr")
-        self.cgroups = Cgroups(loop, parent=parent)
+        self.cgroups = Cgroups(loop, parent=cgroup_parent(plan))
         self._kept: set[str] = set()
         self.workers = Workers(
             loop,
@@ -73,13 +72,6 @@ class Engine:
         self._hold_began: float | None = None
         self._watching = False
         self.step = BASELINE
-
-    def prepare(self) -> None:
-        """Make the parent of all cgroups; a scheduler may look for it as soon as it starts.
-
-        :raise StepFailed: when that cannot be done.
-        """
-        self._attempt("the cgroup of all cgroups", self.cgroups.make_parent)
 
     def run(self) -> None:
         """The whole scenario, from ScenarioStart to ScenarioEnd and the last reports.
@@ -351,6 +343,22 @@ class Engine:
 
     def _op_InjectFault(self, op: dict[str, Any]) -> None:
         inject(op, self.workers, self._scheduler, self._channel)
+
+
+def cgroup_parent(plan: dict[str, Any]) -> str:
+    """Path of the parent of all cgroups, of a plan or of what comes before one."""
+    return str(plan.get("scheduler", {}).get("cgroup_parent", "/ktstr"))
+
+
+def make_cgroup_parent(plan: dict[str, Any], loop: Loop) -> None:
+    """Make the parent of all cgroups; a scheduler may look for it as soon as it starts.
+
+    :raise StepFailed: when that cannot be done.
+    """
+    try:
+        Cgroups(loop, parent=cgroup_parent(plan)).make_parent()
+    except OSError as error:
+        raise StepFailed(f"the cgroup of all cgroups: {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import time
 
 PORTS = "/sys/class/virtio-ports"
@@ -16,6 +18,8 @@ PORT_PAUSE_S = 0.01
 # More than the largest log buffer of a guest of ours holds.
 KMSG_RECORDS = 200_000
 EPIPE = 32
+RNDADDENTROPY = 0x40085203
+RNDRESEEDCRNG = 0x5207
 
 
 def read_text(path: str, limit: int = 65536) -> str | None:
@@ -155,6 +159,21 @@ def facts() -> dict[str, object]:
         "topology": topology(),
         "agent_start_s": max(0.0, time.monotonic() - float(os.environ.get("KTSTR_STARTED", "inf"))),
     }
+
+
+def refresh_entropy(data: bytes, device: str = "/dev/urandom") -> None:
+    """Give the kernel random bytes and have it draw on them at once (random(4)).
+
+    :raise OSError: as the kernel answers.
+    """
+    fd = os.open(device, os.O_WRONLY)
+    try:
+        # struct rand_pool_info: credit in bits, size in bytes, the bytes.
+        fcntl.ioctl(fd, RNDADDENTROPY, struct.pack("<ii", 8 * len(data), len(data)) + data)
+        # Without it the kernel reseeds when a minute is over.
+        fcntl.ioctl(fd, RNDRESEEDCRNG)
+    finally:
+        os.close(fd)
 
 
 def kernel_log_lines(needle: str, limit: int = 64) -> list[str]:

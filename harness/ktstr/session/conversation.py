@@ -81,6 +81,23 @@ class Conversation:
                 hint="read the kernel log in the evidence folder: how far did the boot come?",
             )
 
+    async def prepared(self) -> bool:
+        """Wait until the scheduler is attached and has settled, before there is a scenario.
+
+        :return: False when it did not attach; the recorder then holds why.
+        :raise GuestLost: when neither happens in time.
+        """
+        recorder = self._recorder
+        deadline = time.monotonic() + self._deadlines.attach
+        if not await self._until(lambda: recorder.prepared or recorder.goodbye, deadline):
+            raise self._undecided()
+        return recorder.prepared
+
+    def _undecided(self) -> GuestHung:
+        return GuestHung(
+            f"the scheduler was neither attached nor refused within {self._deadlines.attach:.0f} s"
+        )
+
     async def attached(self) -> bool:
         """Wait until the scheduler is attached (or none is to be) and the scenario starts.
 
@@ -93,10 +110,7 @@ class Conversation:
             lambda: recorder.started_at is not None or recorder.goodbye is not None, deadline
         )
         if not settled:
-            raise GuestHung(
-                f"the scheduler was neither attached nor refused within "
-                f"{self._deadlines.attach:.0f} s"
-            )
+            raise self._undecided()
         return recorder.started_at is not None
 
     async def finished(self) -> None:

@@ -17,12 +17,16 @@ ARCHIVE_CAP = 256 * 1024 * 1024
 # A frame whose rest has not come after this long was never one.
 RESYNC_S = 3.0
 STATS_LINE_CAP = 1024 * 1024
+HISTORY_CAP = 8 * 1024 * 1024
+"""What a guest may have said before its scenario, bytes, when it is to become a template."""
 
 
 class Link:
     """Reads the bulk port until it closes and hands each frame to ``on_frame``.
 
     :param archive: file that takes every byte received, for the evidence bundle.
+    :param past: what the guest said before it was cloned: it is served first, as if said now.
+    :ivar heard: whether anything has come through the port.
     :ivar archive_error: why the archive stopped early; the conversation goes on without it.
     """
 
@@ -32,9 +36,11 @@ class Link:
         ctl: socket.socket,
         archive: Path,
         on_frame: Callable[[Frame, float], None],
+        past: bytes = b"",
     ) -> None:
         self.decoder = FrameDecoder()
         self.closed = False
+        self.heard = False
         self.archive_error: str | None = None
         self._bulk = bulk
         self._ctl = ctl
@@ -43,6 +49,9 @@ class Link:
         self._writer = FrameWriter(self._send)
         self._changed = anyio.Event()
         self._archived = 0
+        self._past = past
+        self._history: bytearray | None = bytearray()
+        self._archive_file: RawIOBase | None = None
         self._released: anyio.Event | None = None
 
     @contextmanager
@@ -61,12 +70,13 @@ class Link:
     async def serve(self) -> None:
         """Read until the guest's end is gone; run as a task of the session."""
         with ExitStack() as stack:
-            archive: RawIOBase | None = None
             try:
                 # Unbuffered: evidence is copied while this task still runs.
-                archive = stack.enter_context(self._archive.open("wb", buffering=0))
+                self._archive_file = stack.enter_context(self._archive.open("wb", buffering=0))
             except OSError as error:
                 self.archive_error = str(error.strerror)
+            past, self._past = self._past, b""
+            self._take(past)
             while not self.closed:
                 with anyio.move_on_after(RESYNC_S) as patience:
                     await anyio.wait_readable(self._bulk)
@@ -77,23 +87,44 @@ class Link:
                     if self.decoder.pending:
                         self._dispatch(self.decoder.resync())
                     continue
-                self._read(archive)
+                self._read()
+        self._archive_file = None
         self._wake()
 
-    def _read(self, archive: RawIOBase | None) -> None:
+    def _read(self) -> bool:
+        """Take what has come; whether there was anything."""
         try:
             data = self._bulk.recv(READ_SIZE)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self.closed = True
             self._dispatch(self.decoder.resync())
-            return
-        if archive is not None and self.archive_error is None:
-            self._keep(archive, data)
+            return False
+        self.heard = True
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> None:
+        if self._archive_file is not None and self.archive_error is None:
+            self._keep(self._archive_file, data)
+        if self._history is not None:
+            self._history += data
+            if len(self._history) > HISTORY_CAP:
+                self._history = None
         self._dispatch(self.decoder.feed(data))
+
+    def said_so_far(self) -> bytes | None:
+        """Every byte of a guest that stands still now; None when it said too much to keep."""
+        while not self.closed and self._read():
+            pass
+        return None if self._history is None else bytes(self._history)
+
+    def forget(self) -> None:
+        """Keep no more of what the guest says: it will not become a template."""
+        self._history = None
 
     def _keep(self, archive: RawIOBase, data: bytes) -> None:
         try:

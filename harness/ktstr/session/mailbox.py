@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Writing a plan into the guest's mailbox, through guest RAM.
+"""Writing a plan, or what is to be ready before one, into the guest's mailbox, through guest RAM.
 
 Layout: ``guest/agent/mailbox.py``. The pages need not be adjacent; the payload follows
 the header in the order the agent announced them.
@@ -27,15 +27,22 @@ class WritableMemory(Protocol):
     def write(self, address: int, data: bytes) -> None: ...
 
 
-def ring(memory: WritableMemory, pages: Sequence[int], payload: bytes, wall_ns: int) -> None:
+def ring(
+    memory: WritableMemory,
+    pages: Sequence[int],
+    payload: bytes,
+    wall_ns: int,
+    entropy: bytes = b"",
+) -> None:
     """Deliver ``payload`` and wake the agent.
 
     :param pages: physical addresses from Hello, untrusted.
     :param wall_ns: the host's wall clock, which the guest takes over; 0 leaves it alone.
+    :param entropy: random bytes for the guest's kernel; clones of one guest need different ones.
     :raise ChannelLost: when the announced pages hold no waiting mailbox.
     :raise DefinitionInvalid: when the plan is larger than the mailbox.
     """
-    room = len(pages) * PAGE - HEADER.size
+    room = len(pages) * PAGE - HEADER.size - len(entropy)
     if len(payload) > room:
         problem = Problem(
             "the plan", None, "steps", f"{len(payload)} bytes of plan", f"at most {room} bytes"
@@ -48,8 +55,10 @@ def ring(memory: WritableMemory, pages: Sequence[int], payload: bytes, wall_ns: 
                 f"guest memory at {pages[0]:#x} is not a waiting mailbox "
                 f"(magic {magic:#x}, state {state})"
             )
-        header = HEADER.pack(MAGIC, EMPTY, len(payload), binascii.crc32(payload), 0, wall_ns)
-        body = header + payload
+        content = entropy + payload
+        crc = binascii.crc32(content)
+        header = HEADER.pack(MAGIC, EMPTY, len(payload), crc, len(entropy), wall_ns)
+        body = header + content
         for index in range(0, len(body), PAGE):
             memory.write(pages[index // PAGE], body[index : index + PAGE])
         # Last, so that the agent never sees half a plan.

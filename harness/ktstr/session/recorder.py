@@ -67,6 +67,7 @@ class Recorder:
     """Takes frames in order and keeps what they mean.
 
     :param expected: the (step, cgroup) pairs that may report, each with its worker count.
+    :ivar prepared: whether the guest has got ready what comes before a plan, and waits for one.
     :ivar clock: the workload's clock, which runs while the guest holds a step.
     """
 
@@ -75,6 +76,7 @@ class Recorder:
         self.bad_hello: ChannelLost | None = None
         self.statuses: list[dict[str, object]] = []
         self.attached_at: float | None = None
+        self.prepared = False
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.goodbye: str | None = None
@@ -99,6 +101,7 @@ class Recorder:
         self._left = dict(expected)
         self._handlers: dict[int, Callable[[bytes, float], None]] = {
             MsgType.HELLO: self._hello,
+            MsgType.PREPARED: self._prepared,
             MsgType.SCHEDULER_STATUS: self._status,
             MsgType.SCHEDULER_EXIT: self._exit,
             MsgType.SCHEDULER_LOG: self._scheduler_log,
@@ -148,6 +151,9 @@ class Recorder:
             self.hello = Hello.from_payload(payload)
         except ChannelLost as error:
             self.bad_hello = error
+
+    def _prepared(self, payload: bytes, now: float) -> None:
+        self.prepared = True
 
     def _status(self, payload: bytes, now: float) -> None:
         if len(payload) > STATUS_CAP:

@@ -33,6 +33,7 @@ class MsgType:
     """Frame types. Guest to host on ``ktstr.bulk`` unless said otherwise."""
 
     HELLO = _tag("HELO")
+    PREPARED = _tag("REDY")
     SCENARIO_START = _tag("SCST")
     STEP_START = _tag("STIM")
     STEP_END = _tag("STEN")

@@ -29,7 +29,7 @@ def ring(box: Mailbox, payload: bytes, **changes: int) -> None:
         "state": RUNG,
         "length": len(payload),
         "crc": binascii.crc32(payload),
-        "reserved": 0,
+        "entropy": 0,
         "wall": 1_700_000_000_123_456_789,
         **changes,
     }
@@ -123,3 +123,33 @@ def test_garbage_has_the_size_asked_for_and_no_pattern() -> None:
         found = stream.read()
     assert len(found) == 20_000
     assert len(set(found)) == 256
+
+
+def test_random_bytes_come_in_front_of_a_payload(box: Mailbox) -> None:
+    entropy, payload = os.urandom(64), b"plan"
+    ring(box, entropy + payload, length=len(payload), entropy=64)
+    assert box.wait()[0] == payload
+    assert box.entropy == entropy
+
+
+def test_more_random_bytes_than_fit_are_refused(box: Mailbox) -> None:
+    ring(box, b"plan", entropy=PAGES * PAGE - HEADER.size - 3)
+    with pytest.raises(ValueError, match="damaged"):
+        box.wait()
+
+
+def test_it_can_be_waited_at_again(box: Mailbox) -> None:
+    ring(box, b"first")
+    assert box.wait()[0] == b"first"
+    assert not box.rung()
+    box.empty()
+    assert state(box) == EMPTY
+    pauses: list[int] = []
+
+    def pause() -> None:
+        pauses.append(1)
+        if len(pauses) == 3:
+            ring(box, b"second")
+
+    assert box.wait(pause)[0] == b"second"
+    assert len(pauses) == 3

@@ -84,3 +84,52 @@ async def test_held_it_reads_nothing_and_afterwards_everything(tmp_path: Path) -
                 assert frames == []
             assert await link.until(lambda: len(frames) == 3, time.monotonic() + 30)
     assert link.decoder.stats.clean
+
+
+async def test_what_a_saved_guest_had_said_comes_first_and_counts(tmp_path: Path) -> None:
+    """A clone goes on with the sequence numbers of the guest it was saved from."""
+    with ScriptedGuest() as first:
+        link = Link(first.bulk, first.ctl, tmp_path / "first", lambda frame, now: None)
+        async with task_scope() as group:
+            group.start_soon(link.serve)
+            first.hello()
+            assert await link.until(lambda: link.heard, time.monotonic() + 30)
+            first.attached()
+            # Not waited for: it is in the socket when the guest stands.
+            said = link.said_so_far()
+        assert said == (tmp_path / "first").read_bytes()
+        link.forget()
+        assert link.said_so_far() is None
+
+        # The scripted guest goes on, and another link takes over with what was said.
+        heard: list[int] = []
+        clone = Link(
+            first.bulk,
+            first.ctl,
+            tmp_path / "b",
+            lambda frame, now: heard.append(frame.sequence),
+            said,
+        )
+        async with task_scope() as group:
+            group.start_soon(clone.serve)
+            assert await clone.until(lambda: len(heard) == 2, time.monotonic() + 30)
+            assert not clone.heard
+            first.goodbye()
+            assert await clone.until(lambda: len(heard) == 3, time.monotonic() + 30)
+            assert clone.heard
+        assert heard == [0, 1, 2]
+        assert clone.decoder.stats.clean
+        assert (tmp_path / "b").read_bytes().startswith(said)
+
+
+async def test_who_says_too_much_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "HISTORY_CAP", 512)
+    with ScriptedGuest() as guest:
+        link = Link(guest.bulk, guest.ctl, tmp_path / "a", lambda frame, now: None)
+        async with task_scope() as group:
+            group.start_soon(link.serve)
+            guest.send(0x41414141, {"text": "x" * 600})
+            assert await link.until(lambda: link.heard, time.monotonic() + 30)
+            assert link.said_so_far() is None
