@@ -40,7 +40,6 @@ def test_two_cgroups_passes_and_measures_what_it_says(ktstr) -> None:
     record = done.record
     assert (record["verdict"], record["exit_code"]) == ("pass", 0)
     for words in (
-        "booting",
         "scheduler ktstr attached",
         "Step[2] timers, 3 of 3",
         "PASS  two_cgroups",
@@ -148,11 +147,12 @@ def test_a_kept_vm_can_be_reached_read_and_resumed(ktstr, scenario_file) -> None
     assert "PASS  short" in done.output
 
 
-@pytest.mark.parametrize(
-    "stage", ["kernel debian:7", "booting", "attaching the scheduler", "Step[0]", "periodic_000"]
-)
+STAGES = ["kernel debian:7", "booting", "attaching the scheduler", "Step[0]", "periodic_000"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_an_interrupt_at_any_stage_cleans_up(ktstr, scenario_file, stage: str) -> None:
-    process = ktstr.start(scenario_file(SHORT))
+    process = ktstr.start(scenario_file(SHORT), *(["--cold"] if stage == "booting" else []))
     seen = ktstr.read_until(process, stage)
     process.send_signal(signal.SIGINT)
     done = ktstr.finish(process, seen)
@@ -162,7 +162,7 @@ def test_an_interrupt_at_any_stage_cleans_up(ktstr, scenario_file, stage: str) -
 
 
 def test_a_terminated_run_cleans_up_too(ktstr, scenario_file) -> None:
-    process = ktstr.start(scenario_file(SHORT))
+    process = ktstr.start(scenario_file(SHORT), "--cold")
     seen = ktstr.read_until(process, "booting")
     time.sleep(1)
     process.terminate()
@@ -170,7 +170,7 @@ def test_a_terminated_run_cleans_up_too(ktstr, scenario_file) -> None:
 
 
 def test_qemu_dies_with_a_harness_that_is_killed(ktstr, scenario_file) -> None:
-    process = ktstr.start(scenario_file(SHORT))
+    process = ktstr.start(scenario_file(SHORT), "--cold")
     ktstr.read_until(process, "booting")
     ktstr.qemu_pid()
     process.kill()

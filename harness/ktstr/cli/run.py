@@ -174,6 +174,7 @@ def _not_nan(
     metavar="STEP",
     help="Keep the guest at the end of this step (its number from 1 on, or its name) in a file.",
 )
+@click.option("--cold", is_flag=True, help="Boot the guest instead of continuing a saved one.")
 @click.option("--keep-vm", is_flag=True, help="Leave the VM paused at the end, until Ctrl-C.")
 @click.option(
     "--json",
@@ -211,6 +212,7 @@ def main(
     auto_repro: bool | None,
     checkpoint_on_fail: bool,
     checkpoint_at: str | None,
+    cold: bool,
     keep_vm: bool,
     as_json: bool,
     json_file: Path | None,
@@ -257,6 +259,7 @@ def main(
             auto_repro=auto_repro,
             checkpoint_on_fail=checkpoint_on_fail,
             checkpoint_at=checkpoint_at,
+            cold=cold,
             keep_vm=keep_vm,
             verbose=verbose,
         )

@@ -12,6 +12,7 @@ from ktstr.session.dump import Dumps
 from ktstr.session.link import Link
 from ktstr.session.prepare import Definition, Prepared
 from ktstr.session.recorder import Recorder
+from ktstr.session.warm import Warm
 from ktstr.vm.machine import Machine
 
 
@@ -31,6 +32,7 @@ class Live:
     machine: Machine
     link: Link
     recorder: Recorder
+    warm: Warm
     bridge: SnapshotBridge = field(init=False)
     stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None

@@ -34,6 +34,7 @@ class RunOptions:
     :param auto_repro: repeat a failed run with probes, whatever the file says; None: as it says.
     :param checkpoint_on_fail: keep the guest of a run that does not pass in a file.
     :param checkpoint_at: keep the guest at the end of this step: its number, from 1 on, or name.
+    :param cold: boot the guest, whatever template there is, and keep none of it.
     :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
     """
 
@@ -48,6 +49,7 @@ class RunOptions:
     auto_repro: bool | None = None
     checkpoint_on_fail: bool = False
     checkpoint_at: str | None = None
+    cold: bool = False
     keep_vm: bool = False
     verbose: bool = False
     deadlines: Deadlines = field(default_factory=Deadlines)

@@ -4,8 +4,8 @@
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,37 +14,32 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-import msgpack
 
 from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.model.op_programs import WatchSnapshot
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
+from ktstr.session.boot import begin, booted, keep_booted
 from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.conversation import Conversation
-from ktstr.session.emulator import MAX_TRIES, avoiding_words, may_have_slipped
+from ktstr.session.emulator import avoiding_words
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
 from ktstr.session.hello import check_topology
-from ktstr.session.journal import Journal, open_journal
+from ktstr.session.journal import open_journal
 from ktstr.session.judge import Expectations, judge
-from ktstr.session.link import Link
 from ktstr.session.live import Live
-from ktstr.session.mailbox import ring
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
 from ktstr.session.record import RunRecord
-from ktstr.session.recorder import Recorder
 from ktstr.session.repro import SUFFIX, has_probes, repeat, why_not, with_probes
 from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
+from ktstr.session.tries import Tries
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import AssertResult, exit_code
 from ktstr.verdict.outcome import Fail, Inconclusive
-from ktstr.vm.console import tail
-from ktstr.vm.machine import Machine, launch
-from ktstr.vm.spec import VmSpec, spec_warnings
-from ktstr.wire import Frame
+from ktstr.vm.spec import VmSpec
 
 AGENT_ERROR = "agent-error"
 """Goodbye's reason when the agent met an exception that it does not know."""
@@ -97,13 +92,13 @@ async def _stays(
     emit: Emit,
     keep: KeepVm | None,
 ) -> RunRecord:
-    """One run: a stay in a VM, and another when the emulator slipped."""
-    slips: list[str] = []
+    """One run: a stay in a VM, and another when the first says nothing about the scheduler."""
+    tries = Tries()
     while True:
-        record = await _stay(ready, run_id, options, run_dir, emit, keep, slips)
+        record = await _stay(ready, run_id, options, run_dir, emit, keep, tries)
         if record is not None:
             return record
-        emit(Note(slips[-1], warning=True))
+        emit(Note(tries.why[-1], warning=True))
 
 
 @contextmanager
@@ -126,9 +121,9 @@ async def _stay(
     run_dir: Path,
     emit: Emit,
     keep: KeepVm | None,
-    slips: list[str],
+    tries: Tries,
 ) -> RunRecord | None:
-    """One stay in a VM; None, with a sentence added to ``slips``, when it is to be repeated."""
+    """One stay in a VM; None, with a sentence added to ``tries``, when it is to be repeated."""
     name = ready.definition.scenario.name
     record = RunRecord(run_id, name, exit_code=GuestLost.exit_code)
     began = time.monotonic()
@@ -137,30 +132,26 @@ async def _stay(
         emit = journal.observing(emit)
         exact = EXACT_DUMPS and wants_exact_dump(ready, options)
         plain = vm_spec(ready)
-        spec = replace(plain, one_thread=bool(slips), watch=plain.watch or exact)
+        spec = replace(plain, one_thread=bool(tries.slips), watch=plain.watch or exact)
         live = await stack.enter_async_context(
-            _booted(ready, spec, options, run_dir, emit, journal)
+            booted(ready, spec, options, run_dir, emit, journal, tries.why_cold)
         )
         live.dumps.exact = exact
         if not has_probes(ready.definition):
             live.checkpoints = Checkpoints.of(ready.definition, options, run_id)
             stack.callback(live.checkpoints.close)
-        for slip in slips:
-            live.recorder.note(slip)
+        for sentence in tries.why:
+            live.recorder.note(sentence)
         try:
             await _talk(live, options, emit, record)
         except GuestLost as error:
             journal.log("lost", error=str(error))
-            console = tail(live.machine.console_log)
-            if len(slips) + 1 < MAX_TRIES and may_have_slipped(ready.accel.name, error, console):
-                slips.append(
-                    f"the emulator seems to have slipped ({error.message}); "
-                    "the run was started again with all vCPUs on one thread"
-                )
+            if tries.learn(live, error):
                 return None
             _note_damage(live)
             record.error = str(error)
             record.exit_code = error.exit_code
+        record.host |= live.warm.facts()
         record.host["wall_s"] = round(time.monotonic() - began, 3)
         await _pause(live)
         # What the probes of a repetition recorded is there, whatever became of it.
@@ -180,42 +171,6 @@ async def _stay(
         if options.keep_vm and keep is not None:
             await keep(live, record)
     return record
-
-
-@asynccontextmanager
-async def _booted(
-    ready: Prepared,
-    spec: VmSpec,
-    options: RunOptions,
-    run_dir: Path,
-    emit: Emit,
-    journal: Journal,
-) -> AsyncIterator[Live]:
-    definition = ready.definition
-    for warning in spec_warnings(spec):
-        emit(Note(warning, warning=True))
-    async with AsyncExitStack() as stack:
-        machine = await stack.enter_async_context(launch(spec, run_dir, attach=options.keep_vm))
-        if options.verbose:
-            emit(Note(f"qemu: {machine.command}"))
-        journal.log("launched", pid=machine.pid, argv=machine.argv)
-        machine.on_event(journal.machine)
-        recorder = Recorder(dict(definition.workers))
-
-        def on_frame(frame: Frame, now: float) -> None:
-            journal.frame(frame)
-            recorder.on_frame(frame, now)
-
-        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", on_frame)
-        group = await stack.enter_async_context(task_scope())
-        group.start_soon(link.serve)
-        group.start_soon(_nudge_at_end, machine, link)
-        yield Live(definition, ready, machine, link, recorder)
-
-
-async def _nudge_at_end(machine: Machine, link: Link) -> None:
-    await machine.ended.wait()
-    link.nudge()
 
 
 def vm_spec(ready: Prepared) -> VmSpec:
@@ -277,19 +232,19 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         time.monotonic() + time_limit_s(definition, options),
     )
     recorder.on_step = _step_reporter(definition, emit)
-    with stage(emit, "boot", "booting") as done:
+    warm = live.warm
+    with stage(emit, "boot", "continuing a template" if warm.reached else "booting") as done:
         await conversation.hello()
-        done("booted")
+        await keep_booted(live)
+        done("continued a template" if warm.reached else "booted")
     hello = recorder.hello
     assert hello is not None
     check_topology(hello, vm_spec(live.prepared))
     async with task_scope() as group:
-        ready = anyio.Event()
-        group.start_soon(look_in, live, emit, ready)
+        looking, ready = anyio.Event(), anyio.Event()
+        group.start_soon(look_in, live, emit, looking, ready)
         with stage(emit, "scheduler", "attaching the scheduler") as done:
-            payload: bytes = msgpack.packb(definition.plan)
-            ring(live.machine.ram, hello.mailbox, payload, time.time_ns())
-            started = await conversation.attached()
+            started = await begin(live, conversation, hello, looking)
             done(_scheduler_text(live, started))
         if started:
             ready.set()

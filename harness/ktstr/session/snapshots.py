@@ -2,6 +2,7 @@
 """Snapshots of one run: at the boundaries while it lives, and once more when it failed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -22,13 +23,15 @@ from ktstr.session.live import Live
 from ktstr.session.monitor import watch
 from ktstr.session.requests import GuestRequests
 from ktstr.session.scopes import task_scope
+from ktstr.session.warm import READY
 
 LAST_LOOK_S = 20.0
 
 
-async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
+async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.Event) -> None:
     """Attach to the guest's memory while the scheduler loads, then serve boundaries and requests.
 
+    :param looking: is set once it is attached, or cannot be.
     :param started: set once the scenario has started.
     """
     recorder = live.recorder
@@ -64,6 +67,11 @@ async def look_in(live: Live, emit: Emit, started: anyio.Event) -> None:
             what = "neither monitor nor snapshots" if wanted else "no monitor"
             recorder.note(f"{what}: {_words(error)}")
             emit(Note(f"{what}: {_words(error)}", warning=True))
+        if inspector.attached and live.warm.reached == READY:
+            # While a scheduler loads there is time for it; a clone's first step comes at once.
+            with suppress(Exception):
+                await inspector.prepare()
+        looking.set()
         if inspector.attached:
             group.start_soon(watch, live, inspector, started)
         group.start_soon(live.checkpoints.keep_step, live, inspector, emit)

@@ -8,7 +8,7 @@ deprecated from QEMU 9.1 on (docs/about/deprecated).
 """
 
 import socket
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,12 @@ class Incoming:
     """What a machine is to continue from.
 
     :param state: file with the devices' state, as :func:`save_state` wrote it.
-    :param ram: the RAM of each NUMA node, in node order: sparse files of the nodes' sizes.
+    :param ram: the RAM of each NUMA node, in node order: sparse files of the nodes' sizes; or what
+        fills the guest's RAM, called in a thread, and raises :class:`StateUnusable`.
     """
 
     state: Path
-    ram: tuple[Path, ...]
+    ram: tuple[Path, ...] | Callable[[GuestRam], None]
 
 
 class Commanded(Protocol):
@@ -154,6 +155,9 @@ async def filling(ram: GuestRam, incoming: Incoming) -> AsyncIterator[None]:
 
 
 def _fill(ram: GuestRam, incoming: Incoming) -> None:
+    if callable(incoming.ram):
+        incoming.ram(ram)
+        return
     sizes = ram.node_bytes
     if len(incoming.ram) != len(sizes):
         raise StateUnusable(

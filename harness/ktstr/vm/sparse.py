@@ -20,21 +20,29 @@ def data_extents(fd: int) -> Iterator[tuple[int, int]]:
         yield start, at
 
 
+def copy_run(source: int, start: int, target: int, length: int) -> None:
+    """Copy bytes from ``start`` in ``source`` to the present position of ``target``.
+
+    :raise OSError: as the file systems answer; EIO when the source is shorter than that.
+    """
+    end = start + length
+    while start < end:
+        # copy_file_range(2) does not go from one kind of file system to another.
+        count = os.sendfile(target, source, start, end - start)
+        if count == 0:
+            raise OSError(errno.EIO, "the file ends before its last run of data")
+        start += count
+
+
 def copy_data(source: int, target: int) -> int:
     """Copy the runs of data to the same places in ``target``; holes stay what they are there.
 
     :return: bytes copied.
-    :raise OSError: as the file systems answer; EIO when the source is shorter than it said.
+    :raise OSError: as :func:`copy_run`.
     """
     copied = 0
     for start, end in data_extents(source):
         os.lseek(target, start, os.SEEK_SET)
-        at = start
-        while at < end:
-            # copy_file_range(2) does not go from one kind of file system to another.
-            count = os.sendfile(target, source, at, end - at)
-            if count == 0:
-                raise OSError(errno.EIO, "the file ends before its last run of data")
-            at += count
+        copy_run(source, start, target, end - start)
         copied += end - start
     return copied

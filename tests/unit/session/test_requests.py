@@ -162,7 +162,7 @@ async def test_the_scheduler_is_asked_before_the_capture() -> None:
 def test_what_the_bridge_loses_becomes_a_note() -> None:
     recorder = Recorder({})
     nothing: Any = None
-    live = Live(nothing, nothing, nothing, nothing, recorder)
+    live = Live(nothing, nothing, nothing, nothing, recorder, nothing)
     for at in (5, 9):
         live.bridge.store_sample(Sample("same", elapsed_ms=at))
     assert [sample.elapsed_ms for sample in live.samples] == [9]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a machine's start to ScenarioStart: booted, or continued from a template."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from os import urandom
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgpack
+
+from ktstr.session.conversation import Conversation
+from ktstr.session.events import Emit, Note
+from ktstr.session.hello import Hello
+from ktstr.session.journal import Journal
+from ktstr.session.link import Link
+from ktstr.session.live import Live
+from ktstr.session.mailbox import ring
+from ktstr.session.options import RunOptions
+from ktstr.session.prepare import Prepared
+from ktstr.session.recorder import Recorder
+from ktstr.session.scopes import task_scope
+from ktstr.session.warm import BOOTED, READY, Warm
+from ktstr.vm.machine import Machine
+from ktstr.vm.spec import VmSpec, spec_warnings
+from ktstr.wire import Frame
+
+ENTROPY_BYTES: Final = 64
+"""Random bytes that a guest gets at its mailbox: twice the key of the kernel's generator."""
+
+
+@asynccontextmanager
+async def booted(
+    ready: Prepared,
+    spec: VmSpec,
+    options: RunOptions,
+    run_dir: Path,
+    emit: Emit,
+    journal: Journal,
+    retry: str | None,
+) -> AsyncIterator[Live]:
+    """A machine whose guest boots, or stands where its template was saved, and the link to it.
+
+    :param retry: why the guest has to boot this time.
+    :raise KtstrError: when it does not start.
+    """
+    definition = ready.definition
+    for warning in spec_warnings(spec):
+        emit(Note(warning, warning=True))
+    recorder = Recorder(dict(definition.workers))
+
+    def remark(sentence: str) -> None:
+        recorder.note(sentence)
+        emit(Note(sentence, warning=True))
+
+    warm = Warm(ready, spec, options, remark, retry)
+    async with AsyncExitStack() as stack:
+        machine, past = await stack.enter_async_context(
+            warm.machine(run_dir, attach=options.keep_vm)
+        )
+        if options.verbose:
+            emit(Note(f"qemu: {machine.command}"))
+            if warm.why_cold is not None:
+                emit(Note(f"the guest boots: {warm.why_cold}"))
+        journal.log("launched", pid=machine.pid, argv=machine.argv, level=warm.reached)
+        machine.on_event(journal.machine)
+
+        def on_frame(frame: Frame, now: float) -> None:
+            journal.frame(frame)
+            recorder.on_frame(frame, now)
+
+        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", on_frame, past)
+        group = await stack.enter_async_context(task_scope())
+        group.start_soon(link.serve)
+        group.start_soon(_nudge_at_end, machine, link)
+        yield Live(definition, ready, machine, link, recorder, warm)
+
+
+async def _nudge_at_end(machine: Machine, link: Link) -> None:
+    await machine.ended.wait()
+    link.nudge()
+
+
+async def begin(live: Live, conversation: Conversation, hello: Hello, looking: anyio.Event) -> bool:
+    """Bring a guest that waits at its mailbox to ScenarioStart.
+
+    :param looking: set once its memory can be read, or never will be.
+    :return: False when the scheduler did not attach; the recorder then holds why.
+    :raise GuestLost: when neither happens in time.
+    """
+    warm, plan = live.warm, live.definition.plan
+
+    async def tell(payload: bytes) -> None:
+        ring(live.machine.ram, hello.mailbox, payload, time.time_ns(), urandom(ENTROPY_BYTES))
+        if warm.standing:
+            # Who boots is looked into while the scheduler loads; a clone must not get ahead.
+            await looking.wait()
+            await warm.go_on(live.machine)
+
+    if warm.preparation is not None and warm.reached < READY:
+        await tell(warm.preparation)
+        if not await conversation.prepared():
+            return False
+        await warm.keep(READY, live.machine, live.link)
+    live.link.forget()
+    await tell(msgpack.packb(plan))
+    return await conversation.attached()
+
+
+async def keep_booted(live: Live) -> None:
+    """Keep a guest that has said Hello for later runs.
+
+    :raise GuestLost: when QEMU does not answer.
+    """
+    await live.warm.keep(BOOTED, live.machine, live.link)
