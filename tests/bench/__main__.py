@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 from rich.console import Console
 from rich.table import Table
-from tests.bench import boot, carriers, command, freeze, monitor, record, worker
+from tests.bench import boot, carriers, clones, command, freeze, monitor, record, worker
 from tests.bench import statistics as run_statistics
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +49,19 @@ def boot_rows(runs: int) -> Iterator[Row]:
     yield Row(
         "bzImage against vmlinux by PVH, start to Hello", ratio, "x", None, "same run, in turn"
     )
+
+
+def clone_rows(runs: int) -> Iterator[Row]:
+    """Runs that continue a saved guest."""
+    found = anyio.run(clones.measure, runs)
+    yield median_row(
+        "request to ScenarioStart, continued, scheduler attached", found.clone_s, "s", 0.4
+    )
+    yield median_row("  booted (--cold)", found.cold_s, "s", None)
+    ratio = statistics.median(found.clone_s) / statistics.median(found.cold_s)
+    yield Row("  continued against booted", 100 * ratio, "%", 100 / 12, "same run, in turn")
+    yield median_row("guest stands still to become a template, 512 MB", found.kept_s, "s", 0.3)
+    yield median_row("  the template on disk", found.kept_mb, "MB", 200.0)
 
 
 def freeze_rows(count: int) -> Iterator[Row]:
@@ -152,6 +165,7 @@ def main() -> int:
         lambda: statistics_rows(5 if quick else 9),
         lambda: command_rows(2 if quick else 3),
         lambda: boot_rows(2 if quick else 5),
+        lambda: clone_rows(2 if quick else 5),
         lambda: freeze_rows(60 if quick else 300),
         lambda: many_maps_rows(100 if quick else 300),
         lambda: monitor_rows(6 if quick else 30),
