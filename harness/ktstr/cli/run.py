@@ -134,6 +134,17 @@ def _not_nan(
     "--work-type", metavar="TYPE", help="Work type instead of the file's, in swappable cgroups."
 )
 @click.option(
+    "--clock",
+    type=click.Choice(["wall", "virtual"]),
+    help="Clock instead of the file's; by the virtual one a run can be repeated exactly.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 63) - 1),
+    metavar="N",
+    help="Seed instead of the file's.",
+)
+@click.option(
     "--accel",
     type=click.Choice(["auto", "kvm", "tcg"]),
     default="auto",
@@ -206,6 +217,8 @@ def main(
     flags: str | None,
     all_flags: bool,
     work_type: str | None,
+    clock: Literal["wall", "virtual"] | None,
+    seed: int | None,
     accel: Literal["auto", "kvm", "tcg"],
     timeout_s: float | None,
     out_dir: Path,
@@ -253,6 +266,8 @@ def main(
             scheduler=scheduler,
             flags=None if flags is None else profile_flags(flags),
             work_type=work_type,
+            clock=clock,
+            seed=seed,
             accel=accel,
             timeout_s=timeout_s,
             out_dir=out_dir,

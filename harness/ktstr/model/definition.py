@@ -28,6 +28,9 @@ from ktstr.model.source import Source
 from ktstr.model.topology import Topology
 from ktstr.model.units import DURATION_ALLOWED, parse_duration_ms
 
+Clock = Literal["wall", "virtual"]
+"""What the guest's time follows: the host's, or the instructions it has executed."""
+
 MAX_SNAPSHOTS: Final = 64
 MIN_SNAPSHOT_SPACING_MS: Final = 100
 
@@ -46,7 +49,6 @@ class Vm(Table):
     )
     numa: Annotated[tuple[NumaNode, ...], Field(max_length=MAX_NODES)] = ()
     scratch_disk: SizeBytes | None = None
-    clock: Literal["wall"] = "wall"
 
     @property
     def scratch_mib(self) -> int:
@@ -81,11 +83,12 @@ class Vm(Table):
 
 
 class Run(Table):
-    """How long, how many snapshots, which seed, and whether a failure is repeated with probes."""
+    """How long, by which clock, how many snapshots, which seed; whether failures are repeated."""
 
     duration: PositiveMs | None = None
     num_snapshots: Annotated[StrictInt, Field(ge=0, le=MAX_SNAPSHOTS)] = 0
     settle: DurationMs = 0
+    clock: Clock = "wall"
     seed: Annotated[StrictInt, Field(ge=0, le=(1 << 63) - 1)] = 1
     auto_repro: StrictBool = True
 

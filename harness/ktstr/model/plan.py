@@ -33,6 +33,7 @@ def build_plan(scenario: Scenario, topology: Topology) -> dict[str, PlanValue]:
     plan: dict[str, PlanValue] = {
         "version": PLAN_VERSION,
         "name": scenario.name,
+        "clock": scenario.run.clock,
         "seed": scenario.run.seed,
         "duration_ms": workload_ms(scenario),
         "settle_ms": scenario.run.settle,

@@ -39,6 +39,8 @@ def load_scenario(
     scheduler: str | None = None,
     work_type: str | None = None,
     flags: Sequence[str] | None = None,
+    clock: str | None = None,
+    seed: int | None = None,
 ) -> Scenario:
     """Read and check a scenario file.
 
@@ -49,6 +51,8 @@ def load_scenario(
     :param work_type: replaces the type of all works in swappable cgroups; their parameters are
         then that type's defaults.
     :param flags: replaces the flags of the scheduler.
+    :param clock: replaces the file's clock.
+    :param seed: replaces the file's seed.
     :raises DefinitionInvalid: with every mistake found, or why the file cannot be read.
     """
     file = str(path)
@@ -73,6 +77,8 @@ def load_scenario(
         scheduler=scheduler,
         work_type=work_type,
         flags=flags,
+        clock=clock,
+        seed=seed,
     )
 
 
@@ -85,6 +91,8 @@ def scenario_from_toml(
     scheduler: str | None = None,
     work_type: str | None = None,
     flags: Sequence[str] | None = None,
+    clock: str | None = None,
+    seed: int | None = None,
 ) -> Scenario:
     """Read and check a scenario's text; relative paths in it start at the folder of ``file``.
 
@@ -99,6 +107,10 @@ def scenario_from_toml(
     if topology is not None and isinstance(data.setdefault("vm", {}), dict):
         data["vm"]["topology"] = topology
         replaced.add(("vm", "topology"))
+    for key, given in (("clock", clock), ("seed", seed)):
+        if given is not None and isinstance(data.setdefault("run", {}), dict):
+            data["run"][key] = given
+            replaced.add(("run", key))
     if scheduler is not None:
         form, value = _scheduler_form(scheduler)
         data["scheduler"] = {form: value}

@@ -51,7 +51,7 @@ class ScenarioBuilder(Part):
 
     def clock(self, clock: Clock) -> Self:
         """Choose the clock the guest lives by."""
-        return self._with_table("vm", clock=clock)
+        return self._with_table("run", clock=clock)
 
     def numa_nodes(self, *nodes: Node) -> Self:
         """Give the NUMA nodes one by one, in the place of what was given before."""

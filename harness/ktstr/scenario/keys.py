@@ -15,8 +15,8 @@ Duration = str | float
 
 Words = Sequence[str]
 
-Clock = Literal["wall"]
-"""What ``vm.clock`` takes."""
+Clock = Literal["wall", "virtual"]
+"""What ``run.clock`` takes."""
 
 
 class WorkKeys(TypedDict, total=False):
@@ -174,6 +174,7 @@ class RunKeys(TypedDict, total=False):
 
     duration: Duration
     auto_repro: bool
+    clock: Clock
     num_snapshots: int
     settle: Duration
     seed: int

@@ -29,6 +29,8 @@ class RunOptions:
     :param scheduler: scheduler that replaces the file's (a name, a path, ``none``).
     :param work_type: type that replaces those of works in swappable cgroups.
     :param flags: flags that replace the file's; none at all when empty.
+    :param clock: clock that replaces the file's.
+    :param seed: seed that replaces the file's.
     :param timeout_s: limit of the whole stay in the VM; None computes one.
     :param out_dir: folder that takes sidecar and evidence.
     :param auto_repro: repeat a failed run with probes, whatever the file says; None: as it says.
@@ -43,6 +45,8 @@ class RunOptions:
     scheduler: str | None = None
     work_type: str | None = None
     flags: tuple[str, ...] | None = None
+    clock: Literal["wall", "virtual"] | None = None
+    seed: int | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     timeout_s: float | None = None
     out_dir: Path = Path("ktstr-runs")

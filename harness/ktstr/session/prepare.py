@@ -13,7 +13,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from ktstr.capture.boundaries import boundary_offsets_ms
-from ktstr.errors import DefinitionInvalid, Problem
+from ktstr.errors import DefinitionInvalid, HostUnfit, Problem
 from ktstr.kernels import Kernel, open_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.op_programs import RunPayload
@@ -80,6 +80,8 @@ def define(path: Path, options: RunOptions) -> Definition:
         scheduler=options.scheduler,
         work_type=options.work_type,
         flags=options.flags,
+        clock=options.clock,
+        seed=options.seed,
     )
     length = workload_ms(scenario)
     boundaries = boundary_offsets_ms(length, scenario.run.num_snapshots)
@@ -219,9 +221,25 @@ async def prepared(
             done(f"kernel {kernel.release}")
             image = await _image(scenario, run_dir, emit)
             with stage(emit, "accel", "accelerator") as accel_done:
-                accel = await choose_accelerator(options.accel)
+                accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
             yield Prepared(definition, kernel, image, accel)
+
+
+async def _accelerator(scenario: Scenario, options: RunOptions) -> Accelerator:
+    """The accelerator; what is counted by the virtual clock, only TCG can count.
+
+    :raise HostUnfit: when another was asked for than can be had.
+    """
+    if scenario.run.clock == "wall":
+        return await choose_accelerator(options.accel)
+    if options.accel == "kvm":
+        raise HostUnfit(
+            "KVM was asked for, but by the virtual clock a guest runs under TCG: "
+            "KVM does not count instructions",
+            hint="leave out --accel kvm, or use --clock wall",
+        )
+    return Accelerator("tcg", "TCG, because the virtual clock counts instructions")
 
 
 REASON_CHARS = 80

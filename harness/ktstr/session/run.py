@@ -39,7 +39,7 @@ from ktstr.session.tries import Tries
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import AssertResult, exit_code
 from ktstr.verdict.outcome import Fail, Inconclusive
-from ktstr.vm.spec import VmSpec
+from ktstr.vm.spec import VirtualClock, VmSpec
 
 AGENT_ERROR = "agent-error"
 """Goodbye's reason when the agent met an exception that it does not know."""
@@ -193,6 +193,7 @@ def vm_spec(ready: Prepared) -> VmSpec:
             *scenario.scheduler.kernel_args,
         ),
         watch=any(isinstance(op, WatchSnapshot) for _, op in scenario.all_ops()),
+        virtual=VirtualClock(scenario.run.seed) if scenario.run.clock == "virtual" else None,
     )
 
 

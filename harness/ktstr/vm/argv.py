@@ -34,6 +34,9 @@ TSC, and its fallback patches code under running vCPUs, which QEMU before 8.1 do
 survive (oops in int3). A timer interrupt that comes late in the boot's timer check ends in "IO-APIC
 + timer doesn't work!" (seen in 4 of 12 boots at a load of 5 per core)."""
 
+VIRTUAL_EPOCH = "2026-01-01T00:00:00"
+"""What the real-time clock of a guest with a virtual clock shows at its start (UTC)."""
+
 SCRATCH_SERIAL = "ktstr-scratch"
 """Serial number of the disk that workers may write to (guest/worker/scratch.h)."""
 
@@ -67,7 +70,7 @@ class Wiring:
 def machine_options(spec: VmSpec) -> list[Option]:
     """Machine type, accelerator, and what happens when the guest ends: it stays readable."""
     backend = "" if spec.topology.nodes > 1 else ",memory-backend=ram0"
-    threads = "single" if spec.one_thread else "multi"
+    threads = "single" if spec.one_thread or spec.virtual else "multi"
     accel = f"tcg,thread={threads}" if spec.accel.name == "tcg" else "kvm"
     return [
         ("-nodefaults",),
@@ -77,6 +80,19 @@ def machine_options(spec: VmSpec) -> list[Option]:
         ("-action", "panic=pause,shutdown=pause"),
         ("-machine", f"q35{backend}"),
         ("-accel", accel),
+        *clock_options(spec),
+    ]
+
+
+def clock_options(spec: VmSpec) -> list[Option]:
+    """What makes time and QEMU's random numbers functions of the instructions executed."""
+    if spec.virtual is None:
+        return []
+    return [
+        # Without sleep=off the virtual clock of an idle guest waits for the host's.
+        ("-icount", f"shift={spec.virtual.shift},sleep=off"),
+        ("-rtc", f"base={VIRTUAL_EPOCH},clock=vm"),
+        ("-seed", str(spec.virtual.seed)),
     ]
 
 
@@ -89,6 +105,9 @@ def cpu_options(spec: VmSpec) -> list[Option]:
     topology = spec.topology
     sockets, dies = sockets_and_dies(topology)
     model = "max,vendor=GenuineIntel" if topology.llcs > 1 else "max"
+    if spec.virtual is not None:
+        # Both draw on the host.
+        model += ",rdrand=off,rdseed=off"
     smp = (
         f"{topology.cpus},sockets={sockets},dies={dies},"
         f"cores={topology.cores_per_llc},threads={topology.threads_per_core}"
@@ -123,6 +142,8 @@ def boot_options(spec: VmSpec, qboot: Path | None) -> list[Option]:
     """
     options: list[Option] = []
     tuning = TCG_CMDLINE if spec.accel.name == "tcg" else ()
+    clock = spec.virtual
+    virtual = () if clock is None else ("nokaslr", f"ktstr.seed={clock.seed}")
     if qboot is not None:
         options.append(("-bios", str(qboot)))
     if spec.kernel is None:
@@ -131,16 +152,18 @@ def boot_options(spec: VmSpec, qboot: Path | None) -> list[Option]:
         *options,
         ("-kernel", str(spec.kernel)),
         ("-initrd", str(spec.initrd)),
-        ("-append", " ".join((*BASE_CMDLINE, *tuning, *spec.cmdline))),
+        ("-append", " ".join((*BASE_CMDLINE, *tuning, *virtual, *spec.cmdline))),
     ]
 
 
-def channel_options(wiring: Wiring) -> list[Option]:
+def channel_options(spec: VmSpec, wiring: Wiring) -> list[Option]:
     """The two ports between guest and host, and the serial console."""
+    # With an eventfd the device would act when QEMU's main loop comes to it.
+    bus = "virtio-serial-pci,id=ports" + (",ioeventfd=off" if spec.virtual else "")
     return [
         ("-chardev", _chardev("console", wiring.console)),
         ("-serial", "chardev:console"),
-        ("-device", "virtio-serial-pci,id=ports"),
+        ("-device", bus),
         ("-chardev", _chardev("bulk", wiring.bulk)),
         ("-device", f"virtserialport,bus=ports.0,nr=1,chardev=bulk,name={BULK_PORT}"),
         ("-chardev", _chardev("ctl", wiring.ctl)),
@@ -189,7 +212,7 @@ def build_options(spec: VmSpec, wiring: Wiring, qboot: Path | None) -> list[Opti
         *cpu_options(spec),
         *memory_options(spec, wiring),
         *boot_options(spec, qboot),
-        *channel_options(wiring),
+        *channel_options(spec, wiring),
         *disk_options(spec),
         *inspection_options(spec, wiring),
     ]

@@ -20,6 +20,19 @@ QEMU_OVERHEAD_MIB = 192
 
 
 @dataclass(frozen=True, slots=True)
+class VirtualClock:
+    """Guest time that follows the instructions executed, not the host's time.
+
+    :param seed: stands on the guest's command line, which the kernel mixes into its random
+        numbers: each seed is another run, and always the same one.
+    :param shift: an instruction takes ``2**shift`` ns, 0 to 10.
+    """
+
+    seed: int
+    shift: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class VmSpec:
     """Everything that shapes one machine.
 
@@ -36,6 +49,7 @@ class VmSpec:
     :param debug: offer a gdb stub (only together with ``attach``).
     :param watch: write watches can be set.
     :param one_thread: under TCG, run all vCPUs in turn on one host thread.
+    :param virtual: the clock of a run that can be repeated exactly; TCG only.
     """
 
     kernel: Path | None
@@ -52,6 +66,7 @@ class VmSpec:
     debug: bool = False
     watch: bool = False
     one_thread: bool = False
+    virtual: VirtualClock | None = None
 
     def memory_of_nodes(self) -> tuple[int, ...]:
         """MiB of each node, in node order.

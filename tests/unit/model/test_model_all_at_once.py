@@ -34,7 +34,6 @@ numa = [
     { memory = "200M", distances = [22, 10, 44] },
     { memory = "224M", llcs = 0, distances = [33, 44, 10] },
 ]
-clock = "wall"
 [scheduler]
 bpf = "scx_ktstr"
 globals = { a = 1 }
@@ -47,6 +46,7 @@ cgroup_parent = "/here"
 duration = "5s"
 num_snapshots = 3
 settle = "1s"
+clock = "wall"
 seed = 4
 [backdrop]
 ops = [{ op = "SetWeight", cgroup = "base", weight = 50 }]

@@ -63,7 +63,7 @@ def test_the_smallest_file_takes_every_default() -> None:
     assert scenario.kernel == "debian:7"
     assert scenario.vm.topology == Topology(1, 1, 2, 1)
     assert scenario.vm.memory_mib == 512
-    assert scenario.vm.clock == "wall"
+    assert scenario.run.clock == "wall"
     assert scenario.scheduler.kind == "none"
     assert scenario.scheduler.guest_file is None
     assert scenario.scheduler.watchdog_ms is None

@@ -19,7 +19,7 @@ from ktstr.vm.argv import (
     shell_command,
     standalone_wiring,
 )
-from ktstr.vm.spec import VmSpec
+from ktstr.vm.spec import VirtualClock, VmSpec
 
 SPEC = VmSpec(
     kernel=Path("/k/vmlinux"),
@@ -74,6 +74,22 @@ def text(options: list[Option]) -> str:
 def test_whole_command_line() -> None:
     spec = replace(SPEC, cmdline=("@EXTRA@",))
     assert text(build_options(spec, WIRING, QBOOT)) == GOLDEN
+
+
+def test_a_virtual_clock_changes_these_options_and_no_others() -> None:
+    spec = replace(SPEC, cmdline=("@EXTRA@",), virtual=VirtualClock(seed=7, shift=3))
+    changed = {
+        "-accel tcg,thread=multi": "-accel tcg,thread=single\n-icount shift=3,sleep=off\n"
+        "-rtc base=2026-01-01T00:00:00,clock=vm\n-seed 7",
+        "-cpu max,vendor=GenuineIntel": "-cpu max,vendor=GenuineIntel,rdrand=off,rdseed=off",
+        "no_timer_check @EXTRA@": "no_timer_check nokaslr ktstr.seed=7 @EXTRA@",
+        "virtio-serial-pci,id=ports": "virtio-serial-pci,id=ports,ioeventfd=off",
+    }
+    expected = GOLDEN
+    for old, new in changed.items():
+        assert expected.count(old) == 1
+        expected = expected.replace(old, new)
+    assert text(build_options(spec, WIRING, QBOOT)) == expected
 
 
 def test_kvm() -> None:
