@@ -88,6 +88,7 @@ def test_the_whole_plan() -> None:
     assert build_plan(scenario, TOPOLOGY) == {
         "version": 1,
         "name": "plan",
+        "clock": "wall",
         "seed": 9,
         "duration_ms": 1500,
         "settle_ms": 100,
