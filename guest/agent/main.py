@@ -10,13 +10,13 @@ import msgpack
 
 from agent.channel import Channel
 from agent.loop import Loop
-from agent.mailbox import POLL_S, Mailbox
+from agent.mailbox import POLL_S, Mailbox, delivered
 from agent.probes import Probes
 from agent.processes import become_realtime, outlive_others, reserve_low_fds
 from agent.relay import StatsRelay
 from agent.scheduler import Scheduler, SchedulerDied
 from agent.steps import BASELINE, Engine, Shutdown, StepFailed, make_cgroup_parent
-from agent.system import facts, refresh_entropy
+from agent.system import facts, refresh_entropy, write_text
 from ktstr.wire import MsgType
 
 TYPE_CHECKING = False
@@ -29,6 +29,8 @@ PROTOCOL = 1
 LINGER_S = 60.0
 # From the scheduler's start to the moment at which a guest counts as prepared.
 SETTLE_S = 0.1
+# What follows it in the kernel log comes while the host ends the VM.
+LAST_LINE = "ktstr-agent: goodbye"
 
 
 def main() -> None:
@@ -45,8 +47,20 @@ def main() -> None:
     except Exception:
         reason = "agent-error"
         channel.send(MsgType.AGENT_ERROR, {"text": _traceback()})
-    channel.send(MsgType.GOODBYE, {"reason": reason})
+    if delivered() is not None:
+        write_text("/dev/kmsg", f"<3>{LAST_LINE}\n")
+    uptime_ms = int(time.monotonic() * 1000)
+    channel.send(MsgType.GOODBYE, {"reason": reason, "uptime_ms": uptime_ms})
+    if delivered() is not None:
+        _stay_busy()
     loop.run(time.monotonic() + LINGER_S, lambda: bool(asked_to_end))
+
+
+def _stay_busy() -> None:
+    # The virtual clock of an idle guest jumps from timer to timer: a minute is over at once.
+    over = time.monotonic() + LINGER_S
+    while time.monotonic() < over:
+        pass
 
 
 def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
@@ -99,8 +113,10 @@ def _taken(mailbox: Mailbox, loop: Loop, channel: Channel) -> dict[str, Any]:
 
     Wall clock and random numbers may be those of a guest that was cloned: they are refreshed.
     """
-    # A scheduler may be attached already, and what it says is to be read meanwhile.
-    payload, wall_ns = mailbox.wait(lambda: loop.run(time.monotonic() + POLL_S))
+    payload, wall_ns = delivered(), 0
+    if payload is None:
+        # A scheduler may be attached already, and what it says is to be read meanwhile.
+        payload, wall_ns = mailbox.wait(lambda: loop.run(time.monotonic() + POLL_S))
     if wall_ns:
         time.clock_settime_ns(time.CLOCK_REALTIME, wall_ns)
     if mailbox.entropy:

@@ -16,12 +16,14 @@ from ktstr.session.events import Emit, Note
 from ktstr.session.hello import Hello
 from ktstr.session.journal import Journal
 from ktstr.session.link import Link
+from ktstr.session.listening import ListeningLink
 from ktstr.session.live import Live
 from ktstr.session.mailbox import ring
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Prepared
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
+from ktstr.session.virtual import is_virtual
 from ktstr.session.warm import BOOTED, READY, Warm
 from ktstr.vm.machine import Machine
 from ktstr.vm.spec import VmSpec, spec_warnings
@@ -71,7 +73,10 @@ async def booted(
             journal.frame(frame)
             recorder.on_frame(frame, now)
 
-        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", on_frame, past)
+        if machine.bulk_file is None:
+            link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", on_frame, past)
+        else:
+            link = ListeningLink(machine, on_frame)
         group = await stack.enter_async_context(task_scope())
         group.start_soon(link.serve)
         group.start_soon(_nudge_at_end, machine, link)
@@ -91,6 +96,9 @@ async def begin(live: Live, conversation: Conversation, hello: Hello, looking: a
     :raise GuestLost: when neither happens in time.
     """
     warm, plan = live.warm, live.definition.plan
+    if is_virtual(plan):
+        # It came with the image, and the guest has gone on by itself.
+        return await conversation.attached()
 
     async def tell(payload: bytes) -> None:
         ring(live.machine.ram, hello.mailbox, payload, time.time_ns(), urandom(ENTROPY_BYTES))

@@ -28,7 +28,7 @@ from ktstr.session.hello import check_topology
 from ktstr.session.journal import open_journal
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.live import Live
-from ktstr.session.options import RunOptions
+from ktstr.session.options import Deadlines, RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import SUFFIX, has_probes, repeat, why_not, with_probes
@@ -36,6 +36,7 @@ from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
 from ktstr.session.tries import Tries
+from ktstr.session.virtual import is_virtual, patient, slowdown, with_plan
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import AssertResult, exit_code
 from ktstr.verdict.outcome import Fail, Inconclusive
@@ -130,9 +131,13 @@ async def _stay(
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
         emit = journal.observing(emit)
-        exact = EXACT_DUMPS and wants_exact_dump(ready, options)
         plain = vm_spec(ready)
+        exact = EXACT_DUMPS and wants_exact_dump(ready, options) and plain.virtual is None
         spec = replace(plain, one_thread=bool(tries.slips), watch=plain.watch or exact)
+        if spec.virtual is not None:
+            plan = ready.definition.plan
+            initrd = await anyio.to_thread.run_sync(with_plan, ready.image, plan, run_dir)
+            spec = replace(spec, initrd=initrd)
         live = await stack.enter_async_context(
             booted(ready, spec, options, run_dir, emit, journal, tries.why_cold)
         )
@@ -220,16 +225,16 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
     definition, recorder = live.definition, live.recorder
     # What the Backdrop does and settles lies between the scheduler and ScenarioStart.
     before_start_s = (definition.scenario.run.settle + definition.pauses_ms) / 1000
-    due = options.deadlines
-    attach_s = due.attach + longer_attach_s(definition)
-    deadlines = replace(due, attach=attach_s + due.set_up + before_start_s)
+    due, factor = _patience(definition, options)
+    attach_s = due.attach + longer_attach_s(definition) * factor
+    deadlines = replace(due, attach=attach_s + due.set_up + before_start_s * factor)
     conversation = Conversation(
         live.machine,
         live.link,
         recorder,
         deadlines,
-        definition.holds_ms,
-        definition.pauses_ms / 1000,
+        tuple(hold * factor for hold in definition.holds_ms),
+        definition.pauses_ms / 1000 * factor,
         time.monotonic() + time_limit_s(definition, options),
     )
     recorder.on_step = _step_reporter(definition, emit)
@@ -243,7 +248,8 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
     check_topology(hello, vm_spec(live.prepared))
     async with task_scope() as group:
         looking, ready = anyio.Event(), anyio.Event()
-        group.start_soon(look_in, live, emit, looking, ready)
+        if not is_virtual(definition.plan):
+            group.start_soon(look_in, live, emit, looking, ready)
         with stage(emit, "scheduler", "attaching the scheduler") as done:
             started = await begin(live, conversation, hello, looking)
             done(_scheduler_text(live, started))
@@ -287,12 +293,20 @@ def time_limit_s(definition: Definition, options: RunOptions) -> float:
     """Limit of the stay in the VM: as asked for, or generous for what the scenario holds."""
     if options.timeout_s is not None:
         return options.timeout_s
-    due = options.deadlines
+    due, factor = _patience(definition, options)
     steps = len(definition.holds_ms)
-    workload = (definition.workload_ms + definition.pauses_ms) / 1000
+    workload = (definition.workload_ms + definition.pauses_ms) / 1000 * factor
     per_step = due.set_up + due.step_grace + due.reports
-    attach = due.attach + longer_attach_s(definition)
+    attach = due.attach + longer_attach_s(definition) * factor
     return due.boot + attach + workload * 1.5 + steps * per_step
+
+
+def _patience(definition: Definition, options: RunOptions) -> tuple[Deadlines, int]:
+    """The deadlines, and how many seconds of the host one of the guest may take."""
+    if not is_virtual(definition.plan):
+        return options.deadlines, 1
+    cpus = definition.topology.cpus
+    return patient(options.deadlines, cpus), slowdown(cpus)
 
 
 def longer_attach_s(definition: Definition) -> float:

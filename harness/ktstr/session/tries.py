@@ -33,6 +33,8 @@ class Tries:
                 "the template was removed and the guest booted"
             )
             return True
+        if live.machine.spec.virtual is not None:
+            return False
         console = tail(live.machine.console_log)
         if self.slips + 1 < MAX_TRIES and may_have_slipped(
             live.prepared.accel.name, error, console

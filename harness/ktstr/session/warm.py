@@ -187,6 +187,8 @@ def why_cold(definition: Definition, spec: VmSpec, options: RunOptions) -> str |
     """Why a run's guest has to boot; ``None`` when it may continue a template."""
     if options.cold:
         return "--cold"
+    if spec.virtual is not None:
+        return "by the virtual clock a run begins with its guest's first instruction"
     if options.keep_vm:
         return "a VM that is kept offers people sockets, which a saved one has not"
     if spec.scratch_mib:

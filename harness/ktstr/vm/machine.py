@@ -46,6 +46,9 @@ CONSOLE_LOG = "console.log"
 QEMU_LOG = "qemu.log"
 """QEMU's own output and errors, in the run folder."""
 
+BULK_FILE = "frames.bin"
+"""What a guest with a virtual clock sends, in the run folder."""
+
 QUIT_DEADLINE_S = 3.0
 """How long QEMU may take to follow ``quit``."""
 
@@ -59,8 +62,11 @@ class Machine:
     :ivar argv: QEMU's argument vector as it was executed (its channels are inherited descriptors).
     :ivar command: a shell command that starts the same machine by hand.
     :ivar ram: the guest's memory; readable for as long as the block lasts, also after the end.
-    :ivar bulk: host end of the guest-to-host port, non-blocking.
-    :ivar ctl: host end of the host-to-guest port, non-blocking.
+    :ivar bulk: host end of the guest-to-host port, non-blocking; nothing comes out of it where
+        ``bulk_file`` is set.
+    :ivar ctl: host end of the host-to-guest port, non-blocking; it leads nowhere with a virtual
+        clock.
+    :ivar bulk_file: with a virtual clock: file that receives what the guest sends.
     :ivar console_log: file that receives the serial console.
     :ivar qemu_log: file that receives QEMU's own messages.
     :ivar sockets: with ``attach``: paths by name (``qmp``, ``console``, ``gdb``).
@@ -84,6 +90,7 @@ class Machine:
         self.ram = ram
         self.bulk = bulk
         self.ctl = ctl
+        self.bulk_file: Path | None = None
         self.console_log = run_dir / CONSOLE_LOG
         self.qemu_log = run_dir / QEMU_LOG
         self.sockets: Mapping[str, Path] = MappingProxyType(dict(sockets))
@@ -330,12 +337,16 @@ async def launch(
         if "console" in sockets:
             log = escape(run_dir / CONSOLE_LOG)
             console = f"{server(sockets['console'])},logfile={log},logappend=on"
+        bulk_to, ctl_to = f"socket,fd={bulk_theirs.fileno()}", f"socket,fd={ctl_theirs.fileno()}"
+        if spec.virtual is not None:
+            # A socket can be full for as long as the host is busy, and the guest would notice.
+            bulk_to, ctl_to = f"file,path={escape(run_dir / BULK_FILE)}", "null"
         wiring = Wiring(
             ram=tuple(
                 f"memory-backend-file,mem-path=/proc/self/fd/{fd},share=on" for fd in ram.fds
             ),
-            bulk=f"socket,fd={bulk_theirs.fileno()}",
-            ctl=f"socket,fd={ctl_theirs.fileno()}",
+            bulk=bulk_to,
+            ctl=ctl_to,
             console=console,
             monitors=(
                 f"socket,fd={qmp_theirs.fileno()}",
@@ -350,9 +361,12 @@ async def launch(
         shown = build_options(spec, standalone_wiring(spec, run_dir), qemu.qboot)
         command = shell_command(str(qemu.program), shown)
         (run_dir / CONSOLE_LOG).open("wb" if incoming is None else "ab").close()
+        if spec.virtual is not None:
+            (run_dir / BULK_FILE).write_bytes(b"")
 
         machine = Machine(spec, argv, command, ram, bulk, ctl, run_dir, sockets)
         machine._debug_socket = debug
+        machine.bulk_file = run_dir / BULK_FILE if spec.virtual else None
         made = (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs, state_theirs)
         theirs = [end for end in made if end]
         child = spawn(
