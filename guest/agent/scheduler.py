@@ -264,6 +264,7 @@ class Scheduler:
             MsgType.SCHEDULER_EXIT,
             {
                 "during": during,
+                "uptime_ms": int(time.monotonic() * 1000),
                 "process": describe_status(None if self._child is None else self._child.status),
                 "record": self.record,
                 "error": self.error,

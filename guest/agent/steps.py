@@ -87,7 +87,9 @@ class Engine:
             self._set_up(backdrop["ops"], [])
             self._hold(int(self._plan["settle_ms"]) / 1000, [])
             self._kept = self.cgroups.names()
-            self._channel.send(MsgType.SCENARIO_START, {"steps": len(steps)})
+            started: dict[str, object] = {"steps": len(steps)}
+            started["uptime_ms"] = int(time.monotonic() * 1000)
+            self._channel.send(MsgType.SCENARIO_START, started)
             for step in steps:
                 self._run_step(step)
             self.step = BASELINE

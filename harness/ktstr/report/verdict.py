@@ -123,7 +123,21 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
         yield Text(f"  checkpoint: {one_line(str(path))}")
     if record.sidecar is not None:
         yield Text(f"  record: {record.sidecar}")
+    if (identity := identity_line(record)) is not None:
+        yield Text(f"  {identity}", style="dim")
     yield from repro_parts(record.facts)
+
+
+def identity_line(record: RunRecord) -> str | None:
+    """What tells a run by the virtual clock from others; ``None`` for one by the host's."""
+    identity, clock = record.facts.get("identity"), record.facts.get("virtual")
+    if not isinstance(identity, str) or not isinstance(clock, dict):
+        return None
+    took = ""
+    guest_s, wall_s = record.host.get("guest_s"), record.host.get("wall_s")
+    if isinstance(guest_s, float) and isinstance(wall_s, float):
+        took = f"; {guest_s:.2f} s of the guest took {wall_s:.2f} s"
+    return one_line(f"identity: {identity}, virtual clock, seed {clock.get('seed')}{took}")
 
 
 def _tables(record: RunRecord, sections: Sections) -> Iterator[Table]:

@@ -23,6 +23,7 @@ class Live:
     :ivar bridge: takes the captures while the scenario runs; what it loses becomes a note.
     :ivar stats_meta: what the scheduler says about its statistics, once it was asked.
     :ivar monitor: reads the running guest, once it does.
+    :ivar said: how many notes there were when the guest had ended.
     :ivar dumps: takes failure dumps; ``dump_exact`` at the write of the scheduler's exit kind.
     :ivar checkpoints: takes checkpoints, where they are asked for.
     """
@@ -36,6 +37,7 @@ class Live:
     bridge: SnapshotBridge = field(init=False)
     stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None
+    said: int | None = None
     dumps: Dumps = field(default_factory=Dumps)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
 

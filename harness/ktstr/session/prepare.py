@@ -72,6 +72,7 @@ def define(path: Path, options: RunOptions) -> Definition:
     """Read the scenario and resolve it against its topology.
 
     :raise DefinitionInvalid: with every mistake found.
+    :raise HostUnfit: when an option is not for the scenario's clock.
     """
     scenario = load_scenario(
         path,
@@ -83,6 +84,11 @@ def define(path: Path, options: RunOptions) -> Definition:
         clock=options.clock,
         seed=options.seed,
     )
+    if options.keep_vm and scenario.run.clock == "virtual":
+        raise HostUnfit(
+            "a guest with a virtual clock cannot be kept: nothing may be sent to it",
+            hint="leave out --keep-vm, or use --clock wall",
+        )
     length = workload_ms(scenario)
     boundaries = boundary_offsets_ms(length, scenario.run.num_snapshots)
     if mistakes := [*metric_mistakes(scenario), *unjudgeable(scenario, boundaries)]:

@@ -68,6 +68,7 @@ class Recorder:
 
     :param expected: the (step, cgroup) pairs that may report, each with its worker count.
     :ivar prepared: whether the guest has got ready what comes before a plan, and waits for one.
+    :ivar uptime_ms: the guest's own clock at Goodbye.
     :ivar clock: the workload's clock, which runs while the guest holds a step.
     """
 
@@ -80,6 +81,8 @@ class Recorder:
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.goodbye: str | None = None
+        self.uptime_ms: int | None = None
+        self._start_ms: int | None = None
         self.step_index = 0
         self.clock = WorkloadClock()
         self.events: list[StimulusEvent] = []
@@ -175,7 +178,7 @@ class Recorder:
         if not isinstance(error, dict):
             error = {}
         if self.started_at is not None:
-            self.scheduler_died_s = now - self.started_at
+            self.scheduler_died_s = self._since_start_s(fields, now - self.started_at)
         self.scheduler_exit = SchedulerExit(
             during=_text(fields.get("during"), 200),
             process=_text(fields.get("process"), 200),
@@ -206,6 +209,14 @@ class Recorder:
     def _start(self, payload: bytes, now: float) -> None:
         if self.started_at is None:
             self.started_at = now
+            self._start_ms = _int(unpack_map(payload).get("uptime_ms"))
+
+    def _since_start_s(self, fields: dict[str, object], received_s: float) -> float:
+        """Time since ScenarioStart by the guest's clock; by the host's where it does not tell."""
+        now_ms = _int(fields.get("uptime_ms"))
+        if now_ms is None or self._start_ms is None or now_ms < self._start_ms:
+            return received_s
+        return (now_ms - self._start_ms) / 1000
 
     def _step_start(self, payload: bytes, now: float) -> None:
         stimulus = Stimulus.from_payload(payload)
@@ -263,7 +274,9 @@ class Recorder:
         return lambda payload, now: self.on_request(msg_type, payload)
 
     def _goodbye(self, payload: bytes, now: float) -> None:
-        self.goodbye = take_str(unpack_map(payload), "reason", 64)
+        fields = unpack_map(payload)
+        self.goodbye = take_str(fields, "reason", 64)
+        self.uptime_ms = _int(fields.get("uptime_ms"))
 
     def missing_reports(self) -> dict[tuple[int, str], int]:
         """How many workers of each (step, cgroup) that ran to its end have not reported."""

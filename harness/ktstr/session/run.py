@@ -36,7 +36,7 @@ from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
 from ktstr.session.tries import Tries
-from ktstr.session.virtual import is_virtual, patient, slowdown, with_plan
+from ktstr.session.virtual import NO_LOOK, is_virtual, patient, slowdown, with_plan
 from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import AssertResult, exit_code
 from ktstr.verdict.outcome import Fail, Inconclusive
@@ -158,6 +158,7 @@ async def _stay(
             record.exit_code = error.exit_code
         record.host |= live.warm.facts()
         record.host["wall_s"] = round(time.monotonic() - began, 3)
+        live.said = len(live.recorder.notes)
         await _pause(live)
         # What the probes of a repetition recorded is there, whatever became of it.
         look = LastLook()
@@ -250,6 +251,8 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         looking, ready = anyio.Event(), anyio.Event()
         if not is_virtual(definition.plan):
             group.start_soon(look_in, live, emit, looking, ready)
+        else:
+            recorder.note(NO_LOOK)
         with stage(emit, "scheduler", "attaching the scheduler") as done:
             started = await begin(live, conversation, hello, looking)
             done(_scheduler_text(live, started))

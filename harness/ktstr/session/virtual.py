@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run by the virtual clock: the plan goes with the image, and the host waits longer."""
+"""A run by the virtual clock: the plan goes with the image, the host waits and looks away."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -8,17 +9,32 @@ from typing import Any, Final
 
 import msgpack
 
-from ktstr.session.options import Deadlines
+from ktstr.errors import DefinitionInvalid, OutputUnwritable, Problem
+from ktstr.session.identity import digest_of_file, identity_of
+from ktstr.session.live import Live
+from ktstr.session.options import Deadlines, RunOptions
+from ktstr.session.record import RunRecord
+from ktstr.session.sidecar.write import sidecar_values
 from ktstr.vm.cpio import Entry
 from ktstr.vm.image import Image, ImageStore
 
 PLAN_FILE: Final = "ktstr/plan"
 """Where the agent looks for its plan (guest/agent/mailbox.py)."""
 
-SECONDS_PER_GUEST_SECOND: Final = 20
-"""Host time that a busy vCPU may take for a second of its own; 2 to 4 s were measured."""
+MAX_PLAN: Final = 64 << 20
 
-NO_LOOK: Final = "the host may not look at a guest with a virtual clock while it runs"
+LAST_LINE: Final = "ktstr-agent: goodbye"
+"""The line of the kernel log behind which the host's time begins (guest/agent/main.py)."""
+
+SECONDS_PER_GUEST_SECOND: Final = 20
+"""Host time that a busy vCPU may take for a second of its own, before it counts as hung."""
+
+NO_LOOK: Final = (
+    "no monitor: the host may not look at a guest with a virtual clock while it runs, "
+    "as its instants could not be repeated"
+)
+
+FRAMES_SUFFIX: Final = ".frames.bin"
 
 
 def is_virtual(plan: Mapping[str, Any]) -> bool:
@@ -29,9 +45,13 @@ def is_virtual(plan: Mapping[str, Any]) -> bool:
 def with_plan(image: Image, plan: Mapping[str, Any], run_dir: Path) -> Path:
     """The image with the plan in it, as a file in ``run_dir``.
 
+    :raise DefinitionInvalid: when the plan is larger than any that makes sense.
     :raise GuestBuildFailed: when it cannot be written.
     """
     payload: bytes = msgpack.packb(plan)
+    if len(payload) > MAX_PLAN:
+        found = f"{len(payload)} bytes of plan"
+        raise DefinitionInvalid([Problem("the plan", None, "steps", found, f"at most {MAX_PLAN}")])
     target = run_dir / "planned.cpio"
     return ImageStore().with_overlay(image, [Entry.file(PLAN_FILE, payload)], target).path
 
@@ -45,3 +65,39 @@ def patient(due: Deadlines, cpus: int) -> Deadlines:
     """Deadlines for a guest that runs on one host thread."""
     longer = {field.name: getattr(due, field.name) * max(2, cpus) for field in fields(due)}
     return replace(due, **longer)
+
+
+def add_identity(record: RunRecord, live: Live, options: RunOptions) -> None:
+    """Say which run this was, in figures that an equal run has too; the record is complete.
+
+    :raise OutputUnwritable: when the frames were to be kept and cannot be.
+    """
+    clock, frames = live.machine.spec.virtual, live.machine.bulk_file
+    assert clock is not None and frames is not None, "the plan says that the clock is virtual"
+    record.facts["virtual"] = {
+        "seed": clock.seed,
+        "shift": clock.shift,
+        "qemu": live.machine.qemu_version,
+        "frames": {"bytes": frames.stat().st_size, "sha256": digest_of_file(frames)},
+    }
+    if live.said is not None:
+        # What went wrong with reading the guest's memory afterwards is no part of the run.
+        notes = record.facts["notes"]
+        record.facts["notes"], record.host["notes"] = notes[: live.said], notes[live.said :]
+    uptime_ms = live.recorder.uptime_ms
+    wall_s = record.host.get("wall_s")
+    if uptime_ms and isinstance(wall_s, float):
+        record.host["guest_s"] = uptime_ms / 1000
+        record.host["slowdown"] = round(wall_s * 1000 / uptime_ms, 3)
+    record.facts["identity"] = identity_of(sidecar_values(record))
+    if options.keep_frames:
+        target = options.out_dir / f"{record.name}-{record.run_id}{FRAMES_SUFFIX}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(frames, target)
+        except OSError as error:
+            raise OutputUnwritable(
+                f"the frames cannot be written to {target.parent}: {error.strerror}",
+                hint="free space there, or choose another folder with --out",
+            ) from error
+        record.host["frames"] = str(target)

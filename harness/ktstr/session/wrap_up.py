@@ -16,6 +16,7 @@ from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes
 from ktstr.session.sidecar.write import write_sidecar
 from ktstr.session.snapshots import LastLook
+from ktstr.session.virtual import LAST_LINE, add_identity, is_virtual
 from ktstr.vm.console import tail, tail_lines
 
 JOURNAL = "harness.log"
@@ -46,13 +47,18 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
         "agent_start_s": None if recorder.hello is None else recorder.hello.agent_start_s,
         "harness_peak_mib": peak_memory_mib(),
     }
-    record.console_tail = _bounded(tail_lines(live.machine.console_log, KERNEL_TAIL))
+    virtual = is_virtual(live.definition.plan)
+    until = LAST_LINE if virtual else None
+    console = tail_lines(live.machine.console_log, KERNEL_TAIL, until=until)
+    record.console_tail = _bounded(console)
     record.scheduler_tail = _bounded(recorder.scheduler_log.text().splitlines()[-SCHEDULER_TAIL:])
     if record.exit_code or has_probes(live.definition):
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
         record.evidence = write_evidence(folder, *_evidence(live, look, bool(record.exit_code)))
         if record.exit_code and look.dump is not None:
             record.host["failure_dump"] = str(folder / DUMP_JSON)
+    if virtual:
+        add_identity(record, live, options)
     record.sidecar = write_sidecar(options.out_dir, record)
 
 

@@ -22,10 +22,19 @@ def tail(path: Path, limit: int = 64 * 1024) -> str:
         return ""
 
 
-def tail_lines(path: Path, count: int = 20) -> tuple[str, ...]:
-    """The last lines of a log made safe to print: no control characters, no TCG feature noise."""
-    lines = (_UNPRINTABLE.sub("?", line.rstrip()) for line in tail(path).splitlines())
+def tail_lines(path: Path, count: int = 20, *, until: str | None = None) -> tuple[str, ...]:
+    """The last lines of a log made safe to print: no control characters, no TCG feature noise.
+
+    :param until: the line with these words and all that follow are left out.
+    """
+    found = _before(until, tail(path).splitlines())
+    lines = (_UNPRINTABLE.sub("?", line.rstrip()) for line in found)
     return tuple([line for line in lines if line and not _NOISE.search(line)][-count:])
+
+
+def _before(words: str | None, lines: list[str]) -> list[str]:
+    ends = (at for at, line in enumerate(lines) if words is not None and words in line)
+    return lines[: next(ends, len(lines))]
 
 
 def panic_message(log: str) -> str | None:

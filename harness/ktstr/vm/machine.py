@@ -109,6 +109,11 @@ class Machine:
         return self._running_child().pid
 
     @property
+    def qemu_version(self) -> str:
+        """Version and package of QEMU, in its own words."""
+        return "" if self._monitor is None else self._monitor.version
+
+    @property
     def end(self) -> MachineEnd | None:
         """How the machine ended, ``None`` while it has not."""
         return self._end

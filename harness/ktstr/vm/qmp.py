@@ -70,6 +70,18 @@ class Monitor:
         except ConnectError as error:
             raise QemuDied("QEMU closed its QMP connection at its start") from error
 
+    @property
+    def version(self) -> str:
+        """QEMU's version and its packager's, as it greeted with; empty before that."""
+        greeting = self._client.greeting
+        if greeting is None:
+            return ""
+        number: object = greeting.QMP.version.get("qemu")
+        parts = number if isinstance(number, dict) else {}
+        text = ".".join(str(parts.get(key, "?")) for key in ("major", "minor", "micro"))
+        package = str(greeting.QMP.version.get("package") or "")
+        return f"{text} {package}".strip()
+
     async def execute(
         self,
         command: str,

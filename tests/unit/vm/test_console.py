@@ -56,3 +56,11 @@ def test_tail_lines_drop_feature_noise_and_control_characters(tmp_path: Path) ->
     )
     assert tail_lines(log) == ("qemu: ?[2Jcould not load", "last")
     assert tail_lines(log, 1) == ("last",)
+
+
+def test_lines_behind_a_mark_are_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    log.write_text("one\ntwo\n[ 1.0] the mark\nthree\n")
+    assert tail_lines(log, until="the mark") == ("one", "two")
+    assert tail_lines(log, 1, until="the mark") == ("two",)
+    assert tail_lines(log, until="no such mark")[-1] == "three"

@@ -37,9 +37,14 @@ def is_repetition(path: Path) -> bool:
 
 def sidecar_text(record: RunRecord) -> str:
     """The content of the sidecar: JSON that any reader takes."""
+    return "{\n" + ",\n".join(_lines(sidecar_values(record))) + "\n}\n"
+
+
+def sidecar_values(record: RunRecord) -> dict[str, Any]:
+    """What the sidecar says, by top-level key."""
     vectors = VectorTable()
     safe = partial(json_safe, depth=MAX_DEPTH, place=vectors.place)
-    plain: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "name": record.name,
         "verdict": record.verdict,
@@ -65,7 +70,6 @@ def sidecar_text(record: RunRecord) -> str:
         "result": safe(None if record.result is None else record.result.to_record()),
         "vectors": vectors.entries(),
     }
-    return "{\n" + ",\n".join(_lines(plain)) + "\n}\n"
 
 
 def _lines(plain: Mapping[str, Any]) -> Iterator[str]:
