@@ -21,6 +21,7 @@ from ktstr.model.rules.numa import MIN_MEMORY, node_mistakes
 from ktstr.model.rules.ops import op_mistakes
 from ktstr.model.rules.scheduler import file_mistakes, is_file, scheduler_mistakes
 from ktstr.model.rules.temporal import temporal_mistakes
+from ktstr.model.rules.virtual import virtual_mistakes
 from ktstr.model.source import Mistake, Unknown
 from ktstr.model.topology import Topology
 from ktstr.model.units import format_duration
@@ -42,7 +43,7 @@ MAX_CPUS = 255
 def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     """Every mistake that can be told without looking at the topology."""
     rules = [_vm, node_mistakes, scheduler_mistakes, file_mistakes, op_mistakes]
-    rules += [_works, _python, _crowd, _steps, _checks]
+    rules += [_works, _python, _crowd, _steps, _checks, virtual_mistakes]
     if not unknown.times:
         rules.append(_timing)
     if not unknown.cpusets:
