@@ -4,6 +4,7 @@
 import binascii
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,3 +154,13 @@ def test_it_can_be_waited_at_again(box: Mailbox) -> None:
 
     assert box.wait(pause)[0] == b"second"
     assert len(pauses) == 3
+
+
+def test_a_plan_that_came_with_the_image_needs_no_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "plan"
+    monkeypatch.setattr(mailbox, "DELIVERED", str(place))
+    assert mailbox.delivered() is None
+    place.write_bytes(b"the plan")
+    assert mailbox.delivered() == b"the plan"
