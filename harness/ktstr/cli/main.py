@@ -16,6 +16,11 @@ COMMANDS = {
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),
+    "verify-determinism": (
+        "ktstr.cli.determinism",
+        "verify_determinism",
+        "Run a scenario several times by the virtual clock; compare every byte.",
+    ),
     "schema": ("ktstr.cli.schema", "schema", "Print the JSON Schema of the scenario file."),
 }
 
