@@ -89,6 +89,13 @@ def define(path: Path, options: RunOptions) -> Definition:
             "a guest with a virtual clock cannot be kept: nothing may be sent to it",
             hint="leave out --keep-vm, or use --clock wall",
         )
+    if options.checkpoint_at is not None and scenario.run.clock == "virtual":
+        raise HostUnfit(
+            "a guest with a virtual clock cannot be kept at a step: stopping it there would be "
+            "in its time",
+            hint="leave out --checkpoint-at (--checkpoint-on-fail does it no harm), or use "
+            "--clock wall",
+        )
     length = workload_ms(scenario)
     boundaries = boundary_offsets_ms(length, scenario.run.num_snapshots)
     if mistakes := [*metric_mistakes(scenario), *unjudgeable(scenario, boundaries)]:

@@ -14,7 +14,7 @@ from ktstr.errors import CheckpointUnusable, HostUnfit
 from ktstr.model.topology import Topology
 from ktstr.vm.accel import Accelerator
 from ktstr.vm.ram import MIB, Segment, q35_segments
-from ktstr.vm.spec import VmSpec
+from ktstr.vm.spec import VirtualClock, VmSpec
 
 MAX_MEMORY_MIB: Final = 1 << 24
 MAX_NODES: Final = 1024
@@ -51,6 +51,7 @@ class MachineShape(_Plain):
     scratch_mib: _Size = 0
     pvpanic: bool = True
     one_thread: bool = False
+    virtual: VirtualClock | None = None
     firmware_bytes: Annotated[int, Field(ge=1, le=MAX_FIRMWARE)] | None = None
 
     @model_validator(mode="after")
@@ -71,6 +72,7 @@ class MachineShape(_Plain):
             scratch_mib=spec.scratch_mib,
             pvpanic=spec.pvpanic,
             one_thread=spec.one_thread,
+            virtual=spec.virtual,
             firmware_bytes=firmware_bytes,
         )
 
@@ -90,6 +92,7 @@ class MachineShape(_Plain):
             scratch_mib=self.scratch_mib,
             pvpanic=self.pvpanic,
             one_thread=self.one_thread,
+            virtual=self.virtual,
         )
         spec.memory_of_nodes()
         return spec
