@@ -36,6 +36,7 @@ s32 SEC("struct_ops/ktstr_select_cpu")
 void SEC("struct_ops/ktstr_enqueue") BPF_PROG(ktstr_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	u64 nth = INC(nr_enqueued) + 1, cgroup_id = task_cgroup_id(p), target = KTSTR_DSQ_SHARED;
+	s32 cpu = scx_bpf_task_cpu(p);
 	u32 every = drop_every;
 
 	pcpu_inc(KTSTR_STAT_ENQUEUED);
@@ -55,6 +56,11 @@ void SEC("struct_ops/ktstr_enqueue") BPF_PROG(ktstr_enqueue, struct task_struct 
 			INC(degrade_cnt);
 		dsq_insert(p, local_on | (u32)scatter_target(p), slice_ns(), enq_flags);
 		count_insert(KTSTR_DSQ_LOCAL, 0);
+		return;
+	} else if (is_express(p, cpu)) {
+		dsq_insert(p, KTSTR_DSQ_EXPRESS_OF + cpu, slice_ns(), enq_flags);
+		count_insert(KTSTR_DSQ_EXPRESS, KTSTR_DSQ_EXPRESS_OF + cpu);
+		__sync_fetch_and_or(&express_cpus, 1ULL << cpu);
 		return;
 	}
 	dsq_insert(p, target, slice_ns(), enq_flags);
@@ -111,7 +117,9 @@ void SEC("struct_ops/ktstr_dispatch") BPF_PROG(ktstr_dispatch, s32 cpu, struct t
 		cc->nr_skipped++;
 		return;
 	}
-	if ((starve < 2 || call % starve == 0) && dsq_move_to_local(KTSTR_DSQ_STARVE))
+	if (lost_wakeup && dispatch_express(cpu))
+		count_dispatch(cpu, cc, KTSTR_DSQ_EXPRESS);
+	else if ((starve < 2 || call % starve == 0) && dsq_move_to_local(KTSTR_DSQ_STARVE))
 		count_dispatch(cpu, cc, KTSTR_DSQ_STARVE);
 	else if (dsq_move_to_local(KTSTR_DSQ_SHARED))
 		count_dispatch(cpu, cc, KTSTR_DSQ_SHARED);
@@ -259,6 +267,8 @@ s32 SEC("struct_ops.s/ktstr_init") BPF_PROG(ktstr_init)
 	err = scx_bpf_create_dsq(KTSTR_DSQ_SHARED, -1);
 	if (!err)
 		err = scx_bpf_create_dsq(KTSTR_DSQ_STARVE, -1);
+	if (!err && lost_wakeup)
+		err = create_express_queues();
 	if (err)
 		return err;
 	attach_ns = bpf_ktime_get_ns();

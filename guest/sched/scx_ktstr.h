@@ -4,7 +4,11 @@
  *
  * Knobs (all off by default). .rodata, before load: degrade, scattershot,
  * scatter_wrong, direct_idle, slice_us, fail_init, fail_verify, verify_loop, starve_cgroup
- * (text: the last part of a cgroup's path; its tasks are starved as below).
+ * (text: the last part of a cgroup's path; its tasks are starved as below),
+ * lost_wakeup (tasks of a negative nice value go through queues of their CPUs, and now and
+ * then one of them is forgotten there: a race of two CPUs about the word that tells which
+ * queues to look into. The value, from 1, is how many rounds of an empty loop, less one,
+ * the race has beside what it always takes).
  * .bss and .data, at any time, also written from outside the guest:
  *   stall            u32  dispatch moves nothing: the watchdog ejects the scheduler
  *   stall_after_ms   u64  the same, from that long after attach
@@ -25,7 +29,7 @@
  * two increments, so each holds within 1 per CPU (CPUs below KTSTR_MAX_CPUS):
  *   nr_dispatched  = sum of cpu_ctx_arr[*].nr_dispatched
  *                  = sum over CPUs of pcpu_stats[KTSTR_STAT_DISPATCHED]
- *                  = sum of dsq_stats[SHARED, STARVE].nr_consumed
+ *                  = sum of dsq_stats[SHARED, STARVE, EXPRESS].nr_consumed
  *   nr_running_cb  = sum of cpu_ctx_arr[*].nr_running
  *   nr_stopping    = sum of cpu_ctx_arr[*].nr_stopping = sum of run_hist[*]
  *   nr_enqueued    = sum over CPUs of pcpu_stats[KTSTR_STAT_ENQUEUED]
@@ -47,7 +51,11 @@ enum ktstr_dsq {
 	KTSTR_DSQ_SHARED = 0,
 	KTSTR_DSQ_STARVE = 1,
 	KTSTR_DSQ_LOCAL = 2,
+	KTSTR_DSQ_EXPRESS = 3,	     /* in dsq_stats all express queues together */
+	KTSTR_DSQ_EXPRESS_OF = 0x40, /* and the CPU's number: its express queue */
 };
+
+#define KTSTR_EXPRESS_CPUS 64
 
 enum ktstr_stat {
 	KTSTR_STAT_ENQUEUED,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * How scx_ktstr misbehaves when its knobs ask for it: scattering, starving, slowing,
- * crashing, locking up, and failing verification. Part of scx_ktstr.bpf.c.
+ * crashing, locking up, losing wake-ups, and failing verification. Part of scx_ktstr.bpf.c.
  */
 #ifndef KTSTR_SCX_KTSTR_HARM_BPF_H
 #define KTSTR_SCX_KTSTR_HARM_BPF_H
@@ -93,6 +93,48 @@ static __always_inline bool is_starved(struct task_struct *p, u64 cgroup_id)
 	if (starve_tgid && starve_tgid == (u32)p->tgid)
 		return true;
 	return starve_cgroup_id && starve_cgroup_id == cgroup_id;
+}
+
+static __always_inline bool is_express(const struct task_struct *p, s32 cpu)
+{
+	return lost_wakeup && cpu >= 0 && cpu < KTSTR_EXPRESS_CPUS &&
+	       prio_class_of(p) == KTSTR_PRIO_HIGH;
+}
+
+/*
+ * The ordering bug to be found: a bit is taken out of a word that all CPUs share by
+ * reading, changing and writing it. What another CPU announces in between is written
+ * over, and the task that it queued waits until the next one for the same CPU.
+ */
+static bool dispatch_express(s32 cpu)
+{
+	u64 waiting = express_cpus, own;
+	u32 i;
+
+	if (cpu < 0 || cpu >= KTSTR_EXPRESS_CPUS)
+		return false;
+	own = 1ULL << cpu;
+	if (!(waiting & own))
+		return false;
+	if (dsq_move_to_local(KTSTR_DSQ_EXPRESS_OF + cpu))
+		return true;
+	bpf_for(i, 1, lost_wakeup)
+		;
+	express_cpus = waiting & ~own;
+	return false;
+}
+
+static s32 create_express_queues(void)
+{
+	u32 nr = scx_bpf_nr_cpu_ids(), cpu;
+	s32 err = 0;
+
+	bpf_for(cpu, 0, nr < KTSTR_EXPRESS_CPUS ? nr : KTSTR_EXPRESS_CPUS) {
+		err = scx_bpf_create_dsq(KTSTR_DSQ_EXPRESS_OF + cpu, -1);
+		if (err)
+			break;
+	}
+	return err;
 }
 
 /* Rejected by the verifier: a lookup's result used without the NULL check. */

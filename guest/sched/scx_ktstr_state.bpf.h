@@ -17,6 +17,7 @@ const volatile u64 slice_us;
 const volatile u32 fail_init;
 const volatile u32 fail_verify;
 const volatile u32 verify_loop;
+const volatile u32 lost_wakeup;
 const volatile char starve_cgroup[STARVE_NAME];
 
 volatile u32 stall;
@@ -35,6 +36,9 @@ volatile u32 starve_every = 64;
 volatile u32 lockup_ms;
 
 static u64 lockup_asked_ns;
+
+/* The CPUs in whose express queues somebody may wait; only with lost_wakeup. */
+u64 express_cpus;
 
 u64 nr_enqueued;
 u64 nr_dispatched;

@@ -23,7 +23,7 @@ MAPS = {
 
 KNOBS = {
     ".rodata": ["degrade", "scattershot", "scatter_wrong", "direct_idle", "slice_us",
-                "fail_init", "fail_verify", "verify_loop"],
+                "fail_init", "fail_verify", "verify_loop", "lost_wakeup"],
     ".bss": ["stall", "stall_after_ms", "crash", "degrade_rt", "exit_after_ms",
              "exit_code_user", "drop_every", "slow_every", "starve_tgid", "starve_cgroup_id",
              "starve_for_ms", "lockup_ms"],
