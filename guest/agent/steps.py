@@ -64,6 +64,7 @@ class Engine:
             self.cgroups,
             int(plan.get("seed", 1)),
             phases=len(plan["steps"]),
+            jitter_us=int(plan.get("jitter_us", 0)),
         )
         self.payloads = Payloads(loop, channel, self.cgroups)
         self.requests = Requests(channel)

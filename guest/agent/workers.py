@@ -147,9 +147,14 @@ class Workers:
         seed: int,
         program: str = WORKER,
         phases: int = 0,
+        jitter_us: int = 0,
     ) -> None:
-        """``phases``: the number of steps, each a phase that Backdrop workers tell apart."""
+        """``phases``: the number of steps, each a phase that Backdrop workers tell apart.
+
+        ``jitter_us``: most that the seed delays a worker by; 0: it changes nothing of the kind.
+        """
         self._phases = phases
+        self._jitter_us = jitter_us
         self._program = program
         self._loop = loop
         self._channel = channel
@@ -242,6 +247,8 @@ class Workers:
             "nice": spec.get("nice", 0),
             "seed": (self._seed * 1000003 + self._serial) & SEED_MASK,
         }
+        if self._jitter_us:
+            words["jitter_us"] = self._jitter_us
         if group.step == BACKDROP and self._phases:
             words.update(epoch_slot=EPOCH_SLOT, phases=self._phases)
         words.update({key: spec[key] for key in _OPTIONS if spec.get(key)})

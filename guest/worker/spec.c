@@ -60,6 +60,7 @@ static const struct number_key number_keys[] = {
 	{"phases", offsetof(struct spec, phases), 0, MAX_PHASES},
 	{"gap_check", offsetof(struct spec, gap_check), 0, UINT32_MAX},
 	{"start_timeout_ms", offsetof(struct spec, start_timeout_ms), 1, 3600000},
+	{"jitter_us", offsetof(struct spec, jitter_us), 0, 1000000},
 };
 
 static bool parse_number(const char *where, const char *name, const char *value, uint64_t min,

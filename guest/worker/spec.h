@@ -56,6 +56,7 @@ struct spec {
 	int cgroup_fd;	     /* -1: children stay in the cgroup of the leader */
 	uint64_t gap_check;  /* work units between gap measurements; 0: none are made */
 	uint64_t start_timeout_ms;
+	uint64_t jitter_us; /* how much later a worker may start, and differ otherwise; 0: not at all */
 };
 
 /*

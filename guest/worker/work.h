@@ -28,6 +28,8 @@ struct group {
 
 #define GROUP_WORDS 16 /* one cache line */
 
+struct jitter;
+
 struct worker {
 	const struct spec *spec;
 	unsigned int index;    /* among the workers of the spec */
@@ -35,6 +37,7 @@ struct worker {
 	struct group *group;
 	const uint32_t *stop;
 	struct probe probe;
+	struct jitter *jitter;
 	void *state; /* of the work type */
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TimerLatency: how late an absolute timer wakes its sleeper, as cyclictest measures it. */
-#include "work.h"
+#include "jitter.h"
 
 struct timer_state {
 	uint64_t deadline; /* 0: the series has not begun */
@@ -20,7 +20,7 @@ static bool iterate(struct worker *w)
 	bool woken; /* by the timer, not by the signal that ends the run */
 
 	if (!s->deadline)
-		s->deadline = now;
+		s->deadline = now - jitter_offset(w->jitter, interval);
 	/* A deadline missed while the worker was late has no wake-up of its own: skip it. */
 	s->deadline += interval;
 	if (s->deadline <= now)

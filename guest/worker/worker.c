@@ -12,6 +12,7 @@
 
 #include "affinity.h"
 #include "crew.h"
+#include "jitter.h"
 #include "mempolicy.h"
 #include "placement.h"
 #include "relax.h"
@@ -97,12 +98,14 @@ static void work(struct crew *crew, struct group *group, unsigned int index)
 	const struct spec *spec = crew->spec;
 	struct telemetry *t = &crew->telemetry[index];
 	struct slices slices = crew_slices(crew, index);
+	struct jitter jitter = jitter_of(spec, worker_seed(spec, index));
 	struct worker w = {
 		.spec = spec,
 		.index = index,
 		.position = index % work_group_size(spec),
 		.group = group,
 		.stop = &crew->control->stop,
+		.jitter = &jitter,
 	};
 
 	t->tid = gettid();
@@ -113,6 +116,7 @@ static void work(struct crew *crew, struct group *group, unsigned int index)
 	/* First, so that what the type allocates lies where the scenario wants it. */
 	apply_affinity(spec, &w.probe.rng, t->affinity_error, sizeof(t->affinity_error));
 	apply_mem_policy(spec, t->memory_error, sizeof(t->memory_error));
+	jitter_first_cpu(&jitter, spec, t->affinity_error, sizeof(t->affinity_error));
 	if (spec->program) {
 		apply_policy(spec, t->policy_error, sizeof(t->policy_error));
 		custom_exec(&w, w.probe.rng, t->setup_error, sizeof(t->setup_error));
@@ -128,6 +132,7 @@ static void work(struct crew *crew, struct group *group, unsigned int index)
 	/* Another seed is another interleaving, also where the clock is virtual. */
 	if (spec->has_seed)
 		relax(random_below(&w.probe.rng, START_JITTER_UNITS));
+	jitter_start(&jitter);
 
 	if (spec->type->started)
 		spec->type->started(&w);

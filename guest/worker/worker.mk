@@ -9,7 +9,7 @@ WORKER_CFLAGS ?= -std=gnu11 -O2 -static -s -Wall -Wextra -Werror -Wshadow -Wmiss
 
 WORKER_SRCS := $(addprefix $(WORKER_DIR)/, \
 	main.c spec.c leader.c crew.c spawn.c worker.c report.c telemetry.c epoch.c reading.c procfs.c \
-	placement.c affinity.c mempolicy.c custom.c measure.c relax.c \
+	placement.c affinity.c mempolicy.c custom.c measure.c relax.c jitter.c \
 	works.c work.c work_spin.c work_alu.c work_pipe.c work_futex.c work_io.c work_timer.c \
 	await.c pipe_pair.c work_cache.c work_fanout.c work_lock.c work_queue.c work_sequence.c \
 	work_idle.c work_smt.c \

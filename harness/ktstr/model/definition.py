@@ -34,6 +34,9 @@ Clock = Literal["wall", "virtual"]
 MAX_SNAPSHOTS: Final = 64
 MIN_SNAPSHOT_SPACING_MS: Final = 100
 
+JITTER_US: Final = 4000
+"""Most that a seed delays the start of a worker by; a tick at 250 Hz, μs."""
+
 _MIB: Final = 1 << 20
 
 
@@ -91,6 +94,12 @@ class Run(Table):
     clock: Clock = "wall"
     seed: Annotated[StrictInt, Field(ge=0, le=(1 << 63) - 1)] = 1
     auto_repro: StrictBool = True
+
+    @property
+    def jitter_us(self) -> int:
+        """Most that the seed delays a worker by; 0: it was not asked for, or is 0."""
+        asked = self.clock == "virtual" or "seed" in self.model_fields_set
+        return JITTER_US if asked and self.seed else 0
 
 
 class Backdrop(Table):

@@ -35,6 +35,7 @@ def build_plan(scenario: Scenario, topology: Topology) -> dict[str, PlanValue]:
         "name": scenario.name,
         "clock": scenario.run.clock,
         "seed": scenario.run.seed,
+        "jitter_us": scenario.run.jitter_us,
         "duration_ms": workload_ms(scenario),
         "settle_ms": scenario.run.settle,
         "cpus": topology.cpus,

@@ -90,6 +90,7 @@ def test_the_whole_plan() -> None:
         "name": "plan",
         "clock": "wall",
         "seed": 9,
+        "jitter_us": 4000,
         "duration_ms": 1500,
         "settle_ms": 100,
         "cpus": 4,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a scenario by the virtual clock may hold."""
 
+from typing import Any
+
 import pytest
 
 from ktstr.errors import DefinitionInvalid
@@ -49,3 +51,23 @@ def test_what_the_guest_does_by_itself_is_not() -> None:
     scenario = scenario_from_toml(TEXT.replace("@OPS@", CAPTURE), seed=9)
     plan = build_plan(scenario, scenario.vm.guest_topology)
     assert (plan["clock"], plan["seed"]) == ("virtual", 9)
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "jitter_us"),
+    [
+        ("", {}, 0),
+        ("seed = 7", {}, 4000),
+        ("", {"seed": 7}, 4000),
+        ("", {"clock": "virtual"}, 4000),
+        # The seed that changes nothing, whatever the clock.
+        ("seed = 0", {}, 0),
+        ('clock = "virtual"\nseed = 7', {"seed": 0}, 0),
+    ],
+)
+def test_workers_are_moved_about_by_a_seed_that_was_asked_for(
+    run: str, options: dict[str, Any], jitter_us: int
+) -> None:
+    text = TEXT.replace("@OPS@", "").replace('clock = "virtual"\nseed = 7', run)
+    scenario = scenario_from_toml(text, **options)
+    assert build_plan(scenario, scenario.vm.guest_topology)["jitter_us"] == jitter_us
