@@ -21,6 +21,11 @@ COMMANDS = {
         "verify_determinism",
         "Run a scenario several times by the virtual clock; compare every byte.",
     ),
+    "explore": (
+        "ktstr.cli.explore",
+        "explore",
+        "Run a scenario with many seeds; find one that fails.",
+    ),
     "schema": ("ktstr.cli.schema", "schema", "Print the JSON Schema of the scenario file."),
 }
 

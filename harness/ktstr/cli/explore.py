@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktstr explore``: one scenario with many seeds, until one of them fails."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ktstr.cli.run import Command
+
+
+def _seeds(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    from ktstr.session.seeds import parse_seeds
+
+    try:
+        return parse_seeds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
+
+
+@click.command(cls=Command, name="explore")
+@click.argument("scenario", metavar="SCENARIO")
+@click.option(
+    "--seeds",
+    default="1..100",
+    show_default=True,
+    callback=_seeds,
+    metavar="A..B",
+    help="The seeds to try, both ends included; also 7 or 1,5,10..20.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Seeds at a time; each takes one host CPU. Default: one for every host CPU.",
+)
+@click.option("--until-fail", is_flag=True, help="Stop at the first seed that fails.")
+@click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's.")
+@click.option("--topology", metavar="T", help="Topology instead of the file's.")
+@click.option("--scheduler", metavar="S", help="Scheduler instead of the file's.")
+@click.option("--flags", metavar="A+B", help="Flags of the scheduler instead of the file's.")
+@click.option("--work-type", metavar="TYPE", help="Work type, in swappable cgroups.")
+@click.option(
+    "-o",
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("ktstr-runs/explore"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the records and the evidence.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write everything that was found to FILE.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show the spread of every metric.")
+def explore(
+    scenario: str,
+    seeds: tuple[int, ...],
+    jobs: int | None,
+    until_fail: bool,
+    kernel: str | None,
+    topology: str | None,
+    scheduler: str | None,
+    flags: str | None,
+    work_type: str | None,
+    out_dir: Path,
+    json_file: Path | None,
+    verbose: bool,
+) -> None:
+    """Run SCENARIO by the virtual clock with many seeds.
+
+    Each seed is another interleaving of the same work, and always the same one: what a seed
+    provokes, its command provokes again.
+
+    Exit status: that of the worst run, as ktstr-run's; 4 cannot run, 130 interrupted.
+    """
+    from ktstr.cli.explorer import Explorer
+    from ktstr.model.flag_profiles import profile_flags
+    from ktstr.session.options import RunOptions
+
+    options = RunOptions(
+        kernel=kernel,
+        topology=topology,
+        scheduler=scheduler,
+        flags=None if flags is None else profile_flags(flags),
+        work_type=work_type,
+        out_dir=out_dir,
+    )
+    explorer = Explorer(scenario, options, seeds, json_file, whole=verbose)
+    sys.exit(int(explorer.main(jobs or usable_cpus(), until_fail=until_fail)))
+
+
+def usable_cpus() -> int:
+    """Host CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
