@@ -36,6 +36,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="Seeds at a time; each takes one host CPU. Default: one for every host CPU.",
 )
 @click.option("--until-fail", is_flag=True, help="Stop at the first seed that fails.")
+@click.option("--vary-shift", is_flag=True, help="Let the seed also say how fast vCPUs are.")
 @click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's.")
 @click.option("--topology", metavar="T", help="Topology instead of the file's.")
 @click.option("--scheduler", metavar="S", help="Scheduler instead of the file's.")
@@ -64,6 +65,7 @@ def explore(
     seeds: tuple[int, ...],
     jobs: int | None,
     until_fail: bool,
+    vary_shift: bool,
     kernel: str | None,
     topology: str | None,
     scheduler: str | None,
@@ -82,6 +84,7 @@ def explore(
     """
     from ktstr.cli.explorer import Explorer
     from ktstr.model.flag_profiles import profile_flags
+    from ktstr.session.explore import Exploration
     from ktstr.session.options import RunOptions
 
     options = RunOptions(
@@ -92,8 +95,9 @@ def explore(
         work_type=work_type,
         out_dir=out_dir,
     )
-    explorer = Explorer(scenario, options, seeds, json_file, whole=verbose)
-    sys.exit(int(explorer.main(jobs or usable_cpus(), until_fail=until_fail)))
+    exploration = Exploration(seeds, until_fail, vary_shift)
+    explorer = Explorer(scenario, options, exploration, json_file, whole=verbose)
+    sys.exit(int(explorer.main(jobs or usable_cpus())))
 
 
 def usable_cpus() -> int:

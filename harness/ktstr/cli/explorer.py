@@ -33,7 +33,7 @@ class Explorer:
         self,
         scenario: str,
         options: RunOptions,
-        seeds: tuple[int, ...],
+        exploration: Exploration,
         json_file: Path | None,
         *,
         whole: bool,
@@ -43,14 +43,13 @@ class Explorer:
         self._console = Console(file=Screen(sys.stdout).text, soft_wrap=True)
         self._scenario = scenario
         self._options = options
-        self._exploration = Exploration(seeds)
+        self._exploration = exploration
         self._json_file = json_file
         self._whole = whole
         self._interrupted = False
 
-    def main(self, jobs: int, *, until_fail: bool) -> ExitCode:
-        """Explore, and tell what was found also when an error or a signal ends it early."""
-        self._exploration.until_fail = until_fail
+    def main(self, jobs: int) -> ExitCode:
+        """Explore ``jobs`` seeds at a time, and tell what was found, whatever ends it."""
         began = time.monotonic()
         code: ExitCode | None = None
         try:

@@ -21,6 +21,7 @@ from ktstr.cli.screen import Screen, open_standard_streams
 from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.printable import lines, one_line
 from ktstr.session.link import Link
+from ktstr.session.listening import ListeningLink
 from ktstr.session.onlooker import sentence
 from ktstr.session.scopes import task_scope
 from ktstr.vm.checkpoint import SUFFIX, Checkpoint
@@ -94,7 +95,10 @@ class _Resumption:
 
     async def _listen(self, machine: Machine, run_dir: Path) -> None:
         """Take what the guest sends, or it would stand still soon, and tell how it ends."""
-        link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", self._tell)
+        if machine.bulk_file is None:
+            link = Link(machine.bulk, machine.ctl, run_dir / "frames.bin", self._tell)
+        else:
+            link = ListeningLink(machine, self._tell)
         async with task_scope() as group:
             group.start_soon(link.serve)
             await machine.ended.wait()

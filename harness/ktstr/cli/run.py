@@ -145,6 +145,12 @@ def _not_nan(
     help="Seed instead of the file's.",
 )
 @click.option(
+    "--icount-shift",
+    type=click.IntRange(0, 10),
+    metavar="N",
+    help="By the virtual clock, an instruction takes 2^N ns; default: 1.",
+)
+@click.option(
     "--accel",
     type=click.Choice(["auto", "kvm", "tcg"]),
     default="auto",
@@ -219,6 +225,7 @@ def main(
     work_type: str | None,
     clock: Literal["wall", "virtual"] | None,
     seed: int | None,
+    icount_shift: int | None,
     accel: Literal["auto", "kvm", "tcg"],
     timeout_s: float | None,
     out_dir: Path,
@@ -268,6 +275,7 @@ def main(
             work_type=work_type,
             clock=clock,
             seed=seed,
+            icount_shift=icount_shift,
             accel=accel,
             timeout_s=timeout_s,
             out_dir=out_dir,

@@ -31,9 +31,11 @@ SEEDS_SHOWN: Final = 8
 _STYLES: Final = {**STYLES, "guest lost": STYLES["lost"]}
 
 
-def repeat_command(scenario: str, options: RunOptions, seed: int) -> str:
+def repeat_command(scenario: str, options: RunOptions, seed: int, shift: int | None = None) -> str:
     """The command that runs one seed again, ready to paste."""
     words = ["ktstr-run", scenario, "--clock", "virtual", "--seed", str(seed)]
+    if shift is not None:
+        words += ["--icount-shift", str(shift)]
     flags = None if options.flags is None else "+".join(options.flags) or "default"
     for name, value in (
         ("--kernel", options.kernel),
@@ -99,7 +101,10 @@ def summary(
     failure = exploration.first_failure()
     if failure is not None:
         parts.append(Text(f"seed {failure.seed} is the first that fails; to run it again:"))
-        parts.append(Text(f"  {repeat_command(scenario, options, failure.seed)}", style="bold"))
+        command = repeat_command(
+            scenario, options, failure.seed, exploration.shift_of(failure.seed)
+        )
+        parts.append(Text(f"  {command}", style="bold"))
     return parts
 
 
@@ -123,7 +128,12 @@ def document(
         "verdicts": _counted(tried),
         "first_failure": None
         if failure is None
-        else {"seed": failure.seed, "command": repeat_command(scenario, options, failure.seed)},
+        else {
+            "seed": failure.seed,
+            "command": repeat_command(
+                scenario, options, failure.seed, exploration.shift_of(failure.seed)
+            ),
+        },
         "classes": [
             {
                 "verdict": each.verdict,

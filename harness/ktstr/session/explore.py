@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
@@ -29,16 +29,30 @@ class Watcher(Protocol):
         """A seed's run has ended."""
 
 
+SHIFTS: Final = (1, 2, 3)
+"""How long an instruction may take, as powers of two of a nanosecond. A shift of 0 takes twice the
+host's time of 1; with more than 3 a tick has too few instructions for the kernel to get along."""
+
+
 @dataclass(slots=True)
 class Exploration:
     """Which seeds are due and what became of those that were tried.
 
+    :param vary_shift: whether the seed also says how long an instruction takes.
     :param until_fail: whether the first failing seed, in the order of ``seeds``, ends it.
     """
 
     seeds: Sequence[int]
     until_fail: bool = False
+    vary_shift: bool = False
     tried: dict[int, Tried] = field(default_factory=dict)
+    _failed: int | None = None
+
+    def add(self, place: int, tried: Tried) -> None:
+        """Take what became of the seed at ``place``."""
+        self.tried[self.seeds[place]] = tried
+        if tried.failed:
+            self._failed = place if self._failed is None else min(place, self._failed)
 
     def in_order(self) -> list[Tried]:
         """What was tried, in the order in which it was due."""
@@ -46,13 +60,15 @@ class Exploration:
 
     def first_failure(self) -> Tried | None:
         """The first seed that failed, in the order in which they were due."""
-        return next((each for each in self.in_order() if each.failed), None)
+        return None if self._failed is None else self.tried[self.seeds[self._failed]]
+
+    def shift_of(self, seed: int) -> int | None:
+        """The shift that goes with a seed; ``None``: that of any run."""
+        return SHIFTS[seed % len(SHIFTS)] if self.vary_shift else None
 
     def is_over_at(self, place: int) -> bool:
         """Whether the seed at ``place`` need not be tried: one before it has failed."""
-        return self.until_fail and any(
-            seed in self.tried and self.tried[seed].failed for seed in self.seeds[:place]
-        )
+        return self.until_fail and self._failed is not None and self._failed < place
 
 
 async def explore(
@@ -65,6 +81,12 @@ async def explore(
 
     :raise CannotRun: when the scenario cannot run: with another seed it could not either.
     """
+
+    def chosen(seed: int) -> RunOptions:
+        # Repeating it with probes is for whoever looks into the one seed.
+        shift = exploration.shift_of(seed)
+        return replace(options, clock="virtual", seed=seed, icount_shift=shift, auto_repro=False)
+
     waiting = iter(enumerate(exploration.seeds))
     scopes: dict[int, anyio.CancelScope] = {}
 
@@ -74,8 +96,8 @@ async def explore(
                 return
             with anyio.CancelScope() as scope:
                 scopes[place] = scope
-                tried = await _try(path, options, seed, watcher)
-                exploration.tried[seed] = tried
+                tried = await _try(path, chosen(seed), watcher)
+                exploration.add(place, tried)
                 watcher.tried(tried)
             del scopes[place]
             for behind, other in scopes.items():
@@ -88,13 +110,12 @@ async def explore(
             turns.start_soon(take_turns)
 
 
-async def _try(path: Path, options: RunOptions, seed: int, watcher: Watcher) -> Tried:
-    began = time.monotonic()
-    # Repeating it with probes is for whoever looks into the one seed.
-    chosen = replace(options, clock="virtual", seed=seed, auto_repro=False)
+async def _try(path: Path, options: RunOptions, watcher: Watcher) -> Tried:
+    began, seed = time.monotonic(), options.seed
+    assert seed is not None, "the seed is what is tried"
     with watcher.running(seed) as emit:
         try:
-            record: RunRecord = await run_scenario(path, chosen, emit)
+            record: RunRecord = await run_scenario(path, options, emit)
         except GuestLost as error:
             reason = str(error).partition("\n")[0]
             wall_s = time.monotonic() - began

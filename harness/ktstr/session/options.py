@@ -31,6 +31,7 @@ class RunOptions:
     :param flags: flags that replace the file's; none at all when empty.
     :param clock: clock that replaces the file's.
     :param seed: seed that replaces the file's.
+    :param icount_shift: by the virtual clock, an instruction takes ``2**icount_shift`` ns.
     :param timeout_s: limit of the whole stay in the VM; None computes one.
     :param out_dir: folder that takes sidecar and evidence.
     :param auto_repro: repeat a failed run with probes, whatever the file says; None: as it says.
@@ -48,6 +49,7 @@ class RunOptions:
     flags: tuple[str, ...] | None = None
     clock: Literal["wall", "virtual"] | None = None
     seed: int | None = None
+    icount_shift: int | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     timeout_s: float | None = None
     out_dir: Path = Path("ktstr-runs")

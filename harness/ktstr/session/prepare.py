@@ -96,6 +96,11 @@ def define(path: Path, options: RunOptions) -> Definition:
             hint="leave out --checkpoint-at (--checkpoint-on-fail does it no harm), or use "
             "--clock wall",
         )
+    if options.icount_shift is not None and scenario.run.clock == "wall":
+        raise HostUnfit(
+            "by the wall clock no instruction has a length of its own",
+            hint="leave out --icount-shift, or use --clock virtual",
+        )
     length = workload_ms(scenario)
     boundaries = boundary_offsets_ms(length, scenario.run.num_snapshots)
     if mistakes := [*metric_mistakes(scenario), *unjudgeable(scenario, boundaries)]:

@@ -136,6 +136,8 @@ async def _stay(
         spec = replace(plain, one_thread=bool(tries.slips), watch=plain.watch or exact)
         if spec.virtual is not None:
             plan = ready.definition.plan
+            if options.icount_shift is not None:
+                spec = replace(spec, virtual=replace(spec.virtual, shift=options.icount_shift))
             initrd = await anyio.to_thread.run_sync(with_plan, ready.image, plan, run_dir)
             spec = replace(spec, initrd=initrd)
         live = await stack.enter_async_context(

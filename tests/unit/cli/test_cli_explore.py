@@ -144,6 +144,20 @@ def test_until_fail_without_a_failure_tries_all(
     assert code == 0 and runs.ended == [1, 2, 3, 4]
 
 
+def test_the_seed_can_choose_how_long_instructions_take(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    runs = Runs(s4="fail")
+    args = ("--seeds", "1..4", "--jobs", "2")
+    _, lines = run(runs, monkeypatch, capfd, *args)
+    assert {each.icount_shift for each in runs.options.values()} == {None}
+    assert lines[-1] == "ktstr-run x.toml --clock virtual --seed 4"
+    _, lines = run(runs, monkeypatch, capfd, *args, "--vary-shift")
+    shifts = {seed: each.icount_shift for seed, each in runs.options.items()}
+    assert shifts == {1: 2, 2: 3, 3: 1, 4: 2}
+    assert lines[-1] == "ktstr-run x.toml --clock virtual --seed 4 --icount-shift 2"
+
+
 def test_a_scenario_that_cannot_run_ends_it(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     runs = Runs(s1="wrong", s2="endless")
     code, lines = run(runs, monkeypatch, capfd, "--seeds", "1..50", "--jobs", "2")

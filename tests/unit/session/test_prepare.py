@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktstr.errors import DefinitionInvalid
+from ktstr.errors import DefinitionInvalid, HostUnfit
 from ktstr.session.events import RunEvent, StageDone, StageStarted
 from ktstr.session.options import Deadlines, RunOptions
 from ktstr.session.prepare import define, reporting_workers, shortened, silenced_groups, stage
@@ -145,6 +145,14 @@ def test_a_definition_knows_its_times(tmp_path: Path) -> None:
     limit = time_limit_s(made, RunOptions(deadlines=deadlines))
     assert limit == pytest.approx(3 + 1.5 * (4.0 + 0.5) + 120)
     assert time_limit_s(made, RunOptions(timeout_s=0.5)) == 0.5
+
+
+def test_instructions_have_a_length_by_the_virtual_clock_only(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(SCENARIO)
+    with pytest.raises(HostUnfit, match="by the wall clock no instruction has a length"):
+        define(path, RunOptions(icount_shift=2))
+    assert define(path, RunOptions(icount_shift=2, clock="virtual")).plan["clock"] == "virtual"
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: None, Path.touch])
