@@ -78,10 +78,14 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
                 probes = Probes(loop, channel)
                 probes.start()
                 scheduler.probe_pid = probes.pid
+            engine = None
+            if "steps" in plan:
+                engine = Engine(plan, loop, channel, scheduler, shutdown)
+                engine.prepare()
             scheduler.start()
-            if "steps" not in plan:
+            if engine is None:
                 plan = _whole_plan(mailbox, loop, channel)
-            engine = Engine(plan, loop, channel, scheduler, shutdown)
+                engine = Engine(plan, loop, channel, scheduler, shutdown)
             try:
                 engine.run()
             finally:

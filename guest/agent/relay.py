@@ -10,6 +10,10 @@ from agent.loop import Loop, read_available
 from ktstr.wire import MsgType, unpack_map
 from ktstr.wire.messages import take_int
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SOCKET = "/var/run/scx/root/stats"
 REQUEST_CAP = 16 * 1024
 REPLY_CAP = 1024 * 1024
@@ -21,34 +25,33 @@ REQUEST_TOO_LARGE = "request_too_large"
 RESPONSE_TOO_LARGE = "response_too_large"
 
 
-class StatsRelay:
-    """One connection to the scheduler, one request at a time, answered by StatsReply."""
+class StatsSocket:
+    """One connection to the scheduler, made when it is needed; one question at a time.
 
-    def __init__(self, loop: Loop, channel: Channel, path: str = SOCKET) -> None:
+    Each is answered by a call with ``line``, or with ``error`` and its ``kind``.
+    """
+
+    def __init__(self, loop: Loop, path: str = SOCKET) -> None:
         self._path = path
         self._loop = loop
-        self._channel = channel
         self._socket: _socket.socket | None = None
-        self._pending: int | None = None
+        self._pending: Callable[[dict[str, object]], object] | None = None
         self._answer = bytearray()
-        channel.on(MsgType.STATS_REQUEST, self._request)
 
-    def _request(self, payload: bytes) -> None:
-        fields = unpack_map(payload)
-        number = take_int(fields, "id")
-        line = fields.get("line")
-        if type(line) is not bytes or len(line) > REQUEST_CAP:
-            error = "the request is not bytes, or larger than 16 KiB"
-            self._reply(number, error=error, kind=REQUEST_TOO_LARGE)
-            return
+    def ask(self, line: bytes, answered: Callable[[dict[str, object]], object]) -> None:
+        """Send one line; ``answered`` is called while the loop runs, or at once on failure."""
         if self._pending is not None:
             self._drop("a newer request came before the scheduler answered", CANCELLED)
-        self._pending = number
+        self._pending = answered
         try:
             if self._connected().send(line) < len(line):
                 self._drop("the scheduler does not read its statistics socket")
         except OSError as error:
             self._drop(f"{self._path}: {error.strerror}")
+
+    def give_up(self, reason: str) -> None:
+        """Answer the open question with an error; a late answer must not pass for the next."""
+        self._drop(reason, CANCELLED)
 
     def _connected(self) -> _socket.socket:
         if self._socket is None:
@@ -75,9 +78,8 @@ class StatsRelay:
         self._answer += data or b""
         line, newline, _ = self._answer.partition(b"\n")
         if newline:
-            self._reply(self._pending, line=bytes(line))
-            self._pending = None
             self._answer.clear()
+            self._settle(line=bytes(line))
         elif len(self._answer) > REPLY_CAP:
             self._drop("the scheduler's answer exceeds 1 MiB", RESPONSE_TOO_LARGE)
 
@@ -87,16 +89,38 @@ class StatsRelay:
             self._socket.close()
             self._socket = None
         self._answer.clear()
-        if self._pending is not None:
-            self._reply(self._pending, error=reason, kind=kind)
-            self._pending = None
+        self._settle(error=reason, kind=kind)
 
-    def _reply(
-        self,
-        number: int,
-        line: bytes | None = None,
-        error: str | None = None,
-        kind: str | None = None,
+    def _settle(
+        self, line: bytes | None = None, error: str | None = None, kind: str | None = None
     ) -> None:
-        fields: dict[str, object] = {"id": number, "line": line, "error": error, "kind": kind}
-        self._channel.send(MsgType.STATS_REPLY, fields)
+        answered, self._pending = self._pending, None
+        if answered is not None:
+            answered({"line": line, "error": error, "kind": kind})
+
+
+class StatsRelay:
+    """Passes each StatsRequest of the host on and answers it by a StatsReply."""
+
+    def __init__(self, loop: Loop, channel: Channel, path: str = SOCKET) -> None:
+        self._stats = StatsSocket(loop, path)
+        self._channel = channel
+        channel.on(MsgType.STATS_REQUEST, self._request)
+
+    def _request(self, payload: bytes) -> None:
+        fields = unpack_map(payload)
+        number = take_int(fields, "id")
+
+        def reply(answer: dict[str, object]) -> None:
+            self._channel.send(MsgType.STATS_REPLY, {"id": number, **answer})
+
+        line = fields.get("line")
+        if type(line) is not bytes or len(line) > REQUEST_CAP:
+            error = "the request is not bytes, or larger than 16 KiB"
+            reply({"line": None, "error": error, "kind": REQUEST_TOO_LARGE})
+            return
+        self._stats.ask(line, reply)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._stats.give_up("the relay ends")

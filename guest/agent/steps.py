@@ -17,6 +17,7 @@ from agent.loop import Loop
 from agent.payloads import Payloads
 from agent.requests import ANSWER_S, Requests
 from agent.scheduler import Scheduler
+from agent.snapshots import Snapshots
 from agent.system import CPUS, parse_cpus, read_text
 from agent.workers import Group, Workers, bind
 from ktstr.wire import MsgType, SnapshotKind, Stimulus
@@ -68,11 +69,16 @@ class Engine:
         )
         self.payloads = Payloads(loop, channel, self.cgroups)
         self.requests = Requests(channel)
+        self.snapshots = Snapshots(plan, loop, channel)
         # The workload's clock: what holds have lasted, and when the present one began.
         self._held = 0.0
         self._hold_began: float | None = None
         self._watching = False
         self.step = BASELINE
+
+    def prepare(self) -> None:
+        """Start what is to run before the scheduler does."""
+        self.snapshots.prepare()
 
     def run(self) -> None:
         """The whole scenario, from ScenarioStart to ScenarioEnd and the last reports.
@@ -101,6 +107,7 @@ class Engine:
             self.cgroups.thaw_all()
             self.payloads.end_all()
             self.workers.collect(list(self.workers.groups))
+            self.snapshots.finish()
         self._attempt("removing the cgroups", self.cgroups.remove_all, set())
         self._scheduler.check("the end")
 
@@ -116,6 +123,7 @@ class Engine:
             kinds |= 1 << int(op["kind"])
         self.workers.begin_phase(self.step)
         self._hold_began = time.monotonic()
+        self.snapshots.clock.start(self._hold_began)
         self._send_stimulus(MsgType.STEP_START, self.step, len(ops), kinds)
         hold_s = int(step["hold_ms"]) / 1000
         if loop_ms is None:
@@ -125,6 +133,7 @@ class Engine:
         self._attempt("ending its watches", self._end_watches)
         # The hold ends at one moment, which StepEnd tells and the next step starts from.
         self._held, self._hold_began = self._workload_s(), None
+        self.snapshots.clock.stop(time.monotonic())
         self._send_stimulus(MsgType.STEP_END, self.step, len(ops), kinds)
         self.workers.end_phase()
         self.payloads.end_step(self.step)
@@ -172,6 +181,14 @@ class Engine:
         self._wait_until(begin + seconds)
 
     def _wait_until(self, deadline: float, until: Callable[[], bool] = lambda: False) -> None:
+        while (due := self.snapshots.due()) is not None and due <= deadline:
+            self._wait(due, until)
+            if until():
+                return
+            self.snapshots.take_next(self.step)
+        self._wait(deadline, until)
+
+    def _wait(self, deadline: float, until: Callable[[], bool]) -> None:
         self._loop.run(deadline, lambda: self._scheduler.gone or self._shutdown() or until())
         self._scheduler.check(self._where())
         if self._shutdown():
@@ -284,10 +301,13 @@ class Engine:
             group.place = op["to"]
 
     def _op_Pause(self, op: dict[str, Any]) -> None:
+        self.snapshots.clock.stop(time.monotonic())
         self._channel.send(MsgType.SCENARIO_PAUSE)
         self._wait_until(time.monotonic() + int(op["duration_ms"]) / 1000)
 
     def _op_Resume(self, op: dict[str, Any]) -> None:
+        if self._hold_began is not None:
+            self.snapshots.clock.start(time.monotonic())
         self._channel.send(MsgType.SCENARIO_RESUME)
 
     def _op_RunPayload(self, op: dict[str, Any]) -> None:
@@ -318,7 +338,10 @@ class Engine:
         self._scheduler.restart(self._where())
 
     def _op_CaptureSnapshot(self, op: dict[str, Any]) -> None:
-        self._ask_for_snapshot(SnapshotKind.CAPTURE, op["name"])
+        if self.snapshots.wanted:
+            self.snapshots.take(op["name"], None, self.step)
+        else:
+            self._ask_for_snapshot(SnapshotKind.CAPTURE, op["name"])
 
     def _op_WatchSnapshot(self, op: dict[str, Any]) -> None:
         keys = ("symbol", "variable", "section", "size", "hits")

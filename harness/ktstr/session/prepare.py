@@ -106,7 +106,8 @@ def define(path: Path, options: RunOptions) -> Definition:
     if mistakes := [*metric_mistakes(scenario), *unjudgeable(scenario, boundaries)]:
         raise DefinitionInvalid(scenario.source.problems(mistakes))
     topology = scenario.vm.guest_topology
-    plan = build_plan(scenario, topology)
+    # Of a run with a virtual clock, the guest itself takes the snapshots.
+    plan = {**build_plan(scenario, topology), "boundaries_ms": [*boundaries]}
     return Definition(
         scenario=scenario,
         topology=topology,

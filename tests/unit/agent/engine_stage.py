@@ -200,8 +200,15 @@ class Stage:
         self.payloads = FakePayloads(self.fakes)
         self.shutdown = False
 
-    def run(self, *steps: Any, backdrop: list[Any] | None = None, ops: Any = (), settle: int = 0):
-        plan = {
+    def run(
+        self,
+        *steps: Any,
+        backdrop: list[Any] | None = None,
+        ops: Any = (),
+        settle: int = 0,
+        plan: dict[str, Any] | None = None,
+    ):
+        plan = (plan or {}) | {
             "steps": list(steps),
             "backdrop": {"cgroups": backdrop or [], "ops": list(ops)},
             "settle_ms": settle,

@@ -48,7 +48,7 @@ class Served:
 def served(loop: Loop, heard: Any, tmp_path: Path) -> Iterator[Served]:
     made = Served(loop, heard, tmp_path / "stats")
     yield made
-    made.relay._drop("over")
+    made.relay.close()
     made.listener.close()
 
 
