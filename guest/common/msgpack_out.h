@@ -76,6 +76,13 @@ static inline void mp_array(struct mp_out *o, uint32_t items)
 	mp_tagged(o, 0xdd, items, 4);
 }
 
+/* An array that began at `head` turned out to have this many items. */
+static inline void mp_set_count(struct mp_out *o, size_t head, uint32_t items)
+{
+	for (int i = 0; !o->overflow && i < 4; i++)
+		o->buf[head + 1 + (size_t)i] = (uint8_t)(items >> (8 * (3 - i)));
+}
+
 static inline void mp_strn(struct mp_out *o, const char *s, size_t n)
 {
 	mp_tagged(o, 0xdb, n, 4);

@@ -34,6 +34,7 @@ COMPILED = {
     "worker": "ktstr/bin/worker",
     "scx_load": "ktstr/bin/scx_load",
     "scx_probe": "ktstr/bin/scx_probe",
+    "scx_snap": "ktstr/bin/scx_snap",
 }
 STOP_S = 5.0
 """How long the compiler may take to follow a signal."""

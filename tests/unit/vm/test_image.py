@@ -17,7 +17,7 @@ from ktstr.vm.image import ImageStore, program_overlay
 MAKEFILE = """
 all:
 \techo compiled >> {log}
-\tfor name in init worker scx_load scx_probe; do cp init.c $(OUT)/$$name; done
+\tfor name in init worker scx_load scx_probe scx_snap; do cp init.c $(OUT)/$$name; done
 """
 
 
