@@ -58,12 +58,7 @@ class StatsClient:
                 return
         except WireError:
             return
-        line, error = fields.get("line"), fields.get("error")
-        if type(line) is bytes:
-            self._reply = line
-        else:
-            kind = _SAID_BY_RELAY.get(str(fields.get("kind")), MissingStats.NO_SCHEDULER)
-            self._reply = MissingStatsReason(kind, str(error)[:400])
+        self._reply = answer_in(fields)
         self._arrived.set()
 
     async def request(self, args: Mapping[str, str] | None = None) -> tuple[Answer, float]:
@@ -104,6 +99,15 @@ class StatsClient:
             detail = f"the scheduler did not answer within {TIMEOUT_S:.0f} s"
             return MissingStatsReason(MissingStats.CANCELLED, detail)
         return reply if isinstance(reply, MissingStatsReason) else parse_answer(reply)
+
+
+def answer_in(fields: Mapping[str, object]) -> bytes | MissingStatsReason:
+    """The scheduler's line as the agent passes it on, or why there is none."""
+    line, error = fields.get("line"), fields.get("error")
+    if type(line) is bytes:
+        return line
+    kind = _SAID_BY_RELAY.get(str(fields.get("kind")), MissingStats.NO_SCHEDULER)
+    return MissingStatsReason(kind, str(error)[:400])
 
 
 def parse_answer(line: bytes) -> Answer:

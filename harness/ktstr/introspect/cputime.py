@@ -15,8 +15,8 @@ from ktstr.introspect.memory import UnreadableMemory
 from ktstr.introspect.regions import Builder, Captured, OverLimit, Region
 from ktstr.series.host import PerCpuTime
 
-_STATES = ("user", "nice", "system", "softirq", "irq", "idle", "iowait", "steal")
-_SOFTIRQS = (
+STATES = ("user", "nice", "system", "softirq", "irq", "idle", "iowait", "steal")
+SOFTIRQS = (
     "hi",
     "timer",
     "net_tx",
@@ -94,7 +94,7 @@ def _plan_states(kernel: Kernel, plan: CpuTimePlan, unavailable: dict[str, str])
     if array is None or kernel.symbol("kernel_cpustat") is None:
         unavailable["host.cpu_time"] = f"kernel {kernel.release} has no kernel_cpustat"
         return
-    for state in _STATES:
+    for state in STATES:
         place = _element(kernel, array, f"CPUTIME_{state.upper()}", 8)
         if place is None:
             unavailable[f"host.{state}_ns"] = f"kernel {kernel.release} does not account {state}"
@@ -112,7 +112,7 @@ def _plan_counts(kernel: Kernel, plan: CpuTimePlan, unavailable: dict[str, str])
     else:
         plan.numbers["hardirqs"] = ("kstat", total.offset, total.size)
     array = kernel.field("kernel_stat", "softirqs")
-    for name in () if array is None else _SOFTIRQS:
+    for name in () if array is None else SOFTIRQS:
         assert array is not None
         place = _element(kernel, array, f"{name.upper()}_SOFTIRQ", 4)
         if place is not None:

@@ -124,10 +124,15 @@ def read_maps(kernel: Kernel, idr: Idr) -> list[MapInfo]:
 
 def type_names(kernel: Kernel) -> dict[int, str]:
     """Map type numbers to lowercase names, by the kernel's own enum."""
-    type_id = kernel.btf.find("bpf_map_type", Kind.ENUM)
+    return map_type_names(kernel.btf)
+
+
+def map_type_names(btf: Btf) -> dict[int, str]:
+    """As :func:`type_names`, by a kernel's BTF."""
+    type_id = btf.find("bpf_map_type", Kind.ENUM)
     if type_id is None:
         return {}
-    names = kernel.btf.enumerators(kernel.btf.type(type_id))
+    names = btf.enumerators(btf.type(type_id))
     return {v: n.removeprefix("BPF_MAP_TYPE_").lower() for v, n in names.items()}
 
 

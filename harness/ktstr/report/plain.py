@@ -69,7 +69,7 @@ def _describe(event: RunEvent) -> str:
             why = f", {trigger}" if trigger else ""
             if error is not None:
                 return f"  {tag} at {offset_ms / 1000:.1f} s failed: {error}{why}"
-            frozen = f"{paused_ms:.1f} ms frozen, {maps} maps"
-            return f"  {tag} at {offset_ms / 1000:.1f} s: {frozen}{why}"
+            frozen = "" if paused_ms is None else f"{paused_ms:.1f} ms frozen, "
+            return f"  {tag} at {offset_ms / 1000:.1f} s: {frozen}{maps} maps{why}"
         case Note(text, warning):
             return f"warning: {text}" if warning else text

@@ -52,12 +52,13 @@ class StepEnded:
 class Froze:
     """A snapshot was taken, or failed (``error``); the guest stood still for ``paused_ms``.
 
-    ``trigger`` says which write it answers; empty for any other.
+    That is ``None`` where the guest took it itself. ``trigger`` says which write it answers; empty
+    for any other.
     """
 
     tag: str
     offset_ms: float
-    paused_ms: float
+    paused_ms: float | None
     maps: int
     error: str | None
     trigger: str = ""

@@ -100,6 +100,7 @@ class Recorder:
         self._doubts = 0
         self.on_stats: Callable[[bytes], None] = lambda payload: None
         self.on_request: Callable[[int, bytes], None] = lambda msg_type, payload: None
+        self.on_snapshot: Callable[[bytes], None] = _unexpected_snapshot
         self.on_step: Callable[[int, bool], None] = lambda index, begins: None
         self._left = dict(expected)
         self._handlers: dict[int, Callable[[bytes, float], None]] = {
@@ -121,6 +122,7 @@ class Recorder:
             MsgType.PAYLOAD_RESULT: self._payload,
             MsgType.SNAPSHOT_REQUEST: self._request(MsgType.SNAPSHOT_REQUEST),
             MsgType.KERNEL_OP_REQUEST: self._request(MsgType.KERNEL_OP_REQUEST),
+            MsgType.GUEST_SNAPSHOT: lambda payload, now: self.on_snapshot(payload),
             MsgType.GOODBYE: self._goodbye,
         }
 
@@ -285,6 +287,10 @@ class Recorder:
             for key, count in self._left.items()
             if count > 0 and (key[0] in self.step_ends or (key[0] == 0 and self.ended_at))
         }
+
+
+def _unexpected_snapshot(payload: bytes) -> None:
+    raise WireError("this guest was not to take snapshots itself; dropped")
 
 
 def _text(value: object, cap: int) -> str:

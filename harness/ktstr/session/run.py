@@ -24,6 +24,7 @@ from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import avoiding_words
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
+from ktstr.session.guest_snapshots import listen
 from ktstr.session.hello import check_topology
 from ktstr.session.journal import open_journal
 from ktstr.session.judge import Expectations, judge
@@ -241,6 +242,7 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         time.monotonic() + time_limit_s(definition, options),
     )
     recorder.on_step = _step_reporter(definition, emit)
+    listen(live, emit)
     warm = live.warm
     with stage(emit, "boot", "continuing a template" if warm.reached else "booting") as done:
         await conversation.hello()

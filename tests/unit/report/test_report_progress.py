@@ -39,6 +39,7 @@ EVENTS: list[RunEvent] = [
     StepStarted(2, 2, "zero", 0.0),
     StepStarted(2, 2, "again", 1.0),
     StepEnded(2),
+    Froze("inside", 1600.0, None, 13, None),
     Note("a word"),
     Note("a \x1b[31mword", warning=True),
 ]
@@ -55,6 +56,7 @@ Step[0] steady [red], 1 of 2 (2.0 s)
   w at 1.5 s: 2.0 ms frozen, 13 maps, v 1 -> 2 by f+0x1 on CPU 0
 Step[1] zero, 2 of 2 (0.0 s)
 Step[1] again, 2 of 2 (1.0 s)
+  inside at 1.6 s: 13 maps
 a word
 warning: a ?[31mword
 """
