@@ -87,7 +87,7 @@ def by_id(snapshot: Snapshot) -> dict[int, MapSnapshot]:
 
 def test_every_map_of_the_kernel_is_listed_as_it_is(evidence: Evidence) -> None:
     assert evidence.cpus == tuple(range(POSSIBLE))
-    for told, snapshot in evidence.rounds:
+    for told, snapshot in [*evidence.rounds, *evidence.own]:
         assert snapshot.stale is None
         taken = by_id(snapshot)
         assert taken.keys() == told.maps.keys()
@@ -101,7 +101,7 @@ def test_every_map_of_the_kernel_is_listed_as_it_is(evidence: Evidence) -> None:
 
 def test_maps_hold_what_bpf_reads(evidence: Evidence) -> None:
     filled: dict[str, int] = dict.fromkeys(WRITTEN, 0)
-    for told, snapshot in evidence.rounds:
+    for told, snapshot in [*evidence.rounds, *evidence.own]:
         for name in [*WRITTEN, *SECTIONS]:
             entries = told.named(name).entries
             assert contents(by_id(snapshot)[told.named(name).id]) == entries, name
@@ -123,8 +123,9 @@ def mixed(raw: bytes) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_members_are_those_of_the_values(evidence: Evidence) -> None:
-    told, snapshot = evidence.rounds[-1]
+@pytest.mark.parametrize("way", ["rounds", "own"])
+def test_members_are_those_of_the_values(evidence: Evidence, way: str) -> None:
+    told, snapshot = getattr(evidence, way)[-1]
     for name in WRITTEN:
         values = told.named(name).entries
         for entry in snapshot.map(name):
@@ -142,8 +143,9 @@ def test_members_are_those_of_the_values(evidence: Evidence) -> None:
     assert snapshot.var("rodata_fixed.0").as_u64() == 0x1122334455667788
 
 
-def test_maps_of_other_types_say_that_they_are_not_decoded(evidence: Evidence) -> None:
-    _, snapshot = evidence.rounds[0]
+@pytest.mark.parametrize("way", ["rounds", "own"])
+def test_maps_of_other_types_say_that_they_are_not_decoded(evidence: Evidence, way: str) -> None:
+    _, snapshot = getattr(evidence, way)[0]
     for name, kind in OTHERS.items():
         taken = snapshot.map(name)
         assert taken.type_name == kind
@@ -259,6 +261,33 @@ def test_the_registered_operations_are_those_of_bpf(evidence: Evidence) -> None:
         else:
             assert mine == theirs, name
     assert outside.get("data.name").as_str() == "ktstr"
+
+
+def test_the_guests_own_snapshot_names_the_same_state_as_the_host(evidence: Evidence) -> None:
+    for (_, outside), (_, inside) in zip(evidence.rounds, evidence.own, strict=True):
+        assert inside.active_maps == outside.active_maps
+        for field in ("state", "enabled", "ops", "switch_all", "nr_rejected", "enable_seq"):
+            assert getattr(inside.sched_ext, field) == getattr(outside.sched_ext, field), field
+        events = (outside.sched_ext.events or {}).keys()
+        assert (inside.sched_ext.events or {}).keys() == events
+        if evidence.sched_ext:
+            # Read by the kernel's types alone: what bpf(2) puts there is no address.
+            mine, theirs = inside.map("ktstr_ops"), outside.map("ktstr_ops")
+            assert mine.get("data.name").as_str() == "ktstr"
+            assert mine.get("data.flags").as_u64() == theirs.get("data.flags").as_u64()
+        queues = {cpu.cpu: cpu for cpu in inside.cpus}
+        assert queues.keys() == {cpu.cpu for cpu in outside.cpus}
+        for cpu in outside.cpus:
+            mine, gone = queues[cpu.cpu], ("curr_pid", "curr_tgid", "curr_comm", "idle")
+            for field in ("nr_running", "scx_nr_running", "local_dsq_depth", "clock", "scx_flags"):
+                known = getattr(mine, field) is not None
+                assert known == (getattr(cpu, field) is not None), (cpu.cpu, field)
+            if f"cpus.{cpu.cpu}.curr" in inside.unavailable:
+                assert all(getattr(mine, field) is None for field in gone)
+            else:
+                assert None not in [getattr(mine, field) for field in gone]
+        readers = [name for name in inside.unavailable if name.endswith(".curr")]
+        assert len(readers) == 1, "one CPU ran what took it"
 
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")

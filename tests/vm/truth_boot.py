@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import msgpack
 
 from ktstr.capture.monitor import GuestMonitor, Moment
 from ktstr.introspect import Kernel, SnapshotPlan, attach, copy, decode, list_maps, make_plan
@@ -21,7 +22,10 @@ from ktstr.kernels import resolve_kernel
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.topology import Topology
 from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.sample import Sample
 from ktstr.series.snapshot import Snapshot
+from ktstr.session.guest_snapshots import GuestSnapshots
+from ktstr.session.guest_types import GuestTypes, kernel_types
 from ktstr.vm.accel import Accelerator
 from ktstr.vm.cpio import Entry, write_cpio
 from ktstr.vm.machine import Machine, launch
@@ -101,8 +105,11 @@ class Evidence:
     """What one boot brought back.
 
     :param rounds: random contents, told and captured while nobody wrote.
+    :param own: the same, captured by the guest itself.
     :param before: told while the counters ran, before the ``counting`` captures; ``after`` later.
+        Every other one is the guest's own.
     :param stats: /proc/stat right before a capture, the capture, and /proc/stat right after it.
+        Every other one is the guest's own.
     :param operations: places of the sched_ext operations' members in their map's value.
     """
 
@@ -110,6 +117,7 @@ class Evidence:
     sched_ext: bool
     cpus: tuple[int, ...]
     rounds: list[tuple[Told, Snapshot]]
+    own: list[tuple[Told, Snapshot]]
     before: Told
     counting: list[Snapshot]
     after: Told
@@ -140,7 +148,9 @@ def build(folder: Path) -> list[Entry]:
     )
     make = ["make", "-s", "-C", ROOT, "-f", "guest/sched/sched.mk"]
     run(*make, f"OUT={folder}", f"SYSROOT={sysroot}")
-    programs = {"init": 0o755, "scx_load": 0o755, "truth.bpf.o": 0o644, "scx_ktstr.bpf.o": 0o644}
+    executables = ("init", "scx_load", "scx_snap")
+    objects = ("truth.bpf.o", "scx_ktstr.bpf.o", "snap.bpf.o")
+    programs = dict.fromkeys(executables, 0o755) | dict.fromkeys(objects, 0o644)
     return [
         Entry.node("dev/console", "char", 5, 1),
         *(Entry.directory(name) for name in ("proc", "sys", "dev")),
@@ -151,17 +161,22 @@ def build(folder: Path) -> list[Entry]:
 class Guest:
     """The booted guest: asked, frozen, read."""
 
-    def __init__(self, machine: Machine, kernel: Kernel) -> None:
+    def __init__(self, machine: Machine, kernel: Kernel, vmlinux: Path | None) -> None:
         self.machine = machine
         self.kernel = kernel
+        self._taken: list[Sample] = []
+        types = GuestTypes(partial(kernel_types, vmlinux))
+        self._own = GuestSnapshots(kernel.release, types, self._taken.append, print, print)
 
     async def ask(self, order: str) -> Told:
         """What the guest answers to one letter."""
+        return Told.parse((await self._asked(order)).decode())
+
+    async def _asked(self, order: str) -> bytes:
         self.machine.ctl.send(order.encode())
         with anyio.fail_after(ANSWER_S):
             (length,) = struct.unpack("<I", await self._read(4))
-            raw = await self._read(length)
-            return Told.parse(raw.decode())
+            return await self._read(length)
 
     async def _read(self, size: int) -> bytes:
         parts = []
@@ -178,6 +193,13 @@ class Guest:
         captured = copy(plan, self.machine.ram)
         await self.machine.cont()
         return decode(plan, captured, self.kernel)
+
+    async def own(self) -> Snapshot:
+        """One snapshot that the guest takes of itself, as the product reads it."""
+        fields = {"tag": "own", "elapsed_ms": 0, "boundary_ms": None, "step": 0, "stats": None}
+        body = await self._asked("g")
+        self._own.receive(msgpack.packb({**fields, "meta": None, "body": body, "error": None}))
+        return self._taken.pop().settled().taken()
 
     def write_global(self, name: str, value: int) -> None:
         """Write a variable of the attached scheduler."""
@@ -207,7 +229,8 @@ async def collect(spec: str, entries: Sequence[Entry], folder: Path) -> Evidence
     async with launch(vm, folder) as machine:
         place = await _ready(machine)
         kernel = await anyio.to_thread.run_sync(partial(attach, machine.ram, place))
-        return await _collect(Guest(machine, kernel), bool(resolved.features.sched_ext))
+        guest = Guest(machine, kernel, resolved.vmlinux)
+        return await _collect(guest, bool(resolved.features.sched_ext))
 
 
 async def _ready(machine: Machine) -> tuple[int, int]:
@@ -224,14 +247,16 @@ async def _ready(machine: Machine) -> tuple[int, int]:
 
 
 async def _collect(guest: Guest, sched_ext: bool) -> Evidence:
-    rounds, counting, stats = [], [], []
+    rounds, own, counting, stats = [], [], [], []
     plan = make_plan(guest.kernel)
     for _ in range(ROUNDS):
         told = await guest.ask("r")
         rounds.append((told, await guest.freeze(plan)))
+        own.append((told, await guest.own()))
     before = await guest.ask("c")
     for _ in range(COUNTING_FREEZES):
         counting.append(await guest.freeze(plan))
+        counting.append(await guest.own())
         await anyio.sleep(0.02)
     after = await guest.ask("d")
     for turn in range(STAT_FREEZES):
@@ -241,12 +266,15 @@ async def _collect(guest: Guest, sched_ext: bool) -> Evidence:
             await anyio.sleep(0.2)  # CPUs with nothing to do fall asleep for long
         early = await guest.ask("s")
         snapshot = await guest.freeze(plan)
-        stats.append((early, snapshot, await guest.ask("s")))
+        later = await guest.ask("s")
+        inside = await guest.own()
+        stats += [(early, snapshot, later), (later, inside, await guest.ask("s"))]
     return Evidence(
         release=guest.kernel.release,
         sched_ext=sched_ext,
         cpus=guest.kernel.cpus,
         rounds=rounds,
+        own=own,
         before=before,
         counting=counting,
         after=after,

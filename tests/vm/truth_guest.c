@@ -7,7 +7,8 @@
  * count; told are the maps and then /proc/stat, while they count d  /proc/stat
  * and then the maps, while they count s  /proc/stat x  the writers stop k
  * SPINNERS processes on one CPU; K ends them l  a process on another CPU, which
- * then stands for LOCK_UP_NS with interrupts off
+ * then stands for LOCK_UP_NS with interrupts off g  what scx_snap packs, as it
+ * is
  */
 #define _GNU_SOURCE
 #include <bpf/bpf.h>
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,6 +45,7 @@
 #define CROWDED	      1
 #define LOCKED_UP     2
 #define LOCK_UP_NS    2000000000ull
+#define AREA	      (14 << 20)
 
 struct written {
 	int fd, type, entries;
@@ -57,6 +60,8 @@ static pthread_barrier_t begin, end;
 static atomic_int counting, stop;
 static atomic_ulong turns[MAX_CPUS];
 static pid_t spinners[SPINNERS];
+static int reader_orders, reader_answers;
+static unsigned char *area;
 
 static void die(const char *what)
 {
@@ -337,6 +342,45 @@ static void disperse(void)
 		}
 }
 
+static uint32_t reader_answer(void)
+{
+	uint32_t words[2] = {};
+
+	if (read(reader_answers, words, sizeof(words)) != sizeof(words) || words[0])
+		die("scx_snap");
+	return words[1];
+}
+
+static void start_reader(void)
+{
+	int orders[2], answers[2], memory = memfd_create("snapshot", MFD_CLOEXEC);
+
+	if (memory < 0 || ftruncate(memory, AREA) || pipe2(orders, O_CLOEXEC) ||
+	    pipe2(answers, O_CLOEXEC))
+		die("pipes");
+	area = mmap(NULL, AREA, PROT_READ, MAP_SHARED, memory, 0);
+	if (area == MAP_FAILED)
+		die("mmap");
+	if (!fork()) {
+		dup2(orders[0], 0);
+		dup2(answers[1], 1);
+		dup2(memory, 3);
+		execl("/scx_snap", "scx_snap", "/snap.bpf.o", (char *)NULL);
+		_exit(127);
+	}
+	close(answers[1]);
+	reader_orders = orders[1];
+	reader_answers = answers[0];
+	reader_answer();
+}
+
+static void tell_snapshot(FILE *out)
+{
+	if (write(reader_orders, "s", 1) != 1)
+		die("scx_snap");
+	fwrite(area, 1, reader_answer(), out);
+}
+
 static void obey(char order, FILE *out)
 {
 	switch (order) {
@@ -377,6 +421,9 @@ static void obey(char order, FILE *out)
 		usleep(100000);
 		run_program(lock_up_fd, LOCK_UP_NS, 0, LOCKED_UP);
 		disperse();
+		break;
+	case 'g':
+		tell_snapshot(out);
 		break;
 	}
 }
@@ -492,6 +539,7 @@ int main(void)
 	ctl = open_port("ktstr.ctl");
 	load();
 	start_scheduler();
+	start_reader();
 	pthread_barrier_init(&begin, NULL, online + 1);
 	pthread_barrier_init(&end, NULL, online + 1);
 	for (int cpu = 0; cpu < online; cpu++) {
