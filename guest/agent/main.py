@@ -84,7 +84,13 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
                 engine.prepare()
             scheduler.start()
             if engine is None:
-                plan = _whole_plan(mailbox, loop, channel)
+                # What attaching set off in the kernel and in the scheduler's process is over then.
+                loop.run(time.monotonic() + SETTLE_S)
+                # A guest whose scheduler is dead already is not to be kept.
+                scheduler.check("settling")
+                mailbox.empty()
+                channel.send(MsgType.PREPARED)
+                plan = _taken(mailbox, loop, channel)
                 engine = Engine(plan, loop, channel, scheduler, shutdown)
             try:
                 engine.run()
@@ -101,15 +107,6 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
         reason = "scheduler-died" if scheduler.was_attached else "scheduler-not-attached"
     channel.log(f"ends: {reason}")
     return reason
-
-
-def _whole_plan(mailbox: Mailbox, loop: Loop, channel: Channel) -> dict[str, Any]:
-    """Wait once more, now that everything is ready that a clone is not to wait for."""
-    # What attaching set off in the kernel and in the scheduler's process is over by then.
-    loop.run(time.monotonic() + SETTLE_S)
-    mailbox.empty()
-    channel.send(MsgType.PREPARED)
-    return _taken(mailbox, loop, channel)
 
 
 def _taken(mailbox: Mailbox, loop: Loop, channel: Channel) -> dict[str, Any]:

@@ -9,12 +9,14 @@ was taken (docs/decisions/0021).
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import anyio.to_thread
 import msgpack
 
 from ktstr.errors import StateUnusable
+from ktstr.session.link import Link
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared
 from ktstr.vm.machine import Machine, launch
@@ -22,11 +24,6 @@ from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.spec import VmSpec
 from ktstr.vm.template import TemplateStore, limit_bytes
 from ktstr.vm.template_key import template_key
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ktstr.session.link import Link
 
 BOOTED: Final = 1
 """The agent waits for a plan, or for what is to be got ready before one."""
@@ -108,9 +105,7 @@ class Warm:
         return facts
 
     @asynccontextmanager
-    async def machine(
-        self, run_dir: "Path", *, attach: bool
-    ) -> AsyncIterator[tuple[Machine, bytes]]:
+    async def machine(self, run_dir: Path, *, attach: bool) -> AsyncIterator[tuple[Machine, bytes]]:
         """A machine, and every byte its guest has sent before; it runs, or stands there.
 
         :raise KtstrError: as :func:`ktstr.vm.machine.launch`.
@@ -125,7 +120,7 @@ class Warm:
             yield await stack.enter_async_context(machine), b""
 
     async def _continued(
-        self, stack: AsyncExitStack, level: Level, run_dir: "Path"
+        self, stack: AsyncExitStack, level: Level, run_dir: Path
     ) -> tuple[Machine, bytes] | None:
         with self._store.using(level.key, self._remark) as template:
             if template is None:
@@ -155,7 +150,7 @@ class Warm:
             if level.number == self.reached:
                 self._store.discard(level.key, reason, self._remark)
 
-    async def keep(self, number: int, machine: Machine, link: "Link") -> None:
+    async def keep(self, number: int, machine: Machine, link: Link) -> None:
         """Keep the guest, which waits at its mailbox, as the template of that level.
 
         It stands still meanwhile and then goes on: continuing a copy would take longer.
