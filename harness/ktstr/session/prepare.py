@@ -84,19 +84,9 @@ def define(path: Path, options: RunOptions) -> Definition:
         clock=options.clock,
         seed=options.seed,
     )
-    if options.keep_vm and scenario.run.clock == "virtual":
-        raise HostUnfit(
-            "a guest with a virtual clock cannot be kept: nothing may be sent to it",
-            hint="leave out --keep-vm, or use --clock wall",
-        )
-    if options.checkpoint_at is not None and scenario.run.clock == "virtual":
-        raise HostUnfit(
-            "a guest with a virtual clock cannot be kept at a step: stopping it there would be "
-            "in its time",
-            hint="leave out --checkpoint-at (--checkpoint-on-fail does it no harm), or use "
-            "--clock wall",
-        )
-    if options.icount_shift is not None and scenario.run.clock == "wall":
+    if scenario.run.clock == "virtual":
+        _refuse_touching(options)
+    elif options.icount_shift is not None:
         raise HostUnfit(
             "by the wall clock no instruction has a length of its own",
             hint="leave out --icount-shift, or use --clock virtual",
@@ -243,6 +233,20 @@ async def prepared(
                 accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
             yield Prepared(definition, kernel, image, accel)
+
+
+def _refuse_touching(options: RunOptions) -> None:
+    """Options by which the host would touch a guest with a virtual clock.
+
+    :raise HostUnfit: naming the first of them.
+    """
+    asked = {"--keep-vm": options.keep_vm, "--checkpoint-at": options.checkpoint_at is not None}
+    for option, given in asked.items():
+        if given:
+            raise HostUnfit(
+                f"{option} is not for a guest with a virtual clock: the host may not touch it",
+                hint=f"leave out {option}, or use --clock wall",
+            )
 
 
 async def _accelerator(scenario: Scenario, options: RunOptions) -> Accelerator:
