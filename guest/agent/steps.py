@@ -147,9 +147,12 @@ class Engine:
         return self._held if began is None else self._held + time.monotonic() - began
 
     def _send_stimulus(self, msg_type: int, step: int, op_count: int, op_kinds: int) -> None:
+        # Before the count: both clocks are to be of one moment.
+        uptime_ms = int(time.monotonic() * 1000)
         self._channel.send_stimulus(
             msg_type,
             Stimulus(
+                uptime_ms=uptime_ms,
                 elapsed_ms=int(self._workload_s() * 1000),
                 step_index=step,
                 op_count=op_count,

@@ -70,6 +70,7 @@ class Recorder:
     :ivar prepared: whether the guest has got ready what comes before a plan, and waits for one.
     :ivar uptime_ms: the guest's own clock at Goodbye.
     :ivar clock: the workload's clock, which runs while the guest holds a step.
+    :ivar marks: for each step that began: workload time, and the guest's own clock then, ms.
     """
 
     def __init__(self, expected: dict[tuple[int, str], int]) -> None:
@@ -88,6 +89,7 @@ class Recorder:
         self.events: list[StimulusEvent] = []
         self.step_ends: set[int] = set()
         self.step_starts: dict[int, float] = {}
+        self.marks: dict[int, tuple[int, int]] = {}
         self.reports: list[TaggedReport] = []
         self.payloads: list[PayloadResult] = []
         self.scheduler_exit: SchedulerExit | None = None
@@ -224,6 +226,8 @@ class Recorder:
         stimulus = Stimulus.from_payload(payload)
         if self._add_event(StimulusEvent.from_wire(stimulus)):
             self.step_index = stimulus.step_index
+            if stimulus.uptime_ms is not None:
+                self.marks[stimulus.step_index] = (stimulus.elapsed_ms, stimulus.uptime_ms)
             self.step_starts[stimulus.step_index] = now
             self.clock.start(now)
             self.on_step(stimulus.step_index, True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A run by the virtual clock: the plan goes with the image, the host waits and looks away."""
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ from ktstr.errors import DefinitionInvalid, OutputUnwritable, Problem
 from ktstr.session.identity import digest_of_file, identity_of
 from ktstr.session.live import Live
 from ktstr.session.options import Deadlines, RunOptions
+from ktstr.session.prepare import Definition
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar.write import sidecar_values
 from ktstr.vm.cpio import Entry
@@ -56,6 +58,23 @@ def with_plan(image: Image, plan: Mapping[str, Any], run_dir: Path) -> Path:
     return ImageStore().with_overlay(image, [Entry.file(PLAN_FILE, payload)], target).path
 
 
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """SHA-256 of a plan as it goes into the guest, in hexadecimal."""
+    return hashlib.sha256(msgpack.packb(plan)).hexdigest()
+
+
+def again(definition: Definition, options: RunOptions) -> dict[str, Any]:
+    """What another run of the same scenario has to be given beside the clock and the seed."""
+    return {
+        "scenario": str(Path(definition.scenario.source.file).absolute()),
+        "kernel": options.kernel,
+        "topology": options.topology,
+        "scheduler": options.scheduler,
+        "work_type": options.work_type,
+        "flags": None if options.flags is None else list(options.flags),
+    }
+
+
 def slowdown(cpus: int) -> int:
     """Host seconds that a second of the guest may take: all vCPUs share one host thread."""
     return SECONDS_PER_GUEST_SECOND * cpus
@@ -79,7 +98,14 @@ def add_identity(record: RunRecord, live: Live, options: RunOptions) -> None:
         "shift": clock.shift,
         "qemu": live.machine.qemu_version,
         "frames": {"bytes": frames.stat().st_size, "sha256": digest_of_file(frames)},
+        "plan": plan_digest(live.definition.plan),
+        "began": [
+            {"step": step, "elapsed_ms": elapsed_ms, "uptime_ms": uptime_ms}
+            for step, (elapsed_ms, uptime_ms) in live.recorder.marks.items()
+        ],
+        "uptime_ms": live.recorder.uptime_ms,
     }
+    record.host["again"] = again(live.definition, options)
     if live.said is not None:
         # What went wrong with reading the guest's memory afterwards is no part of the run.
         notes = record.facts["notes"]

@@ -20,6 +20,8 @@ STIMULUS_LIMITS = {
 }
 """Fields of StepStart, StepEnd and ScenarioEnd with the largest value of each."""
 
+MAX_UPTIME_MS = 1 << 40
+
 
 def pack_payload(value: object) -> bytes:
     """A msgpack payload of plain data."""
@@ -83,9 +85,10 @@ class Stimulus:
     ``elapsed_ms`` is workload time: what holds have lasted on the guest's monotonic clock, without
     what lies between them; ``step_index`` is 1-based, 0 is BASELINE; ``op_kinds`` is a bit mask
     of op indices; ``total_iterations`` sums the live counters of the workers alive at that instant.
+    ``uptime_ms`` is the guest's monotonic clock at that instant; ``None`` when it was not told.
     """
 
-    __slots__ = tuple(STIMULUS_LIMITS)
+    __slots__ = (*STIMULUS_LIMITS, "uptime_ms")
 
     elapsed_ms: int
     step_index: int
@@ -94,14 +97,19 @@ class Stimulus:
     cgroup_count: int
     worker_count: int
     total_iterations: int
+    uptime_ms: int | None
 
-    def __init__(self, **fields: int) -> None:
-        for name in self.__slots__:
+    def __init__(self, uptime_ms: int | None = None, **fields: int) -> None:
+        self.uptime_ms = uptime_ms
+        for name in STIMULUS_LIMITS:
             setattr(self, name, fields.get(name, 0))
 
     def to_payload(self) -> bytes:
         """The wire form."""
-        return pack_payload({name: getattr(self, name) for name in self.__slots__})
+        fields = {name: getattr(self, name) for name in STIMULUS_LIMITS}
+        if self.uptime_ms is not None:
+            fields["uptime_ms"] = self.uptime_ms
+        return pack_payload(fields)
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Stimulus:
@@ -110,7 +118,9 @@ class Stimulus:
         :raise WireError: when a field is missing or out of its range.
         """
         fields = unpack_map(payload)
-        return cls(**{name: take_int(fields, name, most) for name, most in STIMULUS_LIMITS.items()})
+        known = {name: take_int(fields, name, most) for name, most in STIMULUS_LIMITS.items()}
+        uptime_ms = take_int(fields, "uptime_ms", MAX_UPTIME_MS) if "uptime_ms" in fields else None
+        return cls(uptime_ms, **known)
 
     def __repr__(self) -> str:
         inner = ", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__)

@@ -14,7 +14,7 @@ from ktstr.telemetry import WorkerReport
 from ktstr.testing.guest import ScriptedGuest
 from ktstr.vm.accel import Accelerator
 from ktstr.vm.spec import VmSpec
-from ktstr.wire import FrameDecoder, MsgType, pack_payload
+from ktstr.wire import Frame, FrameDecoder, MsgType, Stimulus, pack_payload
 
 
 def record(guest: ScriptedGuest, recorder: Recorder) -> None:
@@ -73,6 +73,14 @@ def test_the_guest_cannot_fill_the_host_with_notes_or_steps() -> None:
                 record(guest, recorder)
     assert len(recorder.notes) == NOTES_CAP
     assert len(recorder.events) <= 513
+
+
+def test_the_guests_clock_is_kept_for_each_step_that_tells_it() -> None:
+    recorder = Recorder({})
+    for step, uptime_ms in ((1, 5000), (2, None), (3, 5700)):
+        payload = Stimulus(uptime_ms, step_index=step, elapsed_ms=100 * step).to_payload()
+        recorder.on_frame(Frame(MsgType.STEP_START, step, payload), 1.0)
+    assert recorder.marks == {1: (100, 5000), 3: (300, 5700)}
 
 
 def test_a_log_stops_at_its_cap_and_says_so() -> None:

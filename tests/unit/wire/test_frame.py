@@ -111,6 +111,17 @@ def test_a_stimulus_round_trips_and_refuses_what_does_not_fit() -> None:
             Stimulus.from_payload(pack_payload({**fields, name: bad}))
 
 
+def test_a_stimulus_tells_the_guests_clock_when_it_is_told() -> None:
+    assert Stimulus.from_payload(Stimulus(elapsed_ms=5).to_payload()).uptime_ms is None
+    told = Stimulus(4321, elapsed_ms=5)
+    assert unpack_map(told.to_payload())["uptime_ms"] == 4321
+    assert Stimulus.from_payload(told.to_payload()).uptime_ms == 4321
+    fields = unpack_map(told.to_payload())
+    for bad in (-1, "1", 1 << 41):
+        with pytest.raises(WireError, match="uptime_ms"):
+            Stimulus.from_payload(pack_payload({**fields, "uptime_ms": bad}))
+
+
 @pytest.mark.parametrize(
     "payload",
     [
