@@ -9,6 +9,7 @@ COMMANDS = {
     "kernel": ("ktstr.cli.kernel", "kernel", "List, fetch and remove kernels."),
     "run": ("ktstr.cli.run", "main", "Run a scenario (the same as ktstr-run)."),
     "debug": ("ktstr.cli.debug", "debug", "Open a drgn prompt on a VM that was kept."),
+    "at": ("ktstr.cli.at", "at", "Stop a repeat of a virtual-clock run at an instant."),
     "dump": ("ktstr.cli.dump", "dump", "Print a failure dump, or one part of it."),
     "image": ("ktstr.cli.image", "image", "Build the guest image ahead of time."),
     "console": ("ktstr.cli.attach", "console", "Connect the terminal to a kept VM's console."),

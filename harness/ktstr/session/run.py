@@ -71,7 +71,7 @@ async def run_scenario(
     """
     definition = define(path, options)
     check_writable(options.out_dir)
-    with _scratch_folder() as run_dir:
+    with scratch_folder() as run_dir:
         async with prepared(definition, options, run_dir, emit) as ready:
             record = await _stays(ready, new_run_id(), options, run_dir, emit, keep)
             reason = why_not(record, definition, options)
@@ -104,7 +104,11 @@ async def _stays(
 
 
 @contextmanager
-def _scratch_folder() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
+    """A folder for what lives as long as the machine does.
+
+    :raise HostUnfit: when there is no place for it.
+    """
     try:
         folder = tempfile.TemporaryDirectory(prefix="ktstr-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -225,22 +229,28 @@ def why_dumped(record: RunRecord) -> str:
     return f"the run ended with {record.verdict}"
 
 
-async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) -> None:
-    definition, recorder = live.definition, live.recorder
+def conversation_with(live: Live, options: RunOptions) -> Conversation:
+    """The talk that is due with this guest, with its deadlines."""
+    definition = live.definition
     # What the Backdrop does and settles lies between the scheduler and ScenarioStart.
     before_start_s = (definition.scenario.run.settle + definition.pauses_ms) / 1000
     due, factor = _patience(definition, options)
     attach_s = due.attach + longer_attach_s(definition) * factor
     deadlines = replace(due, attach=attach_s + due.set_up + before_start_s * factor)
-    conversation = Conversation(
+    return Conversation(
         live.machine,
         live.link,
-        recorder,
+        live.recorder,
         deadlines,
         tuple(hold * factor for hold in definition.holds_ms),
         definition.pauses_ms / 1000 * factor,
         time.monotonic() + time_limit_s(definition, options),
     )
+
+
+async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) -> None:
+    definition, recorder = live.definition, live.recorder
+    conversation = conversation_with(live, options)
     recorder.on_step = _step_reporter(definition, emit)
     listen(live, emit)
     warm = live.warm

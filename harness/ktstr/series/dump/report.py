@@ -26,6 +26,7 @@ MAX_TEXT: Final = 256 << 20
 
 AT_END: Final = "end of the run"
 AT_EXIT: Final = "write of the exit kind"
+AT_TIME: Final = "a time that was asked for"
 
 _PARTS: dict[str, tuple[str, Any]] = {
     "rq_scx_states": ("cpus", CpuSnapshot),
@@ -50,7 +51,7 @@ class FailureDumpReport:
     """Everything read from a guest at one instant.
 
     :param reason: why the dump was taken; of a placeholder, why it is empty.
-    :param trigger: :data:`AT_EXIT` or :data:`AT_END`.
+    :param trigger: :data:`AT_EXIT`, :data:`AT_END` or :data:`AT_TIME`.
     :param elapsed_ms: workload time.
     :param tasks: every thread of the guest; :param traces: kernel stacks of some of them.
     :param scheduler_tgid: the process that loaded the scheduler.
