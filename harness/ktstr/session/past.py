@@ -211,6 +211,7 @@ def _past(sidecar: Path, values: Mapping[str, Any], virtual: Mapping[str, Any]) 
             flags=None if flags is None else tuple(str(flag) for flag in flags),
             clock="virtual",
             seed=seed,
+            icount_shift=int(virtual["shift"]),
             auto_repro=False,
         ),
         seed=seed,

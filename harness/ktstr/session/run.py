@@ -136,15 +136,9 @@ async def _stay(
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
         emit = journal.observing(emit)
-        plain = vm_spec(ready)
+        plain = await planned_spec(ready, options, run_dir)
         exact = EXACT_DUMPS and wants_exact_dump(ready, options) and plain.virtual is None
         spec = replace(plain, one_thread=bool(tries.slips), watch=plain.watch or exact)
-        if spec.virtual is not None:
-            plan = ready.definition.plan
-            if options.icount_shift is not None:
-                spec = replace(spec, virtual=replace(spec.virtual, shift=options.icount_shift))
-            initrd = await anyio.to_thread.run_sync(with_plan, ready.image, plan, run_dir)
-            spec = replace(spec, initrd=initrd)
         live = await stack.enter_async_context(
             booted(ready, spec, options, run_dir, emit, journal, tries.why_cold)
         )
@@ -184,6 +178,22 @@ async def _stay(
         if options.keep_vm and keep is not None:
             await keep(live, record)
     return record
+
+
+async def planned_spec(ready: Prepared, options: RunOptions, run_dir: Path) -> VmSpec:
+    """The machine a prepared run needs; with a virtual clock, the plan is in its image.
+
+    :raise GuestBuildFailed: when that image cannot be written.
+    """
+    spec = vm_spec(ready)
+    if spec.virtual is None:
+        return spec
+    clock = spec.virtual
+    if options.icount_shift is not None:
+        clock = replace(clock, shift=options.icount_shift)
+    plan = ready.definition.plan
+    initrd = await anyio.to_thread.run_sync(with_plan, ready.image, plan, run_dir)
+    return replace(spec, initrd=initrd, virtual=clock)
 
 
 def vm_spec(ready: Prepared) -> VmSpec:

@@ -23,6 +23,7 @@ from ktstr.capture.dump import read_dump
 from ktstr.errors import KernelUnfit
 from ktstr.introspect import Kernel
 from ktstr.series.dump.report import AT_TIME, FailureDumpReport
+from ktstr.session.boot import booted
 from ktstr.session.difference import Difference, first_frame_difference
 from ktstr.session.dump import read_registers, scheduler_comm
 from ktstr.session.events import Emit, Note
@@ -32,15 +33,8 @@ from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.past import Instant, Moment, NotVisitable, Past
 from ktstr.session.prepare import Prepared, define, prepared, stage
-from ktstr.session.run import (
-    booted,
-    conversation_with,
-    scratch_folder,
-    time_limit_s,
-    vm_spec,
-)
+from ktstr.session.run import conversation_with, planned_spec, scratch_folder, time_limit_s
 from ktstr.session.scopes import task_scope
-from ktstr.session.virtual import with_plan
 from ktstr.session.wrap_up import JOURNAL
 from ktstr.vm.tripwire import Tripwire
 from ktstr.wire import FrameDecoder, MsgType, Stimulus
@@ -148,12 +142,11 @@ async def _stay(
     address: int | None,
 ) -> None:
     keeps = visit.keep is not None
-    initrd = await anyio.to_thread.run_sync(with_plan, ready.image, ready.definition.plan, run_dir)
-    spec = replace(vm_spec(ready), initrd=initrd)
+    spec = await planned_spec(ready, options, run_dir)
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, visit.past.label))
         live = await stack.enter_async_context(
-            booted(ready, spec, replace(options, keep_vm=keeps), run_dir, emit, journal)
+            booted(ready, spec, replace(options, keep_vm=keeps), run_dir, emit, journal, None)
         )
         visit.past.check_qemu(live.machine.qemu_version)
         limit = time.monotonic() + time_limit_s(ready.definition, options)
