@@ -16,7 +16,7 @@ from ktstr.session.repro import with_probes
 from ktstr.session.tries import Tries
 from ktstr.session.warm import preparation, why_cold
 from ktstr.vm.accel import Accelerator
-from ktstr.vm.spec import VmSpec
+from ktstr.vm.spec import VirtualClock, VmSpec
 
 SCENARIO = """
 name = "warm"
@@ -88,7 +88,9 @@ class Run:
         self.discarded: list[str] = []
         self.warm = SimpleNamespace(reached=reached, give_up=self.discarded.append)
         self.link = SimpleNamespace(heard=heard)
-        self.machine = SimpleNamespace(console_log=folder / "console.log")
+        self.machine = SimpleNamespace(
+            console_log=folder / "console.log", spec=SimpleNamespace(virtual=None)
+        )
         self.machine.console_log.write_text(console)
         self.prepared = SimpleNamespace(accel=Accelerator("tcg", ""))
 
@@ -123,3 +125,10 @@ def test_a_slip_is_tried_again_once_and_boots(tmp_path: Path) -> None:
     assert tries.why_cold is not None
     assert not learn(tries, run, GuestPanicked("x"))
     assert len(tries.why) == 1
+
+
+def test_by_the_virtual_clock_a_second_try_would_go_the_same_way(tmp_path: Path) -> None:
+    tries, run = Tries(), Run(tmp_path, reached=0, heard=True, console="Oops: int3: 0000")
+    run.machine.spec.virtual = VirtualClock(seed=1)
+    assert not learn(tries, run, GuestPanicked("x"))
+    assert (tries.slips, tries.why) == (0, [])
