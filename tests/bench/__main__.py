@@ -16,7 +16,18 @@ from pathlib import Path
 import anyio
 from rich.console import Console
 from rich.table import Table
-from tests.bench import boot, carriers, clones, command, freeze, monitor, record, worker
+from tests.bench import (
+    boot,
+    carriers,
+    clones,
+    command,
+    freeze,
+    many,
+    monitor,
+    record,
+    virtual,
+    worker,
+)
 from tests.bench import statistics as run_statistics
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +73,27 @@ def clone_rows(runs: int) -> Iterator[Row]:
     yield Row("  continued against booted", 100 * ratio, "%", 100 / 12, "same run, in turn")
     yield median_row("guest stands still to become a template, 512 MB", found.kept_s, "s", 0.3)
     yield median_row("  the template on disk", found.kept_mb, "MB", 200.0)
+
+
+def many_rows(continued: int, booted: int) -> Iterator[Row]:
+    """Fifty runs of one command."""
+    found = many.measure(continued, booted)
+    counts = f"{found.continued} continued, {found.booted} booted, in the same measurement"
+    ratio = found.booted_per_s / found.continued_per_s
+    yield Row("runs of 1 s, --jobs auto: booted / continued, per second", ratio, "x", 1 / 4, counts)
+    yield Row("  continued", found.continued_per_s, "runs/s", None)
+    yield Row("  booted (--cold)", found.booted_per_s, "runs/s", None)
+
+
+def virtual_rows(runs: int) -> Iterator[Row]:
+    """The virtual clock."""
+    found = anyio.run(virtual.measure, runs)
+    ratio = statistics.median(found.virtual_s) / statistics.median(found.wall_s)
+    spread = f"{min(found.virtual_s):.3g} … {max(found.virtual_s):.3g} s"
+    yield Row("a run by the virtual clock / by the wall clock, booted", ratio, "x", None, spread)
+    differing = len(found.identities) - found.alike
+    beside = f"{found.alike} of {len(found.identities)} identical, {found.loaded} beside hogs"
+    yield Row("runs of one seed that differ from the rest", differing, "", 0.0, beside)
 
 
 def freeze_rows(count: int) -> Iterator[Row]:
@@ -166,6 +198,8 @@ def main() -> int:
         lambda: command_rows(2 if quick else 3),
         lambda: boot_rows(2 if quick else 5),
         lambda: clone_rows(2 if quick else 5),
+        lambda: many_rows(*((10, 4) if quick else (50, 10))),
+        lambda: virtual_rows(4 if quick else 50),
         lambda: freeze_rows(60 if quick else 300),
         lambda: many_maps_rows(100 if quick else 300),
         lambda: monitor_rows(6 if quick else 30),
