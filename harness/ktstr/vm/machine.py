@@ -360,10 +360,11 @@ async def launch(
             gdb=f"unix:{sockets['gdb']},server=on,wait=off" if "gdb" in sockets else None,
             watch=None if debug_theirs is None else f"socket,fd={debug_theirs.fileno()}",
         )
-        options = build_options(spec, wiring, qemu.qboot)
+        options = [*qemu.options(), *build_options(spec, wiring, qemu.qboot)]
         paused = ("-S",) if incoming is None else ("-S", "-incoming", "defer")
         argv = (str(qemu.program), *flatten(options), *paused)
-        shown = build_options(spec, standalone_wiring(spec, run_dir), qemu.qboot)
+        standalone = standalone_wiring(spec, run_dir)
+        shown = [*qemu.options(), *build_options(spec, standalone, qemu.qboot)]
         command = shell_command(str(qemu.program), shown)
         (run_dir / CONSOLE_LOG).open("wb" if incoming is None else "ab").close()
         if spec.virtual is not None:

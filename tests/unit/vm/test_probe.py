@@ -152,5 +152,5 @@ def test_qboot_is_found_beside_the_program(tmp_path: Path) -> None:
     rom = tmp_path / "share" / "qemu" / "qboot.rom"
     rom.parent.mkdir(parents=True)
     rom.touch()
-    assert find_qemu(str(tmp_path / "bin")) == Qemu(program, rom)
+    assert find_qemu(str(tmp_path / "bin")) == Qemu(program, rom, rom.parent)
     assert stat.S_ISREG(rom.stat().st_mode)
