@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktstr kernel``: list, fetch and clean the kernels guests boot."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktstr.errors import KtstrError
+from ktstr.cli.fetching import errors, progress_shown
 
 if TYPE_CHECKING:
     from ktstr.kernels import CacheEntry, Kernel, KernelCache
     from ktstr.kernels.debian import DebianKernel
 
 _MARKS = {True: "yes", False: "no", None: "?"}
-_PLAIN_STEP = 0.25
 
 
 @click.group()
@@ -32,7 +29,7 @@ def list_(as_json: bool, remote: bool) -> None:
     from ktstr.kernels import KernelCache
 
     cache = KernelCache()
-    with _errors():
+    with errors():
         offered = _offered(cache) if remote else []
     if as_json:
         _print_json(cache, offered, remote)
@@ -66,7 +63,7 @@ def fetch(spec: str) -> None:
     async def work(progress: Callable[[str, float | None], None]) -> "Kernel":
         return await resolve_kernel(spec, progress=progress, need=())
 
-    with _errors(), _progress() as progress:
+    with errors(), progress_shown() as progress:
         found = anyio.run(work, progress)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
@@ -88,7 +85,7 @@ def clean(keep: int | None, everything: bool) -> None:
     if everything and keep is not None:
         raise click.UsageError("--all and --keep exclude each other")
     cache = KernelCache()
-    with _errors():
+    with errors():
         removed, busy = cache.clean(0 if everything else 3 if keep is None else keep)
     for entry in removed:
         click.echo(f"removed {entry.digest[:12]}  {entry.release}  {entry.size / 1e6:.0f} MB")
@@ -110,7 +107,7 @@ def _offered(cache: "KernelCache") -> "list[DebianKernel]":
             click.echo(f"note: {note}", err=True)
         return debian.available(await apt.find(debian.PACKAGES))
 
-    with _progress() as progress:
+    with progress_shown() as progress:
         return anyio.run(work, progress)
 
 
@@ -175,47 +172,3 @@ def _ago(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit} ago"
     return "just now"
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """End the command with the error's own exit code and its sentence on standard error."""
-    try:
-        yield
-    except KtstrError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(int(error.exit_code))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float | None], None]]:
-    """A bar on a terminal; plain lines on standard error, one per stage and quarter, elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=None)
-
-            def draw(stage: str, fraction: float | None) -> None:
-                bar.update(
-                    task,
-                    description=stage,
-                    total=None if fraction is None else 1.0,
-                    completed=fraction or 0.0,
-                )
-
-            yield draw
-        return
-    last: tuple[str, int] | None = None
-
-    def tell(stage: str, fraction: float | None) -> None:
-        nonlocal last
-        now = (stage, int((fraction or 0.0) / _PLAIN_STEP))
-        if now != last:
-            percent = "" if not now[1] else f" {now[1] * _PLAIN_STEP:.0%}"
-            click.echo(f"{stage}{percent}", err=True)
-            last = now
-
-    yield tell

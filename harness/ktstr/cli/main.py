@@ -15,6 +15,7 @@ COMMANDS = {
     "console": ("ktstr.cli.attach", "console", "Connect the terminal to a kept VM's console."),
     "resume": ("ktstr.cli.resume", "resume", "Let a kept VM run on, or bring a checkpoint back."),
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
+    "qemu": ("ktstr.cli.qemu", "qemu", "Show QEMU; fetch one for the virtual clock."),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),
     "verify-determinism": (

@@ -57,6 +57,8 @@ async def booted(
         recorder.note(sentence)
         emit(Note(sentence, warning=True))
 
+    if ready.doubt is not None:
+        remark(ready.doubt)
     warm = Warm(ready, spec, options, remark, retry)
     async with AsyncExitStack() as stack:
         machine, past = await stack.enter_async_context(

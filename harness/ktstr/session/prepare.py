@@ -22,13 +22,16 @@ from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import Scenario, load_scenario
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
 from ktstr.model.topology import Topology
-from ktstr.session.events import Emit, StageDone, StageProgress, StageStarted
+from ktstr.session.events import Emit, Note, StageDone, StageProgress, StageStarted
 from ktstr.session.options import RunOptions
 from ktstr.session.phase_checks import metric_mistakes
 from ktstr.session.temporal import unjudgeable
 from ktstr.vm.accel import Accelerator, choose_accelerator
 from ktstr.vm.closure import import_entries
 from ktstr.vm.image import Image, ImageStore, guest_sources, program_overlay
+from ktstr.vm.qemu import Qemu, find_qemu
+from ktstr.vm.qemu_choice import Choice, virtual_clock_qemu
+from ktstr.vm.qemu_version import SHARES_TURNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,17 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A definition and what will run it."""
+    """A definition and what will run it.
+
+    :param doubt: what figures from that QEMU are to be taken with care for, in a sentence.
+    """
 
     definition: Definition
     kernel: Kernel
     image: Image
     accel: Accelerator
+    qemu: Qemu
+    doubt: str | None = None
 
 
 def define(path: Path, options: RunOptions) -> Definition:
@@ -232,7 +240,11 @@ async def prepared(
             with stage(emit, "accel", "accelerator") as accel_done:
                 accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
-            yield Prepared(definition, kernel, image, accel)
+            qemu, doubt = find_qemu(), None
+            if scenario.run.clock == "virtual":
+                choice = await _counting_qemu(emit)
+                qemu, doubt = choice.qemu, uneven(choice, definition.topology)
+            yield Prepared(definition, kernel, image, accel, qemu, doubt)
 
 
 def _refuse_touching(options: RunOptions) -> None:
@@ -263,6 +275,33 @@ async def _accelerator(scenario: Scenario, options: RunOptions) -> Accelerator:
             hint="leave out --accel kvm, or use --clock wall",
         )
     return Accelerator("tcg", "TCG, because the virtual clock counts instructions")
+
+
+async def _counting_qemu(emit: Emit) -> Choice:
+    """The QEMU for the virtual clock, fetched where the host's is too old.
+
+    :raise HostUnfit: the host has none.
+    """
+    with stage(emit, "qemu", "QEMU for the virtual clock") as done:
+        choice = await virtual_clock_qemu(partial(_relay, emit, "qemu"))
+        done(str(choice))
+    if choice.obstacle is not None:
+        emit(Note(f"no newer QEMU for the virtual clock: {choice.obstacle}", warning=True))
+    return choice
+
+
+def uneven(choice: Choice, topology: Topology) -> str | None:
+    """What to say of figures from vCPUs that do not share time evenly.
+
+    Why there is no newer QEMU is left out: it stands in the record, which is to be the same again.
+    """
+    if choice.obstacle is None or topology.cpus == 1:
+        return None
+    return (
+        f"QEMU {choice.version.number} shares the virtual clock's time unevenly between busy "
+        f"vCPUs, 500 to 1 at worst: do not compare what workers on different CPUs did "
+        f"(QEMU {'.'.join(map(str, SHARES_TURNS))} and newer share it)"
+    )
 
 
 REASON_CHARS = 80

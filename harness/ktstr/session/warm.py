@@ -20,7 +20,6 @@ from ktstr.session.link import Link
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared
 from ktstr.vm.machine import Machine, launch
-from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.spec import VmSpec
 from ktstr.vm.template import TemplateStore, limit_bytes
 from ktstr.vm.template_key import template_key
@@ -68,7 +67,7 @@ class Warm:
         self.preparation: bytes | None = None
         self._spec = spec
         self._remark = remark
-        self._qemu: Qemu = find_qemu()
+        self._qemu = ready.qemu
         self._levels: tuple[Level, ...] = ()
         if self.why_cold is None:
             self._store = TemplateStore()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Starting a machine from a checkpoint: another QEMU takes devices and RAM over."""
 
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,40 +18,14 @@ from ktstr.vm.checkpoint_manifest import Manifest, QemuVersion
 from ktstr.vm.console import tail_lines
 from ktstr.vm.machine import QEMU_LOG, Machine, launch
 from ktstr.vm.migration import Incoming
-from ktstr.vm.qemu import Qemu, find_qemu
+from ktstr.vm.qemu import Qemu
+from ktstr.vm.qemu_choice import qemu_of_version
+from ktstr.vm.qemu_version import installed_version
 from ktstr.vm.ram import MIB, GuestRam
 
-VERSION_DEADLINE_S: Final = 10.0
 STATE_FILE: Final = "devices.state"
 FIRMWARE_FILE: Final = "firmware.bin"
 _SAID_LINES: Final = 5
-
-
-async def installed_version(program: Path) -> QemuVersion:
-    """The version that a QEMU tells: ``QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)``.
-
-    :raises HostUnfit: when it does not run, or tells none.
-    """
-    try:
-        with anyio.fail_after(VERSION_DEADLINE_S):
-            done = await anyio.run_process([program, "--version"], stderr=subprocess.STDOUT)
-        said = done.stdout.decode("utf-8", "replace")
-    except (OSError, subprocess.CalledProcessError, TimeoutError) as error:
-        raise HostUnfit(f"{program} does not tell its version: {error}") from None
-    return parsed_version(said)
-
-
-def parsed_version(said: str) -> QemuVersion:
-    """The version in what ``qemu-system-x86_64 --version`` prints.
-
-    :raises HostUnfit: when there is none.
-    """
-    line = next(iter(said.splitlines()), "")
-    _, found, rest = line.partition(" version ")
-    number, _, package = rest.partition(" ")
-    if not found or not number:
-        raise HostUnfit(f"QEMU's version is not told in {line[:200]!r}")
-    return QemuVersion(number=number[:200], package=package.strip("() ")[:200])
 
 
 def check_version(name: str, taken: QemuVersion, here: QemuVersion) -> None:
@@ -83,7 +56,7 @@ async def resumed(
     :raises QemuDied: QEMU was killed, or did not come up in time.
     """
     manifest = checkpoint.manifest
-    qemu = qemu or find_qemu()
+    qemu = qemu or await qemu_of_version(manifest.qemu)
     if not force:
         check_version(str(checkpoint.path), manifest.qemu, await installed_version(qemu.program))
     await _check_accelerator(checkpoint.path, manifest, qemu)

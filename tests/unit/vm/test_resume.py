@@ -14,8 +14,9 @@ from ktstr.vm.accel import Accelerator
 from ktstr.vm.checkpoint import Checkpoint, touched, write_checkpoint
 from ktstr.vm.checkpoint_manifest import KernelFacts, MachineShape, Manifest, QemuVersion
 from ktstr.vm.qemu import Qemu
+from ktstr.vm.qemu_version import installed_version, parsed_version
 from ktstr.vm.ram import MIB, GuestRam
-from ktstr.vm.resume import check_version, installed_version, parsed_version, resumed
+from ktstr.vm.resume import check_version, resumed
 from ktstr.vm.spec import VmSpec
 
 pytestmark = pytest.mark.anyio
