@@ -7,8 +7,12 @@ import pytest
 
 from ktstr.errors import HostUnfit
 from ktstr.model.scenario import scenario_from_toml
+from ktstr.model.topology import Topology
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import _accelerator, define
+from ktstr.session.prepare import _accelerator, define, uneven
+from ktstr.vm.checkpoint_manifest import QemuVersion
+from ktstr.vm.qemu import Qemu
+from ktstr.vm.qemu_choice import Choice
 
 pytestmark = pytest.mark.anyio
 
@@ -59,3 +63,23 @@ async def test_instructions_are_counted_by_tcg_alone() -> None:
     assert (found.name, "counts instructions" in found.reason) == ("tcg", True)
     with pytest.raises(HostUnfit, match="KVM does not count instructions"):
         await _accelerator(virtual, RunOptions(accel="kvm"))
+
+
+@pytest.mark.parametrize(
+    ("topology", "obstacle", "doubted"),
+    [
+        ("1n1l2c1t", "no network (7 s ago)", True),
+        ("1n1l1c2t", "no network (7 s ago)", True),
+        ("1n1l1c1t", "no network (7 s ago)", False),
+        ("1n1l2c1t", None, False),
+    ],
+)
+def test_figures_of_an_old_qemu_with_several_cpus_are_doubted(
+    topology: str, obstacle: str | None, doubted: bool
+) -> None:
+    choice = Choice(Qemu(Path("/q"), None), QemuVersion(number="7.2.22"), obstacle=obstacle)
+    said = uneven(choice, Topology.parse(topology))
+    assert (said is not None) is doubted
+    if said is not None:
+        # It is part of the run's identity, which why there was no other QEMU must not be.
+        assert "QEMU 7.2.22 shares" in said and "network" not in said

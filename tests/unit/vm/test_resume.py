@@ -3,6 +3,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,9 +107,11 @@ async def test_force_starts_it_and_what_qemu_says_is_told(tmp_path: Path, size: 
         taken(tmp_path, firmware=size) as checkpoint,
         pytest.raises(HostUnfit, match="no such device"),
     ):
-        async with resumed(checkpoint, tmp_path, force=True, qemu=qemu):
+        roms = replace(qemu, data=tmp_path)
+        async with resumed(checkpoint, tmp_path, force=True, qemu=roms):
             raise AssertionError("it died")
     given = noted(tmp_path)
+    assert given[given.index("-L") + 1] == str(tmp_path)
     assert "-kernel" not in given and "-incoming" in given
     if size is None:
         assert "-bios" not in given
