@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import anyio
+import anyio.to_thread
 
 from ktstr.errors import (
     GuestHung,
@@ -39,6 +40,7 @@ from ktstr.vm.qmp import COMMAND_DEADLINE_S, Monitor
 from ktstr.vm.ram import MIB, GuestRam
 from ktstr.vm.sockets import attach_sockets, server, socket_pair
 from ktstr.vm.spec import VmSpec, check_host
+from ktstr.vm.still_clock import preloaded, still_clock
 
 CONSOLE_LOG = "console.log"
 """The guest's serial console, in the run folder."""
@@ -375,8 +377,11 @@ async def launch(
         machine.bulk_file = run_dir / BULK_FILE if spec.virtual else None
         made = (bulk_theirs, ctl_theirs, qmp_theirs, debug_theirs, state_theirs)
         theirs = [end for end in made if end]
+        started = argv
+        if spec.virtual is not None:
+            started = preloaded(argv, await anyio.to_thread.run_sync(still_clock))
         child = spawn(
-            argv,
+            started,
             fds=[*ram.fds, *(end.fileno() for end in theirs)],
             output=machine.qemu_log,
             on_exit=machine._exited,
