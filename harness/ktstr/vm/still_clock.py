@@ -2,10 +2,9 @@
 """A host clock that stands still, for the QEMU of a guest with a virtual clock.
 
 QEMU's software TLB shrinks and grows by what was used within a tenth of a second of the host's time
-(accel/tcg/cputlb.c, tlb_mmu_resize_locked, by gettimeofday). Whether an old translation is still
-there decides whether the guest takes a spurious page fault, and with it what it executes. A library
-preloaded into QEMU answers gettimeofday(2) with the same instant for ever: the TLB then only grows,
-by what the guest does (docs/decisions/0022).
+(accel/tcg/cputlb.c, tlb_mmu_resize_locked, by gettimeofday), and runs of one seed parted by it. A
+library preloaded into QEMU answers gettimeofday(2) with the same instant for ever: the TLB then
+only grows, by what the guest does (docs/decisions/0022).
 """
 
 import hashlib
