@@ -2,6 +2,7 @@
 """Phase buckets: building, merging, and folding the guest's carriers in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,12 +46,12 @@ def capture(depths: list[int | None], events: dict[str, int] | None = None) -> S
     return Snapshot(release="7.2", maps=(), cpus=cpus, sched_ext=SchedExtState(events=events))
 
 
-def sample(number: int, at: int | None, step: int | None, **fields: object) -> Sample:
+def sample(number: int, at: int | None, step: int | None, **fields: Any) -> Sample:
     return Sample(
         f"periodic_{number:03}",
         boundary_offset_ms=at,
         step_index=step,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
@@ -167,8 +168,8 @@ def test_a_dead_or_zero_length_step_has_no_rate() -> None:
     assert only.get("iteration_rate") is None
 
 
-def bucket(step: int = 1, **fields: object) -> PhaseBucket:
-    return PhaseBucket(step, str(Phase(step)), **fields)  # type: ignore[arg-type]
+def bucket(step: int = 1, **fields: Any) -> PhaseBucket:
+    return PhaseBucket(step, str(Phase(step)), **fields)
 
 
 def test_buckets_merge_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,10 +311,10 @@ def test_every_bucket_is_offered_the_monitor(monkeypatch: pytest.MonkeyPatch) ->
         return {"total_pcount": 8.0, "total_ttwu_count": 4.0, "max_dsq_depth": 99.0}
 
     monkeypatch.setattr(build_module, "injected_metrics", injected)
-    monitor = ["a reading"]
+    monitor: Any = ["a reading"]
     series = SampleSeries([sample(0, 120, 1, snapshot=capture([3])), sample(1, 150, 1)])
     events = [start(1, 100), end(1, 180), start(2, 200), end(2, 260)]
-    one, two = build_phase_buckets_with_stimulus(series, events, monitor=monitor)  # type: ignore[arg-type]
+    one, two = build_phase_buckets_with_stimulus(series, events, monitor=monitor)
     assert seen == [
         (["periodic_000", "periodic_001"], 120, 150, monitor, True),
         ([], 200, 260, monitor, False),

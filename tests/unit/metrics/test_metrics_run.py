@@ -4,6 +4,7 @@
 import math
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,10 +41,8 @@ def depth_sample(number: int, step: int, depth: int) -> Sample:
     return Sample(f"periodic_{number:03}", number, number, step, snapshot)
 
 
-def tagged(
-    step: int, cgroup: str, worker: int, work_idx: int = 0, **fields: object
-) -> TaggedReport:
-    report = WorkerReport(**{"completed": True, "tid": 100 + worker, **fields})  # type: ignore[arg-type]
+def tagged(step: int, cgroup: str, worker: int, work_idx: int = 0, **fields: Any) -> TaggedReport:
+    report = WorkerReport(**{"completed": True, "tid": 100 + worker, **fields})
     return TaggedReport(step, cgroup, 0, work_idx, worker, "SpinWait", report)
 
 
@@ -52,9 +51,9 @@ def stats_of(*phases: PhaseBucket, cgroups: tuple[CgroupStats, ...] = ()) -> Sce
 
 
 def phase(
-    step: int, metrics: dict[str, float] | None = None, count: int = 0, **cgroups: object
+    step: int, metrics: dict[str, float] | None = None, count: int = 0, **cgroups: Any
 ) -> PhaseBucket:
-    return PhaseBucket(step, str(Phase(step)), 0, 1, count, metrics or {}, cgroups)  # type: ignore[arg-type]
+    return PhaseBucket(step, str(Phase(step)), 0, 1, count, metrics or {}, cgroups)
 
 
 def test_captures_reduce_over_the_whole_run() -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Scalars of schbench and taobench, per phase and over the run, worked out by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -41,8 +43,8 @@ def phase(step: int, **cgroups: PhaseCgroupStats) -> PhaseBucket:
     return PhaseBucket(step, str(Phase(step)), 0, 1, per_cgroup=cgroups)
 
 
-def schbench(*wakeups: int, **fields: int) -> PhaseCgroupStats:
-    stats = SchbenchPhaseStats(wakeup=histogram(*wakeups), **fields)  # type: ignore[arg-type]
+def schbench(*wakeups: int, **fields: Any) -> PhaseCgroupStats:
+    stats = SchbenchPhaseStats(wakeup=histogram(*wakeups), **fields)
     return PhaseCgroupStats(num_workers=1, schbench=stats)
 
 

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,8 @@ U64_MAX = 2**64 - 1
 STEP = Phase.step(0)
 
 
-def bucket(step: int = 1, **fields: object) -> PhaseBucket:
-    return PhaseBucket(step, str(Phase(step)), **fields)  # type: ignore[arg-type]
+def bucket(step: int = 1, **fields: Any) -> PhaseBucket:
+    return PhaseBucket(step, str(Phase(step)), **fields)
 
 
 @pytest.mark.parametrize("name", ["max_dsq_depth", BuiltinMetric.MaxDsqDepth])
@@ -200,7 +201,7 @@ def test_throughput_ratio(first: int | None, second: int | None, expected: float
         event(0, 0, 1), event(1000, first, 1, end=True),
         event(2000, 0, 2), event(3000, second, 2, end=True),
     ]  # fmt: skip
-    assert throughput_ratio(events, STEP, Phase.step(1)) == expected  # type: ignore[arg-type]
+    assert throughput_ratio(events, STEP, Phase.step(1)) == expected
 
 
 def full_stats() -> ScenarioStats:

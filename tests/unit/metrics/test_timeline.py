@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Phases in time: their layout, their figures and what counts as a change."""
 
+from typing import Any
+
 import pytest
 
 from ktstr.metrics import PhaseBucket, StimulusEvent, Timeline
@@ -20,9 +22,9 @@ def end(at_ms: int, step: int, iterations: int) -> StimulusEvent:
     return StimulusEvent(at_ms, label, "ops=1", "x", iterations, step, is_step_end=True)
 
 
-def reading(at_ms: int, lengths: tuple[int, ...] = (1, 1), **values: object) -> MonitorSample:
+def reading(at_ms: int, lengths: tuple[int, ...] = (1, 1), **values: Any) -> MonitorSample:
     cpus = tuple(CpuReading(i, n, local_dsq_depth=2 * n) for i, n in enumerate(lengths))
-    return MonitorSample(at_ms, cpus, **values)  # type: ignore[arg-type]
+    return MonitorSample(at_ms, cpus, **values)
 
 
 def bucket(

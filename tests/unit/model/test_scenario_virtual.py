@@ -26,9 +26,9 @@ WRITE = '{ op = "WriteBpfGlobal", name = "x", value = 1 }'
 CAPTURE = '{ op = "CaptureSnapshot", name = "c" }'
 
 
-def keys(text: str, **options: object) -> list[tuple[str, str]]:
+def keys(text: str, **options: Any) -> list[tuple[str, str]]:
     with pytest.raises(DefinitionInvalid) as caught:
-        scenario_from_toml(text, **options)  # type: ignore[arg-type]
+        scenario_from_toml(text, **options)
     return [(problem.key, problem.allowed) for problem in caught.value.problems]
 
 
