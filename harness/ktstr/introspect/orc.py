@@ -9,7 +9,7 @@ arch/x86/kernel/unwind_orc.c). drgn takes the tables from a debug file only, whi
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -124,11 +124,17 @@ class OrcTable:
 
 
 class Unwinder:
-    """Follows kernel stacks of one guest that stands still."""
+    """Follows kernel stacks of one guest that stands still.
 
-    def __init__(self, kernel: Kernel, table: OrcTable | None) -> None:
+    :param is_start: whether an address is the first instruction of a function.
+    """
+
+    def __init__(
+        self, kernel: Kernel, table: OrcTable | None, is_start: Callable[[int], bool]
+    ) -> None:
         self._kernel = kernel
         self._table = table
+        self._is_start = is_start
         pairs = (("_stext", "_etext"), ("_sinittext", "_einittext"))
         bounds = [(kernel.symbol(low), kernel.symbol(high)) for low, high in pairs]
         # The idle task of the first CPU was called by code that is gone after the boot.
@@ -156,6 +162,10 @@ class Unwinder:
         looked_up = here.ip if here.signal else here.ip - 1
         in_image = self.is_text(looked_up)
         found = self._table.entry(looked_up) if self._table is not None and in_image else None
+        if found is None and here.signal and self._is_start(here.ip):
+            # Thunks of indirect calls have no ORC data, and interrupts like to come at them: QEMU
+            # looks for one after each jump. Nothing has been pushed since the call.
+            return Place(self._word(here.sp), here.sp + 8, here.bp, method="orc")
         if found is None:
             return self._by_frame_pointer(here)
         if found.kind == _END_OF_STACK:

@@ -37,7 +37,7 @@ class Stacks:
             table = OrcTable(kernel)
         except KtstrError as error:
             self.unavailable = error.message
-        self._unwinder = Unwinder(kernel, table)
+        self._unwinder = Unwinder(kernel, table, self._is_start)
 
     def of_task(self, task: TaskState, address: int) -> StackTrace:
         """The stack of a task that does not run.
@@ -98,6 +98,9 @@ class Stacks:
             if len(found) == MAX_SCANNED:
                 break
         return found
+
+    def _is_start(self, address: int) -> bool:
+        return (self._name(address, exact=True) or "").partition(" ")[0].endswith("+0x0")
 
     def _name(self, address: int, *, exact: bool = False) -> str | None:
         key = address if exact else address - 1

@@ -158,6 +158,22 @@ def test_an_interrupt_leads_to_the_instruction_it_came_at_and_another_stack() ->
     assert shown(trace) == ["f0+0x20", "f1+0x0", "f2+0x10"]
 
 
+def test_an_interrupt_at_a_function_without_orc_goes_on_where_it_was_called() -> None:
+    rows = [(TEXT, 0, 0, 3 | REGS | 1 << 11), (TEXT + 0x100, 0, 0, 0), (TEXT + 0x200, 0, 0, END)]
+    other = STACK + 0x1000
+
+    def trace(inside: int) -> Any:
+        kernel = Canned(rows, NEW)
+        kernel.words(other, TEXT + 0x210)
+        # A base pointer that would lead elsewhere.
+        kernel.words(other + 0x100, 0, TEXT + 0x310)
+        regs = [0, 0, 0, 0, other + 0x100, TEXT + 0x100 + inside, 0x10, 0, other, 0x18]
+        return sleeping(kernel, regs)
+
+    assert shown(trace(0)) == ["f0+0x20", "f1+0x0", "f2+0x10"]
+    assert shown(trace(1))[2] != "f2+0x10"
+
+
 def test_an_interrupt_out_of_user_space_ends_the_stack() -> None:
     kernel = Canned([(TEXT, 0, 0, 3 | REGS | 1 << 11)], NEW)
     trace = sleeping(kernel, [0, 0, 0, 0, 0, 0x400123, 0x33, 0, 0x7FFF, 0x2B])
