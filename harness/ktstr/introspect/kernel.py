@@ -61,8 +61,8 @@ class Kernel:
         self.symbols = symbols
         self._btfs: dict[tuple[int, int], Btf] = {}
         raw = self._find_btf()
-        self.btf = Btf(raw)
         self.btf_digest = _digest(raw)
+        self.btf = Btf(raw, digest=self.btf_digest)
         self.cpus, self.cpu_offsets = self._possible_cpus()
 
     @cached_property

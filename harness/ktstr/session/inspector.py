@@ -55,7 +55,10 @@ class Inspector:
     async def _attached(self) -> tuple[Kernel, Freezer]:
         if self._kernel is None or self._freezer is None:
             machine = self._live.machine
-            self._kernel = await anyio.to_thread.run_sync(attach_to, self._live)
+            early = self._live.warm.early
+            self._kernel = None if early is None else early.kernel
+            if self._kernel is None:
+                self._kernel = await anyio.to_thread.run_sync(attach_to, self._live)
             self._freezer = Freezer(machine, machine.ram, self._kernel)
         return self._kernel, self._freezer
 

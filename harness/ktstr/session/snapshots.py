@@ -67,10 +67,6 @@ async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.E
             what = "neither monitor nor snapshots" if wanted else "no monitor"
             recorder.note(f"{what}: {_words(error)}")
             emit(Note(f"{what}: {_words(error)}", warning=True))
-        if inspector.attached and live.warm.reached == READY:
-            # While a scheduler loads there is time for it; a clone's first step comes at once.
-            with suppress(Exception):
-                await inspector.prepare()
         looking.set()
         if inspector.attached:
             group.start_soon(watch, live, inspector, started)
@@ -78,6 +74,11 @@ async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.E
         await started.wait()
         if inspector.attached and live.dumps.exact:
             await live.dumps.watch_exit(live, inspector, requests.watches)
+        if inspector.attached and live.warm.reached == READY:
+            # While a scheduler loads there is time for it; a clone's first boundary comes soon, and
+            # before ScenarioStart the guest needs the host's CPUs.
+            with suppress(Exception):
+                await inspector.prepare()
         if inspector.attached and live.definition.boundaries_ms:
             await _capture_periodically(live, inspector, emit, take, stats)
         await anyio.sleep_forever()

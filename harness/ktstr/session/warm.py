@@ -16,6 +16,7 @@ import anyio.to_thread
 import msgpack
 
 from ktstr.errors import StateUnusable
+from ktstr.session.early import EarlyLook
 from ktstr.session.link import Link
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, Prepared
@@ -49,6 +50,7 @@ class Warm:
     :ivar why_cold: why the guest has to boot; ``None`` when it may continue a template.
     :ivar reached: the level its guest had when this run got it; 0 when it booted.
     :ivar standing: whether it stands where it was saved, until :meth:`go_on`.
+    :ivar early: what its memory showed before QEMU had started, where it continued.
     :ivar kept: level, seconds the guest stood still and bytes on disk of what this run kept.
     """
 
@@ -65,6 +67,7 @@ class Warm:
         self.standing = False
         self.kept: list[dict[str, float]] = []
         self.preparation: bytes | None = None
+        self.early: EarlyLook | None = None
         self._spec = spec
         self._remark = remark
         self._qemu = ready.qemu
@@ -124,13 +127,15 @@ class Warm:
         with self._store.using(level.key, self._remark) as template:
             if template is None:
                 return None
+            self.early = EarlyLook(template.frames)
             try:
-                incoming = template.incoming(run_dir)
+                incoming = template.incoming(run_dir, self.early.look)
                 machine = await stack.enter_async_context(
                     launch(self._spec, run_dir, qemu=self._qemu, incoming=incoming)
                 )
             except StateUnusable as error:
                 self._store.discard(level.key, error.message, self._remark)
+                self.early = None
                 return None
             self.reached, self.standing = level.number, True
             return machine, template.frames

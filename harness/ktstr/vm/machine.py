@@ -400,9 +400,10 @@ async def launch(
             await machine.cont()
         else:
             # QEMU does not touch the RAM before it is told where the devices' state comes from.
-            async with filling(ram, incoming):
+            async with filling(ram, incoming) as filled:
                 await _connect(machine, monitor)
-            await load_state(machine, state, state_fd, incoming.state)
+                await filled()
+                await load_state(machine, state, state_fd, incoming.state)
         yield machine
 
 

@@ -8,7 +8,7 @@ deprecated from QEMU 9.1 on (docs/about/deprecated).
 """
 
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from ktstr.errors import GuestLost, QemuDied, StateUnusable
 from ktstr.vm.ram import GuestRam
@@ -42,10 +43,16 @@ class Incoming:
     :param state: file with the devices' state, as :func:`save_state` wrote it.
     :param ram: the RAM of each NUMA node, in node order: sparse files of the nodes' sizes; or what
         fills the guest's RAM, called in a thread, and raises :class:`StateUnusable`.
+    :param check: holds what is saved against its checksums, called in a thread beside the filling,
+        and raises :class:`StateUnusable`.
+    :param look: gets the RAM once it is filled, in a thread, while QEMU still starts; it must not
+        raise.
     """
 
     state: Path
     ram: tuple[Path, ...] | Callable[[GuestRam], None]
+    check: Callable[[], None] | None = None
+    look: Callable[[GuestRam], None] | None = None
 
 
 class Commanded(Protocol):
@@ -129,29 +136,47 @@ async def _asked(machine: Commanded, command: str, arguments: Mapping[str, objec
 
 
 @asynccontextmanager
-async def filling(ram: GuestRam, incoming: Incoming) -> AsyncIterator[None]:
-    """Copy saved RAM into a guest's that has not run yet, in a thread, beside the block.
+async def filling(
+    ram: GuestRam, incoming: Incoming
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Copy saved RAM into a guest's that has not run yet, in threads, beside the block.
 
-    It is done when the block is left.
+    The block gets what waits until the RAM is filled and checked, and raises
+    :class:`StateUnusable` when a file is missing, unreadable, damaged, or has not the size of its
+    node. All is done when the block is left.
 
-    :raise StateUnusable: a file is missing, unreadable, or has not the size of its node.
+    :raise StateUnusable: the same, to a block that did not wait.
     """
-    failure: list[StateUnusable] = []
+    failures: list[StateUnusable] = []
+    done = anyio.Event()
 
-    async def copy() -> None:
+    async def tried(work: Callable[..., None], *args: object) -> None:
         try:
-            await anyio.to_thread.run_sync(_fill, ram, incoming)
+            await anyio.to_thread.run_sync(work, *args)
         except StateUnusable as error:
-            failure.append(error)
+            failures.append(error)
+
+    async def fill(beside: TaskGroup) -> None:
+        async with anyio.create_task_group() as both:
+            if incoming.check is not None:
+                both.start_soon(tried, incoming.check)
+            await tried(_fill, ram, incoming)
+            if incoming.look is not None and not failures:
+                beside.start_soon(anyio.to_thread.run_sync, incoming.look, ram)
+        done.set()
+
+    async def filled() -> None:
+        await done.wait()
+        if failures:
+            raise failures[0]
 
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(copy)
-            yield
+            group.start_soon(fill, group)
+            yield filled
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
-    if failure:
-        raise failure[0]
+    await filled()
 
 
 def _fill(ram: GuestRam, incoming: Incoming) -> None:

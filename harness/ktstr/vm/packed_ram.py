@@ -10,7 +10,8 @@ import errno
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,27 +58,41 @@ def wrong_size(found: int, runs: Sequence[Run]) -> str | None:
 
 
 def unpack(path: Path, runs: Sequence[Run], ram: GuestRam) -> None:
-    """Copy packed RAM into that of a guest that has not run yet, and check it; blocks.
+    """Copy packed RAM into that of a guest that has not run yet; blocks.
 
-    :raise StateUnusable: when it cannot be read, is damaged, or does not fit the guest.
+    :raise StateUnusable: when it cannot be read, or does not fit the guest.
     """
-    try:
-        with path.open("rb", buffering=0) as source:
-            at = 0
-            for run in runs:
-                if run.node >= len(ram.fds) or run.start + run.length > ram.node_bytes[run.node]:
-                    raise StateUnusable(f"saved RAM {path} is that of another machine")
-                os.lseek(ram.fds[run.node], run.start, os.SEEK_SET)
-                copy_run(source.fileno(), at, ram.fds[run.node], run.length)
-                at += run.length
-            sums = _sums(source.fileno(), [run.length for run in runs])
-    except OSError as error:
-        raise StateUnusable(f"saved RAM {path}: {error.strerror}") from error
+    with _readable(path) as source:
+        at = 0
+        for run in runs:
+            if run.node >= len(ram.fds) or run.start + run.length > ram.node_bytes[run.node]:
+                raise StateUnusable(f"saved RAM {path} is that of another machine")
+            os.lseek(ram.fds[run.node], run.start, os.SEEK_SET)
+            copy_run(source, at, ram.fds[run.node], run.length)
+            at += run.length
+
+
+def check(path: Path, runs: Sequence[Run]) -> None:
+    """Hold packed RAM against its checksums; blocks.
+
+    :raise StateUnusable: when it is damaged, or cannot be read.
+    """
+    with _readable(path) as source:
+        sums = _sums(source, [run.length for run in runs])
     for run, crc in zip(runs, sums, strict=True):
         if crc != run.crc:
             raise StateUnusable(
                 f"saved RAM {path}: node {run.node} at {run.start:#x} does not match its checksum"
             )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[int]:
+    try:
+        with path.open("rb", buffering=0) as source:
+            yield source.fileno()
+    except OSError as error:
+        raise StateUnusable(f"saved RAM {path}: {error.strerror}") from error
 
 
 def _sums(fd: int, lengths: Sequence[int]) -> list[int]:

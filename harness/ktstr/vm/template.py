@@ -32,7 +32,8 @@ from ktstr.errors import HostUnfit, StateUnusable
 from ktstr.kernels.locks import exclusive_now, shared
 from ktstr.vm.machine import CONSOLE_LOG, Machine
 from ktstr.vm.migration import Incoming, save_state
-from ktstr.vm.packed_ram import Run, pack, unpack, wrong_size
+from ktstr.vm.packed_ram import Run, check, pack, unpack, wrong_size
+from ktstr.vm.ram import GuestRam
 from ktstr.vm.template_key import FORMAT
 
 LIMIT_VARIABLE = "KTSTR_TEMPLATES_MB"
@@ -61,16 +62,23 @@ class Template:
     runs: tuple[Run, ...]
     frames: bytes
 
-    def incoming(self, run_dir: Path) -> Incoming:
+    def incoming(self, run_dir: Path, look: Callable[[GuestRam], None] | None = None) -> Incoming:
         """What a machine is to be launched with; the console's log so far goes to ``run_dir``.
 
+        :param look: gets the RAM as soon as it is in place (:class:`Incoming`).
         :raise StateUnusable: when that cannot be copied.
         """
         try:
             shutil.copyfile(self.folder / CONSOLE_LOG, run_dir / CONSOLE_LOG)
         except OSError as error:
             raise StateUnusable(f"the console's log so far: {error.strerror}") from error
-        return Incoming(self.folder / "state", partial(unpack, self.folder / "ram", self.runs))
+        ram = self.folder / "ram"
+        return Incoming(
+            self.folder / "state",
+            partial(unpack, ram, self.runs),
+            partial(check, ram, self.runs),
+            look,
+        )
 
 
 @dataclass(frozen=True, slots=True)

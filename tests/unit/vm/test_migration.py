@@ -3,6 +3,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -154,6 +155,43 @@ async def test_ram_of_another_size_is_refused(tmp_path: Path, sizes: list[int], 
     with GuestRam(sizes) as ram, pytest.raises(StateUnusable, match=words):
         async with filling(ram, Incoming(tmp_path / "state", (tmp_path / "ram0",))):
             pass
+
+
+async def test_filled_ram_is_looked_into_before_the_block_ends(tmp_path: Path) -> None:
+    (tmp_path / "ram0").write_bytes(b"saved" + b"\0" * (MIB - 5))
+    looks: list[bytes] = []
+    incoming = Incoming(
+        tmp_path / "state",
+        (tmp_path / "ram0",),
+        look=lambda ram: looks.append(ram.read(0, 5)),
+    )
+    with GuestRam([MIB]) as ram:
+        async with filling(ram, incoming) as filled:
+            await filled()
+    assert looks == [b"saved"]
+    with GuestRam([2 * MIB]) as ram, pytest.raises(StateUnusable, match="2097152"):
+        async with filling(ram, incoming):
+            pass
+    assert looks == [b"saved"], "what does not fit is not looked into"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_guest_is_let_in_once_it_is_checked(tmp_path: Path, waits: bool) -> None:
+    (tmp_path / "ram0").write_bytes(b"\0" * MIB)
+    checked = threading.Event()
+
+    def check() -> None:
+        checked.wait(0.1)  # longer than the filling takes
+        checked.set()
+        raise StateUnusable("it is damaged")
+
+    incoming = Incoming(tmp_path / "state", (tmp_path / "ram0",), check)
+    with GuestRam([MIB]) as ram, pytest.raises(StateUnusable, match="it is damaged"):
+        async with filling(ram, incoming) as filled:
+            if waits:
+                await filled()
+                pytest.fail("it was let in before it was checked")
+    assert checked.is_set()
 
 
 async def test_an_error_beside_the_filling_is_raised_by_itself(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ktstr.errors import HostUnfit, StateUnusable
 from ktstr.kernels.locks import exclusive_now, shared
 from ktstr.vm import template
+from ktstr.vm.migration import filling
 from ktstr.vm.ram import GuestRam
 from ktstr.vm.template import TemplateStore, limit_bytes
 
@@ -124,9 +125,10 @@ async def test_one_wrong_byte_of_ram_is_noticed_while_it_is_copied(
     with store.using(KEY, print) as kept, GuestRam([2 * MIB, MIB]) as ram:
         assert kept is not None
         incoming = kept.incoming(tmp_path)
-        assert callable(incoming.ram)
         with pytest.raises(StateUnusable, match=f"node {at // 4096} .*does not match its checksum"):
-            incoming.ram(ram)
+            async with filling(ram, incoming) as filled:
+                await filled()
+                pytest.fail("a damaged guest was let in")
     said: list[str] = []
     store.discard(KEY, "wrong", said.append)
     assert said == ["a warm template was unusable and is made again: wrong"]
