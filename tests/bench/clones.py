@@ -18,6 +18,10 @@ from ktstr.session.options import RunOptions
 from ktstr.session.run import run_scenario
 
 
+CLONES = 3
+"""Guests continued for each that boots."""
+
+
 @dataclass
 class Figures:
     """Seconds and megabytes of each repetition; ``kept`` are those of the scheduler's level."""
@@ -45,7 +49,8 @@ async def measure(runs: int) -> Figures:
             figures.kept_mb.append(kept["bytes"] / 1e6)
             figures.cold_s.append((await _run(path, "cold", cold=True))[0])
             await _run(path, "clone")  # whatever is imported on the way
-            figures.clone_s.append((await _run(path, "clone"))[0])
+            for _ in range(CLONES):
+                figures.clone_s.append((await _run(path, "clone"))[0])
     return figures
 
 
