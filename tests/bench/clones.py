@@ -17,7 +17,6 @@ from ktstr.session.events import RunEvent, StageDone
 from ktstr.session.options import RunOptions
 from ktstr.session.run import run_scenario
 
-
 CLONES = 3
 """Guests continued for each that boots."""
 
