@@ -7,6 +7,7 @@
     ROOT/locks/DIGEST.lock                                     shared by users, alone to remove
     ROOT/staging/                                              entries being made
     ROOT/apt/                                                  the private apt state
+    ROOT/sources/, ROOT/builds/                                see ``ktstr.kernels.build``
 """
 
 import errno
@@ -154,12 +155,15 @@ class KernelCache:
                 )
             yield
 
-    def making(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Lock out other processes that make the same thing (*key*: a package or digest)."""
+    def making(self, key: str, seconds: float = _MAKE_SECONDS) -> AbstractAsyncContextManager[None]:
+        """Lock out other processes that make the same thing (*key*: a package or digest).
+
+        :param seconds: how long to wait for them.
+        """
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         return exclusive(
             self.root / "locks" / f"make-{name}.lock",
-            _MAKE_SECONDS,
+            seconds,
             f"another ktstr is preparing {key}",
         )
 
