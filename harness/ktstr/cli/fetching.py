@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What commands that fetch things have in common: how they end, and how they show progress."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import click
 from ktstr.errors import KtstrError
 
 _PLAIN_STEP = 0.25
+_COUNT = re.compile(r"\d+ of ")
+"""What of a stage's text changes all the time."""
 
 
 @contextmanager
@@ -47,7 +50,7 @@ def progress_shown() -> Iterator[Callable[[str, float | None], None]]:
 
     def tell(stage: str, fraction: float | None) -> None:
         nonlocal last
-        now = (stage, int((fraction or 0.0) / _PLAIN_STEP))
+        now = (_COUNT.sub("", stage), int((fraction or 0.0) / _PLAIN_STEP))
         if now != last:
             percent = "" if not now[1] else f" {now[1] * _PLAIN_STEP:.0%}"
             click.echo(f"{stage}{percent}", err=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktstr kernel``: list, fetch and clean the kernels guests boot."""
+"""``ktstr kernel``: list, fetch, build and clean the kernels guests boot."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktstr.cli.fetching import errors, progress_shown
+from ktstr.cli.kernel_build import build
 
 if TYPE_CHECKING:
     from ktstr.kernels import CacheEntry, Kernel, KernelCache
@@ -18,7 +19,10 @@ _MARKS = {True: "yes", False: "no", None: "?"}
 
 @click.group()
 def kernel() -> None:
-    """Kernels that guests boot: list, fetch and clean them."""
+    """Kernels that guests boot: list, fetch, build and clean them."""
+
+
+kernel.add_command(build)
 
 
 @kernel.command("list")
@@ -77,7 +81,12 @@ def fetch(spec: str) -> None:
 
 @kernel.command()
 @click.option("--keep", type=click.IntRange(min=0), help="Keep the N most recently used (3).")
-@click.option("--all", "everything", is_flag=True, help="Remove every kernel not in use.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Remove every kernel not in use, and all sources and unfinished builds.",
+)
 def clean(keep: int | None, everything: bool) -> None:
     """Remove kernels from the cache; those in use by a run always stay."""
     from ktstr.kernels import KernelCache
@@ -91,8 +100,20 @@ def clean(keep: int | None, everything: bool) -> None:
         click.echo(f"removed {entry.digest[:12]}  {entry.release}  {entry.size / 1e6:.0f} MB")
     for entry in busy:
         click.echo(f"kept    {entry.digest[:12]}  {entry.release}  in use")
+    if everything:
+        with errors():
+            _clean_sources(cache)
     freed = sum(entry.size for entry in removed)
     click.echo(f"{len(removed)} removed, {freed / 1e6:.0f} MB freed")
+
+
+def _clean_sources(cache: "KernelCache") -> None:
+    from ktstr.kernels.build.builder import remove_builds
+    from ktstr.kernels.build.source import remove_unused
+
+    for what, folders in (("source", remove_unused(cache)), ("build", remove_builds(cache))):
+        for folder in folders:
+            click.echo(f"removed {folder.name[:12]}  {what}")
 
 
 def _offered(cache: "KernelCache") -> "list[DebianKernel]":

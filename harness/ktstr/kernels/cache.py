@@ -44,7 +44,8 @@ class EntryDamaged(Exception):
 class CacheEntry:
     """One kernel in the cache.
 
-    :param origin: where it came from (``package``, ``version``, ``suite`` or ``path``).
+    :param origin: where it came from (``package``, ``version``, ``suite`` or ``path``; of one
+        that was built here ``source`` and more).
     :param made_at: Unix time it was made; *used_at*: it was last used.
     :param size: bytes on disk.
     """
@@ -136,6 +137,13 @@ class KernelCache:
         """Digest of the entry that was made from a package version, if there is one."""
         for entry in self.entries():
             if (entry.origin.get("package"), entry.origin.get("version")) == (package, version):
+                return entry.digest
+        return None
+
+    def find_recipe(self, key: str) -> str | None:
+        """Digest of the entry that was built by the recipe *key*, if there is one."""
+        for entry in self.entries():
+            if key in entry.origin.get("recipes", "").split():
                 return entry.digest
         return None
 
@@ -289,7 +297,8 @@ class KernelCache:
                 features=KernelFeatures.from_dict(data["features"]),
                 made_at=float(data["made_at"]),
                 used_at=used_at,
-                size=sum(int(f["size"]) for f in files.values()),
+                # a vmlinux that was built here is the image itself, under a second name
+                size=sum({f["sha256"]: int(f["size"]) for f in files.values()}.values()),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EntryDamaged(f"its metadata is incomplete ({error!r})") from error

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Turn a kernel file into a cache entry: examine it, unpack it, keep what a boot needs."""
 
+import os
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,7 @@ def make_entry(
     spec: str,
     origin: Mapping[str, str],
     config: str | None = None,
+    keep: bool = False,
 ) -> CacheEntry:
     """Examine *source* and commit an entry for it, working in the staged *folder*.
 
@@ -61,6 +63,7 @@ def make_entry(
     debug information; only its features are kept.
 
     :param config: text of the configuration file that came with the image.
+    :param keep: copy a vmlinux as well.
     :raise KernelUnfit: it is no x86-64 kernel image, or a damaged one.
     :raise HostUnfit: it cannot be unpacked or stored on this machine.
     """
@@ -68,6 +71,9 @@ def make_entry(
     made.mkdir()
     try:
         features, packed = _examine(source, made, config)
+        if keep and not packed:
+            shutil.copyfile(source, made / "image")
+            os.link(made / "image", made / "vmlinux")
     except ImageError as error:
         raise KernelUnfit(
             f"{source} is not a kernel that can be booted: {error}",
@@ -96,7 +102,13 @@ def remake_entry(cache: KernelCache, digest: str) -> CacheEntry | None:
     config = read_config([files["config"]] if "config" in files else [])
     with cache.staging() as folder:
         return make_entry(
-            cache, files["image"], folder, spec=entry.spec, origin=entry.origin, config=config
+            cache,
+            files["image"],
+            folder,
+            spec=entry.spec,
+            origin=entry.origin,
+            config=config,
+            keep=True,
         )
 
 

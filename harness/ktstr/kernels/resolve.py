@@ -23,7 +23,10 @@ from ktstr.kernels.prepare import (
     unpack_packages,
 )
 
-FORMS = "debian:VERSION (such as debian:7), path:FILE, host"
+FORMS = (
+    "debian:VERSION (such as debian:7), path:FILE, host; to be built: debian-source:VERSION,"
+    " git:URL#REF, tar:URL#sha256=HEX, path:FOLDER"
+)
 """The kernel specifications there are, for messages and help."""
 
 SCHED_EXT = frozenset({"sched_ext"})
@@ -50,6 +53,8 @@ async def resolve_kernel(
     kind, value = _parse(spec)
     if kind == "debian":
         return await _debian(request, value, apt or AptState(cache.apt_root))
+    if kind == "source":
+        return await _source(request, value, apt)
     if kind == "path":
         return await _path(request, Path(value))
     return await _host(request, value)
@@ -115,6 +120,11 @@ class _Request:
 
 def _parse(spec: str) -> tuple[str, str]:
     """The kind of *spec* and the version, absolute file name or release it speaks of."""
+    from ktstr.kernels.build.fragments import split_spec
+    from ktstr.kernels.build.source import is_source_spec
+
+    if is_source_spec(split_spec(spec)[0]):
+        return "source", spec
     kind, colon, value = spec.partition(":")
     if kind == "debian" and colon:
         return kind, value
@@ -276,6 +286,16 @@ async def _path(
     if unsure is not None:
         notes.append(unsure)
     return request.kernel(entry, notes, path)
+
+
+async def _source(request: _Request, spec: str, apt: AptState | None) -> Kernel:
+    from ktstr.kernels.build.builder import build_kernel
+
+    built = await build_kernel(spec, cache=request.cache, progress=request.progress, apt=apt)
+    why = request.lacking(built.entry.features)
+    if why is not None:
+        raise KernelUnfit(f"{spec}, built as {built.entry.release}, will not do: {why}")
+    return request.kernel(built.entry, built.notes)
 
 
 async def _host(request: _Request, release: str) -> Kernel:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Progress as plain lines, for pipes, files and CI logs."""
 
+import re
 from typing import TextIO
 
 from ktstr.report.printable import one_line
@@ -15,6 +16,9 @@ from ktstr.session.events import (
     StepStarted,
 )
 from ktstr.session.record import phase_title
+
+
+_COUNT = re.compile(r"\d+ of ")
 
 
 class PlainProgress:
@@ -34,9 +38,10 @@ class PlainProgress:
         match event:
             case StageProgress(_, text, _):
                 # A download reports each block; the words change only now and then.
-                if text == self._last_progress:
+                words = _COUNT.sub("", text)
+                if words == self._last_progress:
                     return None
-                self._last_progress = text
+                self._last_progress = words
                 return f"  ... {one_line(text)}"
             case StepEnded():
                 return None

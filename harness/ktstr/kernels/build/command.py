@@ -6,14 +6,17 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
+from anyio.abc import Process
 
 from ktstr.errors import HostUnfit
 
 _LINE_LIMIT = 4096
 _TAIL_LINES = 40
+_GRACE_SECONDS = 10.0
 _KEPT = ("HOME", "PATH", "TMPDIR", "USER", "LOGNAME", "TERM", "XDG_CACHE_HOME")
 _KEPT_PREFIXES = (
     "CCACHE_",
@@ -46,7 +49,7 @@ async def stream(
     silence: float | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    sink: Callable[[bytes], None] | None = None,
+    sink: Callable[[bytes], object] | None = None,
     on_line: Callable[[str], None] | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> tuple[int, list[str]]:
@@ -93,8 +96,7 @@ async def stream(
                 status = await process.wait()
         except BaseException as error:
             with anyio.CancelScope(shield=True):
-                _kill(process.pid)
-                await process.wait()
+                await _end(process)
             if isinstance(error, TimeoutError):
                 raise HostUnfit(
                     f"`{' '.join(argv)[:200]}` did not end within {seconds:.0f} s"
@@ -105,11 +107,17 @@ async def stream(
     return status, tail
 
 
-def _kill(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+async def _end(process: Process) -> None:
+    """End a program and its children: first so that make removes what is half made."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with anyio.move_on_after(_GRACE_SECONDS):
+            await process.wait()
+            # make ends after its children, but a killed one leaves them behind
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            return
 
 
 class _Lines:

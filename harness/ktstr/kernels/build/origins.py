@@ -258,7 +258,7 @@ async def _quiet(
     argv: list[str],
     *,
     on_line: Callable[[str], None] | None = None,
-    sink: Callable[[bytes], None] | None = None,
+    sink: Callable[[bytes], object] | None = None,
 ) -> int:
     """Run git if there is one: a folder without git is identified by walking it."""
     if shutil.which("git") is None:
