@@ -17,7 +17,6 @@ from ktstr.session.events import (
 )
 from ktstr.session.record import phase_title
 
-
 _COUNT = re.compile(r"\d+ of ")
 
 

@@ -103,6 +103,7 @@ def remove_builds(cache: KernelCache) -> list[Path]:
         with exclusive_now(_lock(folder)) as free:
             if free:
                 shutil.rmtree(folder, ignore_errors=True)
+                _lock(folder).unlink(missing_ok=True)
                 removed.append(folder)
     return removed
 

@@ -25,7 +25,6 @@ PROGRAMS: Mapping[str, str] = {
     "bc": "bc",
     "perl": "perl",
     "pahole": "dwarves",
-    "cpio": "cpio",
     "xz": "xz-utils",
 }
 """Programs that a build runs, and Debian's packages with them."""
@@ -33,7 +32,6 @@ PROGRAMS: Mapping[str, str] = {
 HEADERS: Mapping[str, str] = {
     "gelf.h": "libelf-dev",
     "zlib.h": "zlib1g-dev",
-    "openssl/opensslv.h": "libssl-dev",
 }
 """Headers that the build's own programs include, and Debian's packages with them."""
 
