@@ -43,6 +43,7 @@ def _download(url: str, dest: Path, label: str, progress: Progress) -> str:
                 out.write(chunk)
                 from_thread.run_sync(progress, text, min(1.0, done / size) if size else None)
     except urllib.error.HTTPError as error:
+        error.close()
         raise HostUnfit(f"{url}: the server answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         why = getattr(error, "reason", None) or error
