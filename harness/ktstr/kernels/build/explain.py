@@ -49,7 +49,7 @@ def _why_off(
     missing = [part for expr in definition.depends for part in unmet(expr, config, needed)]
     if missing:
         told = list(dict.fromkeys(_state(part, config) for part in missing))
-        return f"it depends on {' and '.join(told)} ({definition.where})"
+        return f"it depends on {', and '.join(told)} ({definition.where})"
     rivals = [
         name
         for name in (kconfig.members(definition.choice) if definition.choice else ())
@@ -61,10 +61,12 @@ def _why_off(
         hidden = [part for prompt in definition.prompts for part in unmet(prompt, config, 1)]
         if hidden:
             told = list(dict.fromkeys(_state(part, config) for part in hidden))
-            return f"it can be set only with {' and '.join(told)} ({definition.where})"
+            return f"it can be set only with {', and '.join(told)} ({definition.where})"
         selectors = [d.name for d, _ in kconfig.selectors(definition.name)]
         by = f", only by {_listed(selectors)}" if selectors else ""
         return f"it cannot be set by hand{by} ({definition.where})"
+    if needed and config.get(definition.name, "n") == "n":
+        return f"nothing that it depends on is missing: see there ({definition.where})"
     return f"the value does not fit its type or range ({definition.where})"
 
 

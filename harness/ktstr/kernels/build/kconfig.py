@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ktstr.kernels.build.kconfig_expr import Expr, ExpressionError, parse_expression
 
-_MAX_FILES = 20_000
+_MAX_DEPTH = 50
 _MAX_BYTES = 4 << 20
 _WORDS = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\S)+""")
 _TYPES = frozenset(("bool", "tristate", "string", "int", "hex"))
@@ -63,7 +63,7 @@ class Kconfig:
         self._variables = {"SRCARCH": "x86", "srctree": str(tree), **(variables or {})}
         self._blocks: list[_Block] = []
         self._choices = 0
-        self._files = 0
+        self._open: list[str] = []
         self._read("Kconfig")
 
     def selectors(self, name: str) -> list[tuple[Definition, Expr]]:
@@ -82,15 +82,15 @@ class Kconfig:
         return [definition.name for definition in found if definition.choice == choice]
 
     def _read(self, name: str) -> None:
-        self._files += 1
         path = self._tree / name
-        if self._files > _MAX_FILES:
-            return
+        if name in self._open or len(self._open) > _MAX_DEPTH:
+            return  # a file that names itself: the kernel's own reader refuses it
         try:
             with path.open(encoding="utf-8", errors="replace") as file:
                 lines = file.read(_MAX_BYTES).splitlines()
         except OSError:
             return  # `source` of a file that this version does not have
+        self._open.append(name)
         depth = len(self._blocks)
         current: Definition | None = None
         at = 0
@@ -107,6 +107,7 @@ class Kconfig:
             with suppress(ExpressionError, IndexError):
                 current = self._statement(words, current, f"{name}:{number}")
         del self._blocks[depth:]
+        self._open.pop()
 
     def _statement(
         self, words: list[str], current: Definition | None, where: str

@@ -90,7 +90,8 @@ def _value(expr: Expr, config: Mapping[str, str]) -> str:
         return expr.text
     if re.fullmatch(r"-?\d+|0[xX][0-9a-fA-F]+", expr.text):
         return expr.text
-    return config.get(expr.text, "n").strip('"')
+    # A word that is no option's name is text; names are in capitals.
+    return config.get(expr.text, "n" if expr.text.isupper() else expr.text).strip('"')
 
 
 def _compare(op: str, left: str, right: str) -> bool:

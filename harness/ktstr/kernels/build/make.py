@@ -39,10 +39,13 @@ _FIRST_GUESS = 1500
 
 _ERRORS = (
     re.compile(r"\S+:\d+(?::\d+)?: (?:fatal )?error: .*"),
-    re.compile(r"(?:ld|/\S*ld)(?:\.\w+)?: .*|\S+: undefined reference to .*"),
-    re.compile(r"(?:FAILED|\*\*\* |ERROR|Error|error)[: ].*"),
-    re.compile(r"make(?:\[\d+\])?: \*\*\* .*"),
+    re.compile(r"(?:\S*\bld(?:\.\w+)?|\S+): (?:.*undefined reference|cannot find|.*undefined) .*"),
+    re.compile(r"(?:^|(?<=\s))(?:FAILED|ERROR|[Ee]rror|fatal): .*"),
+    re.compile(r"\*\*\* (?!\[).*"),
 )
+"""What tells most, first: the compiler's word, the linker's, any program's, make's own."""
+
+_MAKES_END = re.compile(r"make(?:\[\d+\])?: \*\*\* \[")
 _UNCLEAN = (".config", "include/config", "arch/x86/include/generated")
 
 
@@ -181,7 +184,9 @@ def first_error(text: str) -> str:
         for line in lines:
             if match := pattern.search(line):
                 return match[0].strip()[:400]
-    return lines[-1].strip()[:400] if lines else "make printed nothing"
+    end = next((at for at, line in enumerate(lines) if _MAKES_END.match(line)), len(lines))
+    told = lines[max(0, end - 1) : end + 1]  # what a program said before make gave up
+    return told[0].strip()[:400] if told else "make printed nothing"
 
 
 def _is(path: Path, text: str) -> bool:
