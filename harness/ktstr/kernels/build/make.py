@@ -21,7 +21,7 @@ from ktstr.kernels.build.explain import explain
 from ktstr.kernels.build.fragments import Fragment, Lost, lost_options, merged, render
 from ktstr.kernels.build.kconfig import Kconfig
 from ktstr.kernels.build.recipe import Recipe
-from ktstr.kernels.build.source import SourceTree
+from ktstr.kernels.build.source import SourceTree, configured_in
 from ktstr.kernels.features import parse_config
 
 LOG = "build.log"
@@ -46,7 +46,6 @@ _ERRORS = (
 """What tells most, first: the compiler's word, the linker's, any program's, make's own."""
 
 _MAKES_END = re.compile(r"make(?:\[\d+\])?: \*\*\* \[")
-_UNCLEAN = (".config", "include/config", "arch/x86/include/generated")
 
 
 async def configure(
@@ -147,10 +146,10 @@ def _merge(path: Path, fragments: Sequence[Fragment]) -> None:
 
 
 def _refuse_built_in(tree: Path) -> None:
-    found = [name for name in _UNCLEAN if (tree / name).exists()]
-    if found:
+    found = configured_in(tree)
+    if found is not None:
         raise KernelUnfit(
-            f"{tree} was built or configured in place ({found[0]} is there), and the kernel's make"
+            f"{tree} was built or configured in place ({found} is there), and the kernel's make"
             " then refuses to build elsewhere",
             hint=f"`make mrproper` there, or give its kernel: path:{tree / VMLINUX}",
         )

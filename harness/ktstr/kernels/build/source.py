@@ -42,6 +42,7 @@ KINDS = ("debian-source", "git", "tar", "path")
 SOURCE_FORMS = "debian-source:VERSION, git:URL#REF, tar:URL#sha256=HEX, path:DIR"
 
 _VERSION_LINE = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)", re.M)
+_IN_PLACE = (".config", "include/config", "arch/x86/include/generated")
 _UNPACK_SECONDS = 3600.0
 _MAX_MAKEFILE = 1 << 20
 
@@ -77,6 +78,11 @@ def is_source_spec(spec: str) -> bool:
     if not colon or kind not in KINDS:
         return False
     return kind != "path" or is_source_tree(Path(os.path.expanduser(value)))
+
+
+def configured_in(tree: Path) -> str | None:
+    """What a make in *tree* has left there; the kernel's make then refuses any other folder."""
+    return next((name for name in _IN_PLACE if (tree / name).exists()), None)
 
 
 def version_of(tree: Path) -> str:
@@ -169,7 +175,10 @@ async def realize(origin: Origin, *, cache: KernelCache, progress: Progress) -> 
     async with cache.making(f"source {origin.digest}", _UNPACK_SECONDS):
         found = _load(home, origin.notes)
         if found is not None:
-            return found
+            written = configured_in(found.path)
+            if written is None:
+                return found
+            _give_up(found, written, cache)
         with cache.staging() as folder:
             tree = folder / "made" / "tree"
             tree.mkdir(parents=True)
@@ -183,6 +192,20 @@ async def realize(origin: Origin, *, cache: KernelCache, progress: Progress) -> 
             await to_thread.run_sync(partial(shutil.rmtree, home, ignore_errors=True))
             tree.parent.rename(home)
     return SourceTree(home / "tree", version, origin.digest, origin.facts, notes=origin.notes)
+
+
+def _give_up(tree: SourceTree, written: str, cache: KernelCache) -> None:
+    """Remove a tree of the cache that somebody ran make in.
+
+    :raise HostUnfit: it is in use.
+    """
+    with exclusive_now(cache.root / "locks" / f"source-{tree.digest}.lock") as free:
+        if not free:
+            raise HostUnfit(
+                f"{tree.path} was configured in place ({written} is there) and is in use",
+                hint="try again when no other ktstr works with that source",
+            )
+        shutil.rmtree(tree.path.parent, ignore_errors=True)
 
 
 async def source_of(

@@ -337,3 +337,15 @@ async def test_a_tree_in_use_stays(
     (again.path / "Kconfig").unlink()
     await ensure_source(spec, cache=cache, progress=told)
     assert (again.path / "Kconfig").is_file(), "a damaged tree is made again"
+
+
+async def test_a_tree_that_somebody_ran_make_in(
+    cache: KernelCache, repository: SimpleNamespace, told: Any
+) -> None:
+    spec = f"git:{repository.path}#main"
+    tree = await ensure_source(spec, cache=cache, progress=told)
+    (tree.path / "include/config").mkdir(parents=True)
+    with locked(tree, cache), pytest.raises(HostUnfit, match="include/config is there"):
+        await ensure_source(spec, cache=cache, progress=told)
+    again = await ensure_source(spec, cache=cache, progress=told)
+    assert again.path == tree.path and not (tree.path / "include/config").exists()
