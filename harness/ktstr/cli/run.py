@@ -120,7 +120,7 @@ def _not_nan(
 @click.option(
     "--scheduler",
     metavar="S",
-    help="Scheduler instead of the file's (scx_ktstr, a *.o, a program, none).",
+    help="Scheduler instead of the file's (scx_ktstr, a *.o, a program, kernel:NAME, none).",
 )
 @click.option(
     "--flags",

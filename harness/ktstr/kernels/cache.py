@@ -4,6 +4,7 @@
 ::
 
     ROOT/entries/DIGEST/{entry.json, image, vmlinux, config}   written aside, then renamed
+    ROOT/entries/DIGEST/tools/                                 made of its source when asked for
     ROOT/locks/DIGEST.lock                                     shared by users, alone to remove
     ROOT/staging/                                              entries being made
     ROOT/apt/                                                  the private apt state
@@ -146,6 +147,10 @@ class KernelCache:
             if key in entry.origin.get("recipes", "").split():
                 return entry.digest
         return None
+
+    def tools(self, digest: str) -> Path:
+        """Folder of the programs made from a kernel's source; it goes with the entry."""
+        return self._entries / digest / "tools"
 
     @contextmanager
     def locked(self, entry: CacheEntry | str) -> Iterator[None]:

@@ -60,6 +60,15 @@ def packed_files(scenario: Scenario) -> Iterator[PackedFile]:
                 yield included((*at, "files", index), name)
 
 
+def kernel_programs(scenario: Scenario) -> dict[str, str]:
+    """Schedulers to be made from the kernel's source: path in the guest to name."""
+    return {
+        program.guest_file: program.kernel_program
+        for _, program in programs(scenario)
+        if program.kernel_program is not None and program.guest_file is not None
+    }
+
+
 def python_imports(scenario: Scenario) -> set[str]:
     """The import statements of the files with a scenario's Python functions."""
     files = {split_call(work.python)[0] for _, work in all_works(scenario) if work.python}

@@ -22,6 +22,7 @@ from ktstr.model.mistakes import mistakes_from
 from ktstr.model.repair import repair
 from ktstr.model.rules.numa import division_mistakes
 from ktstr.model.rules.scenario import rule_mistakes, walk_cgroups
+from ktstr.model.scheduler_def import KERNEL_SOURCE
 from ktstr.model.source import Mistake, Source, Unknown
 
 __all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_data", "scenario_from_toml"]
@@ -203,6 +204,8 @@ def _scheduler_form(text: str) -> tuple[str, str | bool]:
     """Key and value of ``[scheduler]`` for a scheduler given by one word."""
     if text == "none":
         return "kernel_default", True
+    if text.startswith(KERNEL_SOURCE):
+        return "binary", text
     if "/" not in text and not os.path.isfile(text):
         # Meant as a name: the mistake, if it is one, lists the names.
         return "bpf", text

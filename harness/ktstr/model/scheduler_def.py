@@ -31,6 +31,9 @@ GUEST_SCHEDULER_DIR: Final = PurePosixPath("/ktstr/sched")
 GUEST_INCLUDE_DIR: Final = PurePosixPath("/include-files")
 """Folder in the guest for files that programs read (reference-04, 4.9)."""
 
+KERNEL_SOURCE: Final = "kernel:"
+"""Before the name of a scheduler that is made from the guest kernel's own source."""
+
 DEFAULT_WATCHDOG_MS: Final = 20_000
 MAX_WATCHDOG_MS: Final = 30_000
 """``SCX_WATCHDOG_MAX_TIMEOUT`` in kernel/sched/ext.c: 30 s."""
@@ -85,13 +88,23 @@ class SchedulerProgram(Table):
         """Whether ktstr brings the object along."""
         return self.bpf in BUILT_IN_BPF
 
+    @property
+    def kernel_program(self) -> str | None:
+        """Name of the scheduler in the kernel's own source (tools/sched_ext), if that is meant."""
+        if self.binary is None or not self.binary.startswith(KERNEL_SOURCE):
+            return None
+        return self.binary.removeprefix(KERNEL_SOURCE)
+
     def host_file(self, folder: Path) -> Path | None:
         """The file on the host, relative paths taken from the scenario's folder.
 
-        ``None`` for a built-in object, whose place the caller knows, and for the kernel default.
+        ``None`` for the kernel default, and for what lies where the caller knows: a built-in
+        object, a scheduler of the kernel's source.
         """
         name = self.bpf if self.bpf is not None else self.binary
-        return None if name is None or self.built_in else folder / name
+        if name is None or self.built_in or self.kernel_program is not None:
+            return None
+        return folder / name
 
     @property
     def guest_file(self) -> str | None:
@@ -99,7 +112,7 @@ class SchedulerProgram(Table):
         name = self.bpf if self.bpf is not None else self.binary
         if name is None:
             return None
-        base = f"{name}.bpf.o" if self.built_in else file_name(name)
+        base = f"{name}.bpf.o" if self.built_in else self.kernel_program or file_name(name)
         return str(GUEST_SCHEDULER_DIR / base)
 
     def command_args(self) -> list[str]:

@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from ktstr.metrics.fold import fold_run
 from ktstr.metrics.phase import Phase
@@ -28,6 +27,7 @@ from ktstr.verdict import (
     require_evaluated,
 )
 from ktstr.verdict.death import DeathCause, SchedulerDeath
+from ktstr.verdict.load_failure import LOAD_FAILED, mismatch, refusal
 from ktstr.verdict.phase_checks import PhaseCheck, judge_phases
 
 FIRST_ERROR_KIND = 1024
@@ -202,10 +202,12 @@ def _last_words(recorder: Recorder) -> str:
 
 def _not_attached(record: SchedulerExit, recorder: Recorder) -> AssertDetail:
     stage = f" at {record.stage}" if record.stage else ""
-    why = _in_short(record.message) or record.reason or record.process
-    if record.stage in (None, "start") and (said := _last_words(recorder)):
-        # The loader names what failed; of any other program nobody but itself can.
-        why = f"{why}: {said}"
+    why = _misfit(record, recorder)
+    if why is None:
+        why = _first_line(record.message) or record.reason or record.process
+        if record.stage in (None, "start") and (said := _last_words(recorder)):
+            # The loader names what failed; of any other program nobody but itself can.
+            why = f"{why}: {said}"
     return AssertDetail(
         DetailKind.SCHEDULER_CRASHED,
         f"the scheduler did not attach{stage}: {why} (its log has the details)",
@@ -216,19 +218,22 @@ def _ran_to_its_end(recorder: Recorder, step: int) -> bool:
     return recorder.ended_at is not None or step in recorder.step_ends
 
 
-_CLOSING = "processed "
+def _misfit(record: SchedulerExit, recorder: Recorder) -> str | None:
+    """Why libbpf or the verifier refused the scheduler, when it was one of them.
 
-
-def _in_short(message: str) -> str:
-    """What went wrong out of a loader's message, which may hold a whole verifier log.
-
-    The verifier's reason stands right before its closing line of counters.
+    The loader passes their words on in its message; any program that uses libbpf prints them.
     """
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    for before, line in pairwise(lines):
-        if line.startswith(_CLOSING) and " insns" in line:
-            return f"the verifier refused it: {before}"
-    return lines[0] if lines else ""
+    log = recorder.scheduler_log.text()
+    release = None if recorder.hello is None else recorder.hello.release
+    why = mismatch(log, release)
+    reason = refusal(record.message) or (refusal(log) if LOAD_FAILED in log else None)
+    if why is not None or reason is None:
+        return why
+    return f"the verifier refused it: {printable(reason)[:LAST_WORDS_CHARS]}"
+
+
+def _first_line(message: str) -> str:
+    return next((line.strip() for line in message.splitlines() if line.strip()), "")
 
 
 def _death(recorder: Recorder, record: SchedulerExit, steps: int) -> SchedulerDeath:

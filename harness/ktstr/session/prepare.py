@@ -15,9 +15,10 @@ import anyio.to_thread
 from ktstr.capture.boundaries import boundary_offsets_ms
 from ktstr.errors import DefinitionInvalid, HostUnfit, Problem
 from ktstr.kernels import Kernel, open_kernel
+from ktstr.kernels.build.schedulers import kernel_schedulers
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.op_programs import RunPayload
-from ktstr.model.packing import packed_files, programs, python_imports
+from ktstr.model.packing import kernel_programs, packed_files, programs, python_imports
 from ktstr.model.plan import build_plan, expected_cpusets, workload_ms
 from ktstr.model.scenario import Scenario, load_scenario
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
@@ -236,7 +237,8 @@ async def prepared(
         progress = partial(_relay, emit, "kernel")
         async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
             done(f"kernel {kernel.release}")
-            image = await _image(scenario, run_dir, emit)
+            made = await _made(scenario, kernel, emit)
+            image = await _image(scenario, made, run_dir, emit)
             with stage(emit, "accel", "accelerator") as accel_done:
                 accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
@@ -317,7 +319,22 @@ def _relay(emit: Emit, key: str, text: str, fraction: float | None) -> None:
     emit(StageProgress(key, text, fraction))
 
 
-async def _image(scenario: Scenario, run_dir: Path, emit: Emit) -> Image:
+async def _made(scenario: Scenario, kernel: Kernel, emit: Emit) -> dict[str, Path]:
+    """The schedulers of the kernel's own source that a scenario names, by their guest paths.
+
+    :raise CannotRun: when one cannot be made.
+    """
+    wanted = kernel_programs(scenario)
+    if not wanted:
+        return {}
+    names = sorted(set(wanted.values()))
+    with stage(emit, "tools", f"{', '.join(names)} of the kernel's source"):
+        progress = partial(_relay, emit, "tools")
+        made = await kernel_schedulers(kernel, names, progress=progress)
+    return {guest: made[name] for guest, name in wanted.items()}
+
+
+async def _image(scenario: Scenario, made: Mapping[str, Path], run_dir: Path, emit: Emit) -> Image:
     store = ImageStore()
 
     def sysroot() -> Path:
@@ -329,7 +346,7 @@ async def _image(scenario: Scenario, run_dir: Path, emit: Emit) -> Image:
             store.base, sysroot, progress, anyio.from_thread.check_cancelled
         )
         image = base
-        files = {file.guest: file.host for file in packed_files(scenario)}
+        files = {file.guest: file.host for file in packed_files(scenario)} | dict(made)
         if files:
             entries = [
                 entry for guest, host in files.items() for entry in program_overlay(host, guest)

@@ -24,6 +24,9 @@ DUMP_JSON, DUMP_TEXT = "failure-dump.json", "failure-dump.txt"
 KERNEL_TAIL, SCHEDULER_TAIL = 12, 20
 """Lines of the two logs that are shown, and therefore recorded."""
 
+LOAD_TAIL = 400
+"""Lines of the scheduler's log when it never attached: libbpf's and the verifier's account."""
+
 TAIL_CHARS = 1000
 CONSOLE_CAP = 4 * 1024 * 1024
 
@@ -51,7 +54,9 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
     until = LAST_LINE if virtual else None
     console = tail_lines(live.machine.console_log, KERNEL_TAIL, until=until)
     record.console_tail = _bounded(console)
-    record.scheduler_tail = _bounded(recorder.scheduler_log.text().splitlines()[-SCHEDULER_TAIL:])
+    unloaded = recorder.scheduler_exit is not None and recorder.attached_at is None
+    said = recorder.scheduler_log.text().splitlines()
+    record.scheduler_tail = _bounded(said[-(LOAD_TAIL if unloaded else SCHEDULER_TAIL) :])
     if record.exit_code or has_probes(live.definition):
         folder = options.out_dir / f"{record.name}-{record.run_id}.evidence"
         record.evidence = write_evidence(folder, *_evidence(live, look, bool(record.exit_code)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ktstr.errors import DefinitionInvalid
-from ktstr.model.packing import packed_files
+from ktstr.model.packing import kernel_programs, packed_files
 from ktstr.model.plan import build_plan, expected_cpusets
 from ktstr.model.rules.scheduler import OWN_KERNEL_ARGS
 from ktstr.model.scenario import scenario_from_toml
@@ -391,3 +391,41 @@ def test_every_file_goes_into_the_guest_and_none_takes_anothers_place(tmp_path: 
         ("same", "/ktstr/payload/same"),
         ("same", "/include-files/same"),
     }
+
+
+def test_a_scheduler_of_the_kernels_source_is_named_and_no_file_is_looked_for() -> None:
+    other = '{ binary = "kernel:scx_flatcg", args = ["-i", "1"] }'
+    replace = f'{{ op = "ReplaceScheduler", scheduler = {other} }}'
+    lines = 'binary = "kernel:scx_qmap"\nargs = ["-s", "5000"]'
+    scenario = scenario_from_toml(text(replace, scheduler=lines))
+    assert kernel_programs(scenario) == {
+        "/ktstr/sched/scx_qmap": "scx_qmap",
+        "/ktstr/sched/scx_flatcg": "scx_flatcg",
+    }
+    assert list(packed_files(scenario)) == []
+    plan = scenario.scheduler.plan()
+    assert (plan["kind"], plan["path"]) == ("binary", "/ktstr/sched/scx_qmap")
+    assert plan["args"] == ["-s", "5000"]
+    typed = scenario_from_toml(text(), scheduler="kernel:scx_central")
+    assert kernel_programs(typed) == {"/ktstr/sched/scx_central": "scx_central"}
+    assert kernel_programs(scenario_from_toml(text())) == {}
+
+
+@pytest.mark.parametrize("name", ["", "../scx_qmap", "scx qmap", "x" * 65, "scx_qmap.bpf.o"])
+def test_what_cannot_be_a_scheduler_of_the_kernels_source_is_a_mistake(name: str) -> None:
+    found = mistakes(text(scheduler=f'binary = "kernel:{name}"'))
+    assert found == {"scheduler.binary": '"kernel:NAME", such as "kernel:scx_simple"'}
+
+
+def test_a_file_does_not_take_the_place_of_a_scheduler_of_the_kernels_source(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "scx_qmap").touch()
+    ops = '{ op = "ReplaceScheduler", scheduler = { binary = "scx_qmap" } }'
+    with pytest.raises(DefinitionInvalid) as raised:
+        scenario_from_toml(
+            text(ops, scheduler='binary = "kernel:scx_qmap"'), file=str(tmp_path / "s.toml")
+        )
+    (problem,) = raised.value.problems
+    assert problem.key == "steps[0].ops[0].scheduler.binary"
+    assert problem.allowed == "a file name that kernel:scx_qmap does not have"

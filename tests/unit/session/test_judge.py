@@ -129,6 +129,36 @@ def test_a_program_that_never_attached_is_quoted() -> None:
     assert len(failures(verdict(made))[0][1]) < 600
 
 
+def test_a_program_made_for_another_kernel_is_told_by_what_the_kernel_lacks() -> None:
+    made = Recorder({(1, "left"): 1})
+    made.scheduler_log.add(
+        "libbpf: extern (func ksym) 'scx_bpf_quux': not found in kernel or module BTFs\n"
+        "libbpf: failed to load BPF skeleton 'scx_simple': -3\n"
+    )
+    ended = "exited with status 1 before it was attached"
+    made.scheduler_exit = replace(EXIT, kind=None, reason="", stage="start", message=ended)
+    ((_, message),) = failures(verdict(made))
+    assert message == (
+        "the scheduler did not attach at start: the kernel has no kfunc scx_bpf_quux; the scheduler"
+        " was built for another kernel (its log has the details)"
+    )
+    assert exit_code(verdict(made)) == ExitCode.FAIL
+
+
+def test_a_program_that_the_verifier_refused_is_told_by_its_reason() -> None:
+    accepted = "R9 is of a program that was accepted\nprocessed 3 insns (limit 1000000)\n"
+    made = Recorder({(1, "left"): 1})
+    made.scheduler_log.add(accepted)
+    made.scheduler_exit = replace(EXIT, kind=None, reason="", stage="start", message="late")
+    assert "did not attach at start: late: R9 is of" in failures(verdict(made))[0][1]
+    made.scheduler_log.add(
+        "libbpf: prog 'x_enqueue': BPF program load failed: Permission denied\n"
+        "R2 !read_ok\nprocessed 4 insns (limit 1000000)\nlibbpf: failed to load: -13\n"
+    )
+    ((_, message),) = failures(verdict(made))
+    assert "did not attach at start: the verifier refused it: R2 !read_ok (its log" in message
+
+
 def test_a_program_that_died_in_a_step_is_quoted_where_the_kernel_is_silent() -> None:
     made = recorder(steps_ended=0, ended=False, reports=0)
     made.scheduler_log.add("panicked: index 9 of 2\n")

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Rules about schedulers and the files that go into the guest."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from ktstr.model.definition import Scenario
 from ktstr.model.locate import KeyPath
-from ktstr.model.packing import packed_files, programs
+from ktstr.model.packing import kernel_programs, packed_files, programs
 from ktstr.model.scheduler_def import (
     BUILT_IN_BPF,
+    KERNEL_SOURCE,
     MAX_ATTACH_MS,
     MAX_WATCHDOG_MS,
     Scheduler,
@@ -22,6 +24,8 @@ _HARNESS_ARGS = "console panic quiet cryptomgr.notests tsc no_timer_check"
 _START_ARGS = "init rdinit root initrd"
 OWN_KERNEL_ARGS: Final = frozenset(f"{_HARNESS_ARGS} {_START_ARGS}".split())
 """Kernel arguments that the harness sets, or that would keep its guest from starting."""
+
+_PROGRAM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _ONLY_FOR: Final = {"globals": "bpf", "timeout": "bpf", "args": "binary", "config_file": "binary"}
 _ONLY_FOR_FLAGS: Final = dict.fromkeys(("flags", "excluded_flags", "known_flags"), "binary")
@@ -54,6 +58,11 @@ def _program(at: KeyPath, program: SchedulerProgram, scenario: Scenario) -> Iter
         yield Mistake((*at, "attach_timeout"), "attach_timeout only beside bpf or binary")
     if program.attach_ms > MAX_ATTACH_MS:
         yield Mistake((*at, "attach_timeout"), "at most 10m")
+    name = program.kernel_program
+    if name is not None and not _PROGRAM_NAME.fullmatch(name):
+        yield Mistake(
+            (*at, "binary"), f'"{KERNEL_SOURCE}NAME", such as "{KERNEL_SOURCE}scx_simple"'
+        )
     file = program.host_file(scenario.folder)
     if program.bpf is not None and file is not None and file.suffix != ".o":
         hint = did_you_mean(program.bpf, BUILT_IN_BPF)
@@ -94,7 +103,8 @@ def _flags(scheduler: Scheduler) -> Iterator[Mistake]:
 
 def file_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     """Files that do not exist, and files of one name that would meet in the guest."""
-    taken: dict[str, Path] = {}
+    made = kernel_programs(scenario)
+    taken = {guest: Path(KERNEL_SOURCE + name) for guest, name in made.items()}
     for file in packed_files(scenario):
         if file.at[-1] == "bpf" and file.host.suffix != ".o":
             continue  # said already

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The schedulers of a kernel's own source (tools/sched_ext), made for that kernel.
+
+::
+
+    TOOLS/bin/NAME            the programs, without debug information
+    TOOLS/bin/NAME.sources    digest of the sources they were made from
+    TOOLS/sched_ext/          where make works, so that the next one is made sooner
+
+TOOLS is the ``tools`` folder of the kernel's cache entry.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from ktstr.errors import KernelUnfit
+from ktstr.kernels.apt import Progress
+from ktstr.kernels.build.tools import make_tool
+from ktstr.kernels.cache import KernelCache
+from ktstr.kernels.kernel import Kernel
+
+SUBDIR: Final = "tools/sched_ext"
+"""Where a kernel source has its schedulers."""
+
+_STRIP_SECONDS: Final = 60.0
+
+FindSource = Callable[[Kernel], Awaitable[Path | None]]
+"""Finds the source tree that a kernel was built from; ``None`` when it cannot be had."""
+
+
+async def kernel_schedulers(
+    kernel: Kernel,
+    names: Iterable[str],
+    *,
+    cache: KernelCache | None = None,
+    find_source: FindSource | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """The programs *names* of the kernel's source, made where they are not there yet.
+
+    Call it with the kernel's cache entry locked.
+
+    :param find_source: where the source is taken from when the kernel does not lie in it.
+    :raise KernelUnfit: there is no source, it has no such scheduler, or it does not compile.
+    :raise HostUnfit: a compiler or library is missing, or the source cannot be fetched.
+    """
+    wanted = sorted(set(names))
+    cache = cache if cache is not None else KernelCache()
+    tools = cache.tools(kernel.digest)
+    tree = tree_around(kernel)
+    # A tree that somebody works in may change; a published one does not.
+    digest = None if tree is None else await to_thread.run_sync(sources_digest, tree)
+    lacking = [name for name in wanted if not _is_made(tools, name, digest)]
+    if lacking:
+        if tree is None:
+            tree = await (find_source or _no_source)(kernel)
+        if tree is None:
+            raise KernelUnfit(
+                f"the source of kernel {kernel.release} is not at hand, and {lacking[0]} is made"
+                " from it",
+                hint='give the scheduler\'s program itself: binary = "PATH"',
+            )
+        await _make(kernel, tree, tools, lacking, progress)
+    return {name: tools / "bin" / name for name in wanted}
+
+
+def available(tree: Path) -> list[str]:
+    """Names of the schedulers a source tree has: programs with a BPF part."""
+    folder = tree / SUBDIR
+    names = (path.name.removesuffix(".bpf.c") for path in folder.glob("*.bpf.c"))
+    return sorted(name for name in names if (folder / f"{name}.c").is_file())
+
+
+def tree_around(kernel: Kernel) -> Path | None:
+    """The source tree that a kernel's image lies in, as built there; ``None`` when in none."""
+    for folder in (kernel.image.parent, *kernel.image.parents[3:4]):
+        if (folder / SUBDIR / "Makefile").is_file() and (folder / "Kbuild").is_file():
+            return folder
+    return None
+
+
+def sources_digest(tree: Path) -> str:
+    """What tells the sources of a tree's schedulers from those of another, in hexadecimal."""
+    found = hashlib.sha256()
+    folder = tree / SUBDIR
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".c", ".h") and "build" not in path.relative_to(folder).parts:
+            found.update(f"{path.relative_to(folder)}\0".encode())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def _is_made(tools: Path, name: str, digest: str | None) -> bool:
+    program = tools / "bin" / name
+    if not program.is_file():
+        return False
+    if digest is None:
+        return True
+    with suppress(OSError):
+        return _mark(program).read_text() == digest
+    return False
+
+
+async def _make(
+    kernel: Kernel, tree: Path, tools: Path, names: list[str], progress: Progress | None
+) -> None:
+    there = await to_thread.run_sync(available, tree)
+    for name in names:
+        if name not in there:
+            raise KernelUnfit(
+                f"the source of kernel {kernel.release} has no scheduler {name!r}",
+                hint=_choices(name, there),
+            )
+    if kernel.vmlinux is None:
+        raise KernelUnfit(
+            f"kernel {kernel.release} could not be unpacked, and its schedulers are made with the"
+            " types in it",
+            hint="give its vmlinux: path:FILE",
+        )
+    out = tools / "sched_ext"
+    await make_tool(tree, SUBDIR, vmlinux=kernel.vmlinux, out=out, args=names, progress=progress)
+    digest = await to_thread.run_sync(sources_digest, tree)
+    for name in names:
+        await to_thread.run_sync(_keep, out / "build/bin" / name, tools / "bin" / name, digest)
+
+
+def _choices(name: str, there: list[str]) -> str:
+    if not there:
+        return f"it has no {SUBDIR}"
+    close = get_close_matches(name, there, n=1)
+    return f"it has {', '.join(there)}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _keep(made: Path, target: Path, digest: str) -> None:
+    """Put a program in its place in one go, without its debug information."""
+    target.parent.mkdir(exist_ok=True)
+    new = target.with_name(f".{target.name}-{os.getpid()}")
+    if not _stripped(made, new):
+        shutil.copyfile(made, new)
+    new.chmod(0o755)
+    os.replace(new, target)
+    _mark(target).write_text(digest)
+
+
+def _stripped(made: Path, new: Path) -> bool:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        command = ["strip", "-o", str(new), str(made)]
+        done = subprocess.run(command, capture_output=True, timeout=_STRIP_SECONDS, check=False)
+        return done.returncode == 0
+    return False
+
+
+def _mark(program: Path) -> Path:
+    return program.with_name(f"{program.name}.sources")
+
+
+async def _no_source(kernel: Kernel) -> Path | None:
+    return None
