@@ -17,6 +17,7 @@ from ktstr.report.monitor import monitor_lines
 from ktstr.report.printable import lines, one_line
 from ktstr.report.repro import repro_parts
 from ktstr.report.stats import missing_stats_lines, stats_table
+from ktstr.report.verifier_log import fold
 from ktstr.report.watches import watch_table
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertDetail, AssertResult
@@ -30,6 +31,8 @@ STYLES = {
 }
 MAX_DETAILS = 40
 MAX_WIDTH = 1000
+MAX_LOG_LINES = 40
+"""Of a scheduler's log; that of a run where it never attached is longer in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
         yield Text("\n".join(monitor_lines(record.monitor)), style="dim")
     if record.scheduler_ended and record.scheduler_tail:
         yield Text("--- scheduler log (end) ---", style="dim")
-        yield Text(lines("\n".join(record.scheduler_tail)))
+        said = fold("\n".join(record.scheduler_tail)).split("\n")
+        yield Text(lines("\n".join(said[-MAX_LOG_LINES:])))
     if record.error is not None and record.console_tail:
         yield Text("--- kernel log (end) ---", style="dim")
         yield Text(lines("\n".join(record.console_tail)))

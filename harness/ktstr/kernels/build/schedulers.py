@@ -24,6 +24,7 @@ from anyio import to_thread
 
 from ktstr.errors import KernelUnfit
 from ktstr.kernels.apt import Progress
+from ktstr.kernels.build.source import SourceTree, locked, source_of
 from ktstr.kernels.build.tools import make_tool
 from ktstr.kernels.cache import KernelCache
 from ktstr.kernels.kernel import Kernel
@@ -33,8 +34,8 @@ SUBDIR: Final = "tools/sched_ext"
 
 _STRIP_SECONDS: Final = 60.0
 
-FindSource = Callable[[Kernel], Awaitable[Path | None]]
-"""Finds the source tree that a kernel was built from; ``None`` when it cannot be had."""
+FindSource = Callable[..., Awaitable[SourceTree | None]]
+"""As :func:`~ktstr.kernels.build.source.source_of`."""
 
 
 async def kernel_schedulers(
@@ -42,14 +43,14 @@ async def kernel_schedulers(
     names: Iterable[str],
     *,
     cache: KernelCache | None = None,
-    find_source: FindSource | None = None,
+    find_source: FindSource = source_of,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
     """The programs *names* of the kernel's source, made where they are not there yet.
 
     Call it with the kernel's cache entry locked.
 
-    :param find_source: where the source is taken from when the kernel does not lie in it.
+    :param find_source: finds the source when the kernel does not lie in it.
     :raise KernelUnfit: there is no source, it has no such scheduler, or it does not compile.
     :raise HostUnfit: a compiler or library is missing, or the source cannot be fetched.
     """
@@ -60,16 +61,18 @@ async def kernel_schedulers(
     # A tree that somebody works in may change; a published one does not.
     digest = None if tree is None else await to_thread.run_sync(sources_digest, tree)
     lacking = [name for name in wanted if not _is_made(tools, name, digest)]
-    if lacking:
-        if tree is None:
-            tree = await (find_source or _no_source)(kernel)
-        if tree is None:
+    if lacking and tree is not None:
+        await _make(kernel, tree, tools, lacking, progress)
+    elif lacking:
+        source = await find_source(kernel, cache=cache, progress=progress or _silent)
+        if source is None:
             raise KernelUnfit(
                 f"the source of kernel {kernel.release} is not at hand, and {lacking[0]} is made"
                 " from it",
                 hint='give the scheduler\'s program itself: binary = "PATH"',
             )
-        await _make(kernel, tree, tools, lacking, progress)
+        with locked(source, cache):
+            await _make(kernel, source.path, tools, lacking, progress)
     return {name: tools / "bin" / name for name in wanted}
 
 
@@ -163,5 +166,5 @@ def _mark(program: Path) -> Path:
     return program.with_name(f"{program.name}.sources")
 
 
-async def _no_source(kernel: Kernel) -> Path | None:
-    return None
+def _silent(stage: str, fraction: float | None) -> None:
+    """The progress callback of a caller that wants none."""

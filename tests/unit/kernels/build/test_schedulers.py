@@ -9,6 +9,7 @@ from tests.unit.kernels.build.source_tree import make_tree
 
 from ktstr.errors import KernelUnfit
 from ktstr.kernels.build.schedulers import available, kernel_schedulers, tree_around
+from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.cache import KernelCache
 from ktstr.kernels.kernel import Kernel, KernelFeatures
 
@@ -56,9 +57,9 @@ class Finder:
         self.tree = tree
         self.asked = 0
 
-    async def __call__(self, kernel: Kernel) -> Path | None:
+    async def __call__(self, kernel: Kernel, **_: object) -> SourceTree | None:
         self.asked += 1
-        return self.tree
+        return self.tree and SourceTree(self.tree, "7.9.1", "ef" * 32, {}, kept=False)
 
 
 async def test_they_are_made_into_the_kernels_cache_entry_and_only_once(
