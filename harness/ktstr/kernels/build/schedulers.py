@@ -3,11 +3,11 @@
 
 ::
 
-    TOOLS/bin/NAME            the programs, without debug information
-    TOOLS/bin/NAME.sources    digest of the sources they were made from
-    TOOLS/sched_ext/          where make works, so that the next one is made sooner
+    TOOLS/sched_ext-KEY/bin/NAME            the programs, without debug information
+    TOOLS/sched_ext-KEY/bin/NAME.sources    digest of the sources they were made from
+    TOOLS/sched_ext-KEY/build/              where make works, so that the next one is made sooner
 
-TOOLS is the ``tools`` folder of the kernel's cache entry.
+TOOLS is the ``tools`` folder of the kernel's cache entry, KEY stands for compiler and flags.
 """
 
 import hashlib
@@ -25,14 +25,18 @@ from anyio import to_thread
 from ktstr.errors import KernelUnfit
 from ktstr.kernels.apt import Progress
 from ktstr.kernels.build.source import SourceTree, locked, source_of
-from ktstr.kernels.build.tools import make_tool
+from ktstr.kernels.build.tools import find_clang, make_tool
 from ktstr.kernels.cache import KernelCache
 from ktstr.kernels.kernel import Kernel
 
 SUBDIR: Final = "tools/sched_ext"
 """Where a kernel source has its schedulers."""
 
-_STRIP_SECONDS: Final = 60.0
+_FLAGS: Final = "-fno-builtin-memset"
+"""Without it, zeros stored side by side into an arena become one memset, and clang 19 does not cast
+a memset's pointer into the arena: the verifier refuses scx_qmap of Linux 7.2 for that."""
+
+_RUN_SECONDS: Final = 60.0
 
 FindSource = Callable[..., Awaitable[SourceTree | None]]
 """As :func:`~ktstr.kernels.build.source.source_of`."""
@@ -56,13 +60,14 @@ async def kernel_schedulers(
     """
     wanted = sorted(set(names))
     cache = cache if cache is not None else KernelCache()
-    tools = cache.tools(kernel.digest)
+    clang = await to_thread.run_sync(find_clang)
+    home = cache.tools(kernel.digest) / f"sched_ext-{await to_thread.run_sync(_key, clang)}"
     tree = tree_around(kernel)
     # A tree that somebody works in may change; a published one does not.
     digest = None if tree is None else await to_thread.run_sync(sources_digest, tree)
-    lacking = [name for name in wanted if not _is_made(tools, name, digest)]
+    lacking = [name for name in wanted if not _is_made(home, name, digest)]
     if lacking and tree is not None:
-        await _make(kernel, tree, tools, lacking, progress)
+        await _make(kernel, tree, home, lacking, clang, progress)
     elif lacking:
         source = await find_source(kernel, cache=cache, progress=progress or _silent)
         if source is None:
@@ -72,8 +77,8 @@ async def kernel_schedulers(
                 hint='give the scheduler\'s program itself: binary = "PATH"',
             )
         with locked(source, cache):
-            await _make(kernel, source.path, tools, lacking, progress)
-    return {name: tools / "bin" / name for name in wanted}
+            await _make(kernel, source.path, home, lacking, clang, progress)
+    return {name: home / "bin" / name for name in wanted}
 
 
 def available(tree: Path) -> list[str]:
@@ -102,8 +107,16 @@ def sources_digest(tree: Path) -> str:
     return found.hexdigest()
 
 
-def _is_made(tools: Path, name: str, digest: str | None) -> bool:
-    program = tools / "bin" / name
+def _key(clang: str) -> str:
+    """What programs made by another compiler, or otherwise, are told from these by."""
+    done = subprocess.run(
+        [clang, "--version"], capture_output=True, timeout=_RUN_SECONDS, check=False
+    )
+    return hashlib.sha256(done.stdout + _FLAGS.encode()).hexdigest()[:12]
+
+
+def _is_made(home: Path, name: str, digest: str | None) -> bool:
+    program = home / "bin" / name
     if not program.is_file():
         return False
     if digest is None:
@@ -114,7 +127,12 @@ def _is_made(tools: Path, name: str, digest: str | None) -> bool:
 
 
 async def _make(
-    kernel: Kernel, tree: Path, tools: Path, names: list[str], progress: Progress | None
+    kernel: Kernel,
+    tree: Path,
+    home: Path,
+    names: list[str],
+    clang: str,
+    progress: Progress | None,
 ) -> None:
     there = await to_thread.run_sync(available, tree)
     for name in names:
@@ -129,11 +147,11 @@ async def _make(
             " types in it",
             hint="give its vmlinux: path:FILE",
         )
-    out = tools / "sched_ext"
-    await make_tool(tree, SUBDIR, vmlinux=kernel.vmlinux, out=out, args=names, progress=progress)
+    words = [f"CLANG={clang} {_FLAGS}", *names]
+    await make_tool(tree, SUBDIR, vmlinux=kernel.vmlinux, out=home, args=words, progress=progress)
     digest = await to_thread.run_sync(sources_digest, tree)
     for name in names:
-        await to_thread.run_sync(_keep, out / "build/bin" / name, tools / "bin" / name, digest)
+        await to_thread.run_sync(_keep, home / "build/bin" / name, home / "bin" / name, digest)
 
 
 def _choices(name: str, there: list[str]) -> str:
@@ -157,7 +175,7 @@ def _keep(made: Path, target: Path, digest: str) -> None:
 def _stripped(made: Path, new: Path) -> bool:
     with suppress(OSError, subprocess.TimeoutExpired):
         command = ["strip", "-o", str(new), str(made)]
-        done = subprocess.run(command, capture_output=True, timeout=_STRIP_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=_RUN_SECONDS, check=False)
         return done.returncode == 0
     return False
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Final
 
 import anyio
@@ -34,6 +34,7 @@ _LOOK_SECONDS: Final = 0.2
 _KEPT: Final = ("PATH", "HOME", "TMPDIR", "CCACHE_DIR")
 _BPFTOOL: Final = "tools/bpf/bpftool"
 _BPFTOOL_OUT: Final = "bpftool"
+_WORK: Final = re.compile(r"^  ([A-Z][A-Z-]+) +(\S+)$", re.MULTILINE)
 _HEADER: Final = re.compile(r"fatal error: '?(?:(?:gelf|libelf|zlib|openssl/\w+)\.h)")
 
 
@@ -60,7 +61,7 @@ async def make_tool(
     folder = source / subdir
     if not (folder / "Makefile").is_file():
         raise KernelUnfit(f"the kernel source {source} has no {subdir}")
-    clang = _clang()
+    clang = find_clang()
     out, vmlinux = _absolute(out), _absolute(vmlinux)
     _make_folders(out, out.parent / _BPFTOOL_OUT)
     log = out.with_name(out.name + ".log")
@@ -122,8 +123,9 @@ class _Make:
 
     async def _show(self, name: str) -> None:
         while True:
-            line = _tail(self._log, 1)
-            self._progress(f"making {name}: {line.strip()[:60]}" if line else name, None)
+            told = _WORK.findall(_tail(self._log, _TAIL_LINES))
+            doing = f": {told[-1][0]} {PurePath(told[-1][1]).name}" if told else ""
+            self._progress(f"making {name}{doing}", None)
             await anyio.sleep(_LOOK_SECONDS)
 
     def _refuse(self, name: str) -> None:
@@ -138,8 +140,8 @@ class _Make:
         )
 
 
-def _clang() -> str:
-    """The clang on this machine.
+def find_clang() -> str:
+    """The clang on this machine, by name.
 
     :raise HostUnfit: make, a C compiler or clang is missing.
     """

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Schedulers of a kernel's source: made once, made again when it changed, and what is lacking."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ async def test_they_are_made_into_the_kernels_cache_entry_and_only_once(
     finder = Finder(tree)
     names = ["scx_two", "scx_one", "scx_two"]
     made = await kernel_schedulers(fetched, names, cache=cache, find_source=finder)
-    where = cache.tools(fetched.digest) / "bin"
+    (where,) = cache.tools(fetched.digest).glob("sched_ext-*/bin")
     assert made == {"scx_one": where / "scx_one", "scx_two": where / "scx_two"}
     assert made["scx_two"].read_text().startswith("program of scx_two\n")
     assert made["scx_two"].stat().st_mode & 0o777 == 0o755
@@ -138,7 +139,24 @@ async def test_half_a_program_is_not_taken_for_one(
     finder = Finder(tree)
     with pytest.raises(KernelUnfit, match="not yet"):
         await kernel_schedulers(fetched, ["scx_one"], cache=cache, find_source=finder)
-    assert not [*(cache.tools(fetched.digest)).glob("bin/*")]
+    assert not [*(cache.tools(fetched.digest)).glob("*/bin/*")]
     source.write_text("program of scx_one\n")
     made = await kernel_schedulers(fetched, ["scx_one"], cache=cache, find_source=finder)
     assert made["scx_one"].is_file()
+
+
+async def test_another_compiler_makes_them_anew(
+    cache: KernelCache, fetched: Kernel, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await kernel_schedulers(fetched, ["scx_one"], cache=cache, find_source=Finder(tree))
+    newer = tmp_path / "bin/clang-19"
+    newer.parent.mkdir()
+    newer.write_text("#!/bin/sh\necho clang version 99\n")
+    newer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{newer.parent}:{os.environ['PATH']}")
+    new = await kernel_schedulers(fetched, ["scx_one"], cache=cache, find_source=Finder(tree))
+    assert new["scx_one"] != old["scx_one"]
+    assert new["scx_one"].is_file() and old["scx_one"].is_file()
+    monkeypatch.undo()
+    again = await kernel_schedulers(fetched, ["scx_one"], cache=cache, find_source=Finder(None))
+    assert again == old
