@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, Final
 
 import anyio
@@ -29,12 +29,10 @@ _MAKE_SECONDS: Final = 1200.0
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 1 << 16
 _LINE_CHARS: Final = 300
-_LOOK_SECONDS: Final = 0.2
 # Nothing of a make that ktstr runs under, and no variable that kernel makefiles listen to.
 _KEPT: Final = ("PATH", "HOME", "TMPDIR", "CCACHE_DIR")
 _BPFTOOL: Final = "tools/bpf/bpftool"
 _BPFTOOL_OUT: Final = "bpftool"
-_WORK: Final = re.compile(r"^  ([A-Z][A-Z-]+) +(\S+)$", re.MULTILINE)
 _HEADER: Final = re.compile(r"fatal error: '?(?:(?:gelf|libelf|zlib|openssl/\w+)\.h)")
 
 
@@ -87,7 +85,7 @@ async def _bpftool(make: "_Make", source: Path, out: Path) -> Path:
 
 
 class _Make:
-    """Runs make into one log, with a line now and then for who waits."""
+    """Runs make into one log; who waits is told what is being made."""
 
     def __init__(
         self, sink: IO[bytes], log: Path, clang: str, out: Path, progress: Progress
@@ -104,15 +102,11 @@ class _Make:
         env |= {"LC_ALL": "C", "O": str(self._out), "OUTPUT": str(self._out)}
         self._sink.write(f"$ {' '.join(argv)}\n".encode())
         self._sink.flush()
+        self._progress(f"making {name}", None)
         try:
             with anyio.fail_after(_MAKE_SECONDS):
-                async with (
-                    _started(argv, env, self._sink) as process,
-                    anyio.create_task_group() as g,
-                ):
-                    g.start_soon(self._show, name)
+                async with _started(argv, env, self._sink) as process:
                     status = await process.wait()
-                    g.cancel_scope.cancel()
         except TimeoutError:
             raise KernelUnfit(
                 f"making {name} did not end within {_MAKE_SECONDS:.0f} s",
@@ -120,13 +114,6 @@ class _Make:
             ) from None
         if status:
             self._refuse(name)
-
-    async def _show(self, name: str) -> None:
-        while True:
-            told = _WORK.findall(_tail(self._log, _TAIL_LINES))
-            doing = f": {told[-1][0]} {PurePath(told[-1][1]).name}" if told else ""
-            self._progress(f"making {name}{doing}", None)
-            await anyio.sleep(_LOOK_SECONDS)
 
     def _refuse(self, name: str) -> None:
         tail = _tail(self._log, _TAIL_LINES)
