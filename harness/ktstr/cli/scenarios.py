@@ -20,7 +20,8 @@ others (`ktstr-run --filter cpuset`) or with all (`ktstr-run --all`). They hold 
 vCPUs in two LLCs, with limits wide enough for an emulated guest.
 
 The files load `scx_ktstr`, which comes with ktstr. `--scheduler S` puts another in its place:
-`none` is the kernel's own, a path that ends in `.o` a BPF object, any other path a program.
+`none` is the kernel's own, a path that ends in `.o` a BPF object, any other path a program, and
+`kernel:NAME` a scheduler of the kernel's source ([schedulers](guide/schedulers.md)).
 
 A scheduler's own flags multiply a scenario: `ktstr-run NAME --all-flags` runs it once for every
 combination that makes sense, `--flags a+b` with one of them ([scenario file](scenario-file.md)).

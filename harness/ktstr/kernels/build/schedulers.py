@@ -81,6 +81,37 @@ async def kernel_schedulers(
     return {name: home / "bin" / name for name in wanted}
 
 
+async def all_schedulers(
+    kernel: Kernel,
+    *,
+    cache: KernelCache | None = None,
+    find_source: FindSource = source_of,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Every scheduler of the kernel's source that can be made, and why the others cannot.
+
+    Call it with the kernel's cache entry locked. A kernel without sched_ext has none.
+
+    :raise HostUnfit: a compiler or library is missing, or the source cannot be fetched.
+    """
+    cache = cache if cache is not None else KernelCache()
+    tree = tree_around(kernel)
+    if tree is None:
+        source = await find_source(kernel, cache=cache, progress=progress or _silent)
+        tree = None if source is None else source.path
+    made: dict[str, Path] = {}
+    failed: dict[str, str] = {}
+    names = available(tree) if tree is not None and kernel.features.sched_ext is not False else []
+    for name in names:
+        try:
+            made |= await kernel_schedulers(
+                kernel, [name], cache=cache, find_source=find_source, progress=progress
+            )
+        except KernelUnfit as error:
+            failed[name] = error.message
+    return made, failed
+
+
 def available(tree: Path) -> list[str]:
     """Names of the schedulers a source tree has: programs with a BPF part."""
     folder = tree / SUBDIR

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.kernels.build.source_tree import make_tree
 
 from ktstr.errors import KernelUnfit
-from ktstr.kernels.build.schedulers import available, kernel_schedulers, tree_around
+from ktstr.kernels.build.schedulers import all_schedulers, available, kernel_schedulers, tree_around
 from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.cache import KernelCache
 from ktstr.kernels.kernel import Kernel, KernelFeatures
@@ -129,6 +129,18 @@ async def test_without_a_source_or_types_nothing_can_be_made(
     packed = replace(fetched, vmlinux=None)
     with pytest.raises(KernelUnfit, match="could not be unpacked"):
         await kernel_schedulers(packed, ["scx_one"], cache=cache, find_source=Finder(tree))
+
+
+async def test_all_that_can_be_made_are_and_the_others_say_why_not(
+    cache: KernelCache, fetched: Kernel, tree: Path
+) -> None:
+    (tree / "tools/sched_ext/scx_one.c").write_text("error: not today\n")
+    made, failed = await all_schedulers(fetched, cache=cache, find_source=Finder(tree))
+    assert list(made) == ["scx_two"] and made["scx_two"].is_file()
+    assert list(failed) == ["scx_one"] and "not today" in failed["scx_one"]
+    without = replace(fetched, features=replace(UNKNOWN, sched_ext=False))
+    assert await all_schedulers(without, cache=cache, find_source=Finder(tree)) == ({}, {})
+    assert await all_schedulers(fetched, cache=cache, find_source=Finder(None)) == ({}, {})
 
 
 async def test_half_a_program_is_not_taken_for_one(
