@@ -27,6 +27,11 @@ class Loop:
         self._epoll.register(fd, select.EPOLLIN)
         self._callbacks[fd] = callback
 
+    def add_writable(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever ``fd`` takes data or its other end is gone."""
+        self._epoll.register(fd, select.EPOLLOUT)
+        self._callbacks[fd] = callback
+
     def remove(self, fd: int) -> None:
         """Stop watching ``fd``; unknown descriptors are ignored."""
         if self._callbacks.pop(fd, None) is not None:

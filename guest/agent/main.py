@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from agent.programs import Programs
+
 PROTOCOL = 1
 # After Goodbye the host ends the VM; without a host the guest powers off by itself.
 LINGER_S = 60.0
@@ -78,9 +80,8 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
                 probes = Probes(loop, channel)
                 probes.start()
                 scheduler.probe_pid = probes.pid
-            engine = None
-            if "steps" in plan:
-                engine = Engine(plan, loop, channel, scheduler, shutdown)
+            engine = _engine(plan, loop, channel, scheduler, shutdown)
+            if engine is not None:
                 engine.prepare()
             scheduler.start()
             if engine is None:
@@ -91,7 +92,9 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
                 mailbox.empty()
                 channel.send(MsgType.PREPARED)
                 plan = _taken(mailbox, loop, channel)
-                engine = Engine(plan, loop, channel, scheduler, shutdown)
+                engine = _engine(plan, loop, channel, scheduler, shutdown)
+                if engine is None:
+                    raise ValueError("the plan has neither steps nor programs")
             try:
                 engine.run()
             finally:
@@ -107,6 +110,24 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
         reason = "scheduler-died" if scheduler.was_attached else "scheduler-not-attached"
     channel.log(f"ends: {reason}")
     return reason
+
+
+def _engine(
+    plan: dict[str, Any],
+    loop: Loop,
+    channel: Channel,
+    scheduler: Scheduler,
+    shutdown: Callable[[], bool],
+) -> Engine | Programs | None:
+    """What does the plan; None for what is to be ready before one."""
+    if "steps" in plan:
+        return Engine(plan, loop, channel, scheduler, shutdown)
+    if "programs" in plan:
+        # Here, because no scenario needs it.
+        from agent.programs import Programs
+
+        return Programs(loop, channel, scheduler, shutdown)
+    return None
 
 
 def _taken(mailbox: Mailbox, loop: Loop, channel: Channel) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 # Built in and without a stub; the signal module would bring enum along.
 import _signal
+import fcntl
 import os
 import select
 import time
 
 from agent.system import write_text
 
+TIOCSCTTY = 0x540E
 # The signal module costs an import of enum; these numbers are Linux's on x86-64.
 SIGKILL, SIGTERM, SIGSTOP = 9, 15, 19
 # SCHED_FIFO keeps the agent and its helpers answering while a broken scheduler starves
@@ -44,6 +46,17 @@ def reserve_low_fds(below: int = 16) -> None:
             return
 
 
+class Place:
+    """Environment and folder of a program; ``terminal``: its descriptor 0 becomes its terminal."""
+
+    def __init__(
+        self, env: dict[str, str] | None = None, cwd: str | None = None, *, terminal: bool = False
+    ) -> None:
+        self.env = env
+        self.cwd = cwd
+        self.terminal = terminal
+
+
 class Child:
     """One child process and its pidfd."""
 
@@ -54,16 +67,21 @@ class Child:
         *,
         realtime: bool = False,
         procs_fd: int | None = None,
+        place: Place | None = None,
     ) -> None:
         """Start ``argv``; ``fds`` maps the child's descriptor numbers to ours.
 
         :param procs_fd: an open ``cgroup.procs``; the program begins in that cgroup. What keeps
             it from beginning is then on its standard error, with exit status 127.
+        :param place: where else it begins; what keeps it from that is told in the same way.
         :raise OSError: when the program cannot be started.
         """
         self.status: int | None = None
         self.pidfd = -1
-        self.pid = _spawn(argv, fds) if procs_fd is None else _fork_into(argv, fds, procs_fd)
+        if procs_fd is None and place is None:
+            self.pid = _spawn(argv, fds)
+        else:
+            self.pid = _fork_into(argv, fds, procs_fd, place or Place())
         try:
             self.pidfd = os.pidfd_open(self.pid)
             self._expose()
@@ -125,24 +143,33 @@ def _spawn(argv: list[str], fds: dict[int, int]) -> int:
     )
 
 
-def _fork_into(argv: list[str], fds: dict[int, int], procs_fd: int) -> int:
+def _fork_into(argv: list[str], fds: dict[int, int], procs_fd: int | None, place: Place) -> int:
     # posix_spawn has no attribute for a cgroup, and to move the program after it began would
     # let its first instructions, or its children, run elsewhere.
     pid = os.fork()
     if pid:
         try:
-            os.setpgid(pid, pid)  # both do it, so that whoever is first suffices
+            if not place.terminal:
+                os.setpgid(pid, pid)  # both do it, so that whoever is first suffices
         except OSError:
             pass
         return pid
     try:
-        os.setpgid(0, 0)
+        if place.terminal:
+            os.setsid()
+        else:
+            os.setpgid(0, 0)
         for number in _DEFAULT_SIGNALS:
             _signal.signal(number, _signal.SIG_DFL)
         for theirs, ours in fds.items():
             os.dup2(ours, theirs)
-        os.write(procs_fd, b"0")
-        os.execve(argv[0], argv, os.environ)
+        if place.terminal:
+            fcntl.ioctl(0, TIOCSCTTY, 0)
+        if procs_fd is not None:
+            os.write(procs_fd, b"0")
+        if place.cwd is not None:
+            os.chdir(place.cwd)
+        os.execve(argv[0], argv, os.environ if place.env is None else place.env)
     except OSError as error:
         os.write(2, f"{argv[0]} did not start: {error.strerror}\n".encode())
     finally:

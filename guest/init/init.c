@@ -31,6 +31,7 @@ static const struct {
 	{"proc", "/proc", NULL},
 	{"sysfs", "/sys", NULL},
 	{"devtmpfs", "/dev", NULL},
+	{"devpts", "/dev/pts", "mode=620,ptmxmode=666"},
 	{"tmpfs", "/tmp", "mode=1777"},
 	{"tmpfs", "/run", "mode=755"},
 	{"cgroup2", "/sys/fs/cgroup", NULL},

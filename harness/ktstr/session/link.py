@@ -184,7 +184,7 @@ class Link:
         self._writer.send(MsgType.STATS_REQUEST, pack_payload({"id": number, "line": line}))
 
     def reply(self, msg_type: int, fields: dict[str, object]) -> None:
-        """Answer a request of the guest.
+        """Answer a request of the guest, or tell it something else.
 
         :raise WireError: when the guest does not read its control port.
         """

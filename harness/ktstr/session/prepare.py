@@ -2,7 +2,7 @@
 """Everything a run needs before a VM exists: definition, kernel, guest image, accelerator."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from ktstr.session.phase_checks import metric_mistakes
 from ktstr.session.temporal import unjudgeable
 from ktstr.vm.accel import Accelerator, choose_accelerator
 from ktstr.vm.closure import import_entries
+from ktstr.vm.cpio import Entry
 from ktstr.vm.image import Image, ImageStore, guest_sources, program_overlay
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qemu_choice import Choice, virtual_clock_qemu
@@ -93,6 +94,15 @@ def define(path: Path, options: RunOptions) -> Definition:
         clock=options.clock,
         seed=options.seed,
     )
+    return defined(scenario, options)
+
+
+def defined(scenario: Scenario, options: RunOptions) -> Definition:
+    """Resolve a scenario against its topology.
+
+    :raise DefinitionInvalid: with every mistake found.
+    :raise HostUnfit: when an option is not for the scenario's clock.
+    """
     if scenario.run.clock == "virtual":
         _refuse_touching(options)
     elif options.icount_shift is not None:
@@ -223,10 +233,15 @@ def silenced_groups(plan: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
 
 @asynccontextmanager
 async def prepared(
-    definition: Definition, options: RunOptions, run_dir: Path, emit: Emit
+    definition: Definition,
+    options: RunOptions,
+    run_dir: Path,
+    emit: Emit,
+    entries: Sequence[Entry] = (),
 ) -> AsyncIterator[Prepared]:
     """Kernel, image and accelerator, with the kernel locked against removal while used.
 
+    :param entries: what the guest has beside the scenario's files.
     :raise CannotRun: naming the one thing that stands in the way.
     """
     scenario = definition.scenario
@@ -238,7 +253,7 @@ async def prepared(
         async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
             done(f"kernel {kernel.release}")
             made = await _made(scenario, kernel, emit)
-            image = await _image(scenario, made, run_dir, emit)
+            image = await _image(scenario, made, run_dir, emit, entries)
             with stage(emit, "accel", "accelerator") as accel_done:
                 accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
@@ -334,7 +349,13 @@ async def _made(scenario: Scenario, kernel: Kernel, emit: Emit) -> dict[str, Pat
     return {guest: made[name] for guest, name in wanted.items()}
 
 
-async def _image(scenario: Scenario, made: Mapping[str, Path], run_dir: Path, emit: Emit) -> Image:
+async def _image(
+    scenario: Scenario,
+    made: Mapping[str, Path],
+    run_dir: Path,
+    emit: Emit,
+    more: Sequence[Entry] = (),
+) -> Image:
     store = ImageStore()
 
     def sysroot() -> Path:
@@ -347,11 +368,11 @@ async def _image(scenario: Scenario, made: Mapping[str, Path], run_dir: Path, em
         )
         image = base
         files = {file.guest: file.host for file in packed_files(scenario)} | dict(made)
-        if files:
+        if files or more:
             entries = [
                 entry for guest, host in files.items() for entry in program_overlay(host, guest)
             ]
-            entries += import_entries(guest_sources(), python_imports(scenario))
+            entries += [*import_entries(guest_sources(), python_imports(scenario)), *more]
             image = await anyio.to_thread.run_sync(
                 store.with_overlay, base, entries, run_dir / "image.cpio"
             )

@@ -103,6 +103,7 @@ class Recorder:
         self.on_stats: Callable[[bytes], None] = lambda payload: None
         self.on_request: Callable[[int, bytes], None] = lambda msg_type, payload: None
         self.on_snapshot: Callable[[bytes], None] = _unexpected_snapshot
+        self.on_program: Callable[[int, bytes], None] = lambda msg_type, payload: None
         self.on_step: Callable[[int, bool], None] = lambda index, begins: None
         self._left = dict(expected)
         self._handlers: dict[int, Callable[[bytes, float], None]] = {
@@ -125,6 +126,9 @@ class Recorder:
             MsgType.SNAPSHOT_REQUEST: self._request(MsgType.SNAPSHOT_REQUEST),
             MsgType.KERNEL_OP_REQUEST: self._request(MsgType.KERNEL_OP_REQUEST),
             MsgType.GUEST_SNAPSHOT: lambda payload, now: self.on_snapshot(payload),
+            MsgType.PROGRAM_OUTPUT: self._program(MsgType.PROGRAM_OUTPUT),
+            MsgType.PROGRAM_STATE: self._program(MsgType.PROGRAM_STATE),
+            MsgType.PROGRAM_END: self._program(MsgType.PROGRAM_END),
             MsgType.GOODBYE: self._goodbye,
         }
 
@@ -278,6 +282,9 @@ class Recorder:
 
     def _request(self, msg_type: int) -> Callable[[bytes, float], None]:
         return lambda payload, now: self.on_request(msg_type, payload)
+
+    def _program(self, msg_type: int) -> Callable[[bytes, float], None]:
+        return lambda payload, now: self.on_program(msg_type, payload)
 
     def _goodbye(self, payload: bytes, now: float) -> None:
         fields = unpack_map(payload)

@@ -29,7 +29,7 @@ _PROBE = """
 import json, sys
 standard = list(sys.path)
 sys.path[:0] = json.loads(sys.argv[1])
-import agent.custom, agent.main
+import agent.custom, agent.main, agent.programs
 have = set(sys.modules) if sys.argv[2:] else set()
 sys.path[:] = standard
 for statement in sys.argv[2:]:

@@ -51,6 +51,9 @@ class MsgType:
     AGENT_LOG = _tag("ALOG")
     AGENT_ERROR = _tag("AERR")
     STATS_REPLY = _tag("STRP")
+    PROGRAM_OUTPUT = _tag("POUT")
+    PROGRAM_STATE = _tag("PSTA")
+    PROGRAM_END = _tag("PEND")
     GOODBYE = _tag("BYE0")
 
     # Host to guest, on ``ktstr.ctl``.
@@ -60,6 +63,9 @@ class MsgType:
     SHUTDOWN = _tag("SHUT")
     SNAPSHOT_REPLY = _tag("SNRP")
     KERNEL_OP_REPLY = _tag("KORP")
+    PROGRAM_START = _tag("PRUN")
+    PROGRAM_INPUT = _tag("PINP")
+    PROGRAM_CONTROL = _tag("PCTL")
 
 
 _NAMES = {

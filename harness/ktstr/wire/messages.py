@@ -71,6 +71,13 @@ def take_str(fields: dict[str, object], name: str, maximum: int = 4096) -> str:
     return value
 
 
+OUTPUT_WINDOW = 256 * 1024
+"""Output of a program that may be on its way to a host that has not taken it up, bytes."""
+
+INPUT_WINDOW = 64 * 1024
+"""Input of a program that may be on its way to it, bytes."""
+
+
 class SnapshotKind:
     """What a SnapshotRequest asks for: 1 and 2 are the reference's numbers, 3 is ktstr's own."""
 
