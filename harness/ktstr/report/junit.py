@@ -6,19 +6,14 @@ The elements and attributes are those that Jenkins' and GitLab's readers share: 
 ``system-out``. What the guest wrote may be in any of the texts, so all of it is made harmless.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
 from ktstr.report.many import Outcome
+from ktstr.report.xml import attributes as _attributes
+from ktstr.report.xml import content as _text
 
 SUITE: Final = "ktstr"
-MAX_TEXT: Final = 64 * 1024
-"""Characters of one element; the record has everything."""
-
-# What XML 1.0 allows as a character (section 2.2); not even as a reference may others appear.
-_ILLEGAL: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ELEMENTS: Final = {
     "fail": "failure",
     "inconclusive": "error",
@@ -113,16 +108,3 @@ def _output(outcome: Outcome) -> str:
     for name, tail in outcome.tails.items() if outcome.verdict != "pass" else ():
         lines += [f"--- {name} (end) ---", *tail]
     return "\n".join(lines)
-
-
-def _attributes(values: dict[str, str]) -> str:
-    return "".join(f" {name}={quoteattr(_legal(value))}" for name, value in values.items())
-
-
-def _text(text: str) -> str:
-    return escape(_legal(text))
-
-
-def _legal(text: str) -> str:
-    cut = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "\n[cut here]"
-    return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", cut)

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from ktstr.errors import ExitCode
-from ktstr.report.junit import MAX_TEXT, junit
+from ktstr.report.junit import junit
 from ktstr.report.many import Outcome
+from ktstr.report.xml import MAX_TEXT
 from ktstr.session.matrix import Turn
 from ktstr.session.options import RunOptions
 
