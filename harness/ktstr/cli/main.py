@@ -16,6 +16,11 @@ COMMANDS = {
     "resume": ("ktstr.cli.resume", "resume", "Let a kept VM run on, or bring a checkpoint back."),
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
     "qemu": ("ktstr.cli.qemu", "qemu", "Show QEMU; fetch one for the virtual clock."),
+    "selftests": (
+        "ktstr.cli.selftests",
+        "selftests",
+        "Run the sched_ext self-tests of a kernel's source on it.",
+    ),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),
     "verify-determinism": (

@@ -47,7 +47,7 @@ def check_reports(reports: Reports) -> None:
             if not os.access(path.parent, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
 
 
 def write_reports(
@@ -67,9 +67,9 @@ def write_reports(
     for path, content in files.items():
         if path is not None:
             try:
-                _write(path, content)
+                write_whole(path, content)
             except OSError as error:
-                yield _unwritable(path, error)
+                yield unwritable(path, error)
     if reports.on_stdout:
         out = Screen(sys.stdout)
         out.text.write(text)
@@ -78,8 +78,11 @@ def write_reports(
             yield OutputUnwritable(f"the outcomes cannot be printed: {out.failure.strerror}")
 
 
-def _write(path: Path, content: str) -> None:
-    """A reader finds a whole file or none."""
+def write_whole(path: Path, content: str) -> None:
+    """Write a file of which a reader finds all or nothing.
+
+    :raise OSError: when it cannot be written.
+    """
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
@@ -92,7 +95,8 @@ def _write(path: Path, content: str) -> None:
         raise
 
 
-def _unwritable(path: Path, error: OSError) -> OutputUnwritable:
+def unwritable(path: Path, error: OSError) -> OutputUnwritable:
+    """The error for a report that cannot be written."""
     return OutputUnwritable(
         f"the report {path} cannot be written: {error.strerror}",
         hint="free space there, or choose another place",

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The sched_ext self-tests that come with a kernel's source, made for that kernel and run on it."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from ktstr.errors import DefinitionInvalid, GuestBuildFailed, GuestLost, KernelUnfit, Problem
+from ktstr.kernels import Kernel, KernelCache, open_kernel
+from ktstr.kernels.apt import Progress
+from ktstr.kernels.build.selftests import listing, make_runner
+from ktstr.kernels.build.source import SourceTree, ensure_source, locked, source_of
+from ktstr.session.events import Emit, StageProgress
+from ktstr.session.guest import Guest, Wanted, open_guest
+from ktstr.session.options import RunOptions
+from ktstr.session.prepare import stage
+from ktstr.session.program import Size
+from ktstr.verdict.selftests import (
+    Began,
+    Ending,
+    Selftest,
+    SelftestReport,
+    Transcript,
+    conclude,
+)
+from ktstr.vm.closure import library_entries, stripped
+from ktstr.vm.cpio import Entry
+
+DEFAULT_KERNEL: Final = "debian:7"
+GUEST_RUNNER: Final = "/ktstr/selftests/runner"
+
+TERMINAL: Final = Size(rows=24, columns=200)
+"""The runner writes to a terminal: into a pipe, its own lines would come long after its errors."""
+
+ALIVE_S: Final = 20.0
+"""How long the guest of a test that hangs may take to start another program, seconds."""
+
+LOG_LINES: Final = 200
+_LOG_BYTES: Final = 64 * 1024
+_SIGNALLED: Final = 128
+
+News = Callable[[Began | Selftest], None]
+Output = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SelftestOptions:
+    """What a person can set.
+
+    :param topology: of the guest; the tests of CPU hotplug need two CPUs.
+    :param word: only tests with this in their name.
+    :param source: the kernel's source tree, where it is not to be found out.
+    :param test_s: how long one test may take, seconds.
+    """
+
+    kernel: str = DEFAULT_KERNEL
+    topology: str = "1n1l2c1t"
+    memory: str = "1G"
+    word: str | None = None
+    source: Path | None = None
+    test_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class SelftestRun:
+    """One run of the tests.
+
+    :param release: of the kernel, as ``uname -r`` prints it.
+    :param seconds: from the first test to the end of the last.
+    :param console: the end of the kernel log, where the guest was lost.
+    """
+
+    report: SelftestReport
+    release: str
+    topology: str
+    accelerator: str
+    seconds: float
+    console: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A kernel with the runner of its tests."""
+
+    kernel: Kernel
+    runner: Path
+    tests: tuple[Selftest, ...]
+
+
+async def list_selftests(options: SelftestOptions, emit: Emit) -> tuple[Selftest, ...]:
+    """Names and descriptions of a kernel's tests; nothing is run.
+
+    :raise CannotRun: as :func:`run_selftests`.
+    """
+    async with _made(options, emit) as made:
+        return made.tests
+
+
+async def run_selftests(
+    options: SelftestOptions, emit: Emit, news: News, output: Output
+) -> SelftestRun:
+    """Make the runner, run it in a guest, and read what it prints.
+
+    :param news: told of each test that begins or ends.
+    :param output: takes what the runner prints, as it comes.
+    :raise CannotRun: the kernel, its source, or what is needed to make the runner is missing; or
+        no test has that name.
+    :raise GuestLost: the guest did not come up.
+    """
+    async with _made(options, emit) as made:
+        with stage(emit, "runner", "packing the runner"):
+            entries = await anyio.to_thread.run_sync(_entries, made.runner)
+        wanted = Wanted(kernel=options.kernel, topology=options.topology, memory=options.memory)
+        reading = _Reading(options.test_s, news, output)
+        names = [test.name for test in made.tests]
+        try:
+            async with open_guest(wanted, RunOptions(), emit, entries=entries) as guest:
+                _check_same(guest, made.kernel)
+                reading.guest = guest
+                ending = await _run(guest, options, reading)
+                reading.remember()
+        except GuestLost as error:
+            if reading.guest is None:
+                raise
+            reading.remember()
+            ending = Ending(lost=error.message)
+        return reading.concluded(names, ending, made.kernel)
+
+
+async def _run(guest: Guest, options: SelftestOptions, reading: "_Reading") -> Ending:
+    argv = [GUEST_RUNNER, *(() if options.word is None else ("-t", options.word))]
+    reading.begin()
+    with anyio.CancelScope() as scope:
+        async with guest.program(argv, terminal=TERMINAL) as program:
+            scope.deadline = anyio.current_time() + options.test_s
+            async for _, data in program.output():
+                if reading.take(data):
+                    scope.deadline = anyio.current_time() + options.test_s
+    if not scope.cancelled_caught:
+        code = program.exit_code
+        return Ending(_SIGNALLED - code if code is not None and code > _SIGNALLED else code)
+    # A guest that stands still altogether is another matter than a test that does.
+    with suppress(TimeoutError):
+        await guest.run([GUEST_RUNNER, "-h"], ALIVE_S)
+    what = reading.running or "the runner, between two tests,"
+    return Ending(hung=f"{what} had not ended after {options.test_s:g} s")
+
+
+class _Reading:
+    """The runner's text as it comes, each test with the part of the kernel log it saw.
+
+    :ivar guest: where it runs, once there is one.
+    """
+
+    def __init__(self, test_s: float, news: News, output: Output) -> None:
+        self.guest: Guest | None = None
+        self._test_s = test_s
+        self._news = news
+        self._output = output
+        self._transcript = Transcript()
+        self._logs: list[tuple[str, ...]] = []
+        self._read_to = 0
+        self._began = self._last = time.monotonic()
+        self._console: tuple[str, ...] = ()
+        self._facts = ("", "")
+
+    @property
+    def running(self) -> str | None:
+        """The test that has begun and not ended."""
+        return self._transcript.running
+
+    def begin(self) -> None:
+        """The runner is about to be started."""
+        self._began = self._last = time.monotonic()
+        self._log_since()
+
+    def take(self, data: bytes) -> bool:
+        """The next piece of output; whether a test began or ended in it."""
+        self._output(data)
+        self._last = time.monotonic()
+        return self._tell(self._transcript.feed(data, self._last))
+
+    def _tell(self, events: Sequence[Began | Selftest]) -> bool:
+        for event in events:
+            if isinstance(event, Selftest):
+                # Tests that end in one piece share what the log has since the last.
+                self._logs.append(self._log_since())
+            self._news(event)
+        return bool(events)
+
+    def _log_since(self) -> tuple[str, ...]:
+        """Lines of the kernel log since the last call, fit to be printed; their end, if many."""
+        if self.guest is None:
+            return ()
+        text, self._read_to = _read_log(self.guest.live.machine.console_log, self._read_to)
+        return tuple(text.splitlines()[-LOG_LINES:])
+
+    def remember(self) -> None:
+        """Keep what is to be told of the guest when it is gone."""
+        guest = self.guest
+        assert guest is not None, "only of a guest that was there"
+        accelerator = guest.live.prepared.accel.name
+        self._facts = (str(guest.live.definition.topology), accelerator)
+        self._console = guest.console()
+
+    def concluded(self, expected: Sequence[str], ending: Ending, kernel: Kernel) -> SelftestRun:
+        """All that was read."""
+        self._tell(self._transcript.close(time.monotonic(), self._why(ending)))
+        report = conclude(self._transcript, expected, ending)
+        logged = tuple(
+            replace(result, kernel_log=self._logs[at]) if result.verdict == "fail" else result
+            for at, result in enumerate(report.results[: len(self._logs)])
+        )
+        report = replace(report, results=(*logged, *report.results[len(logged) :]))
+        topology, accelerator = self._facts
+        return SelftestRun(
+            report,
+            kernel.release,
+            topology,
+            accelerator,
+            time.monotonic() - self._began,
+            self._console if ending.lost is not None else (),
+        )
+
+    def _why(self, ending: Ending) -> str:
+        """Why the test that had begun last has not ended."""
+        if ending.lost is not None:
+            return ending.lost
+        if ending.hung is not None:
+            return f"it had not ended after {self._test_s:g} s"
+        if ending.status is not None and ending.status < 0:
+            return f"the runner was ended by signal {-ending.status}"
+        return f"the runner exited with status {ending.status}"
+
+
+def _read_log(path: Path, start: int) -> tuple[str, int]:
+    """The log from a place on, at most its last 64 KiB, and where it ended."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(start, end - _LOG_BYTES))
+        data = file.read(_LOG_BYTES)
+    whole = data[: data.rfind(b"\n") + 1]
+    return whole.decode("utf-8", "replace").replace("\r\n", "\n"), end - (len(data) - len(whole))
+
+
+@asynccontextmanager
+async def _made(options: SelftestOptions, emit: Emit) -> AsyncIterator[_Made]:
+    """The kernel, held in the cache, and the runner made for it."""
+    progress, cache = partial(_relay, emit), KernelCache()
+    async with open_kernel(options.kernel, progress=progress, cache=cache) as kernel:
+        with stage(emit, "selftests", "self-tests") as done:
+            source = await _source(options, kernel, cache, progress)
+            with locked(source, cache):
+                folder = cache.root / "entries" / kernel.digest / "tools"
+                runner = await make_runner(kernel, source, folder, progress=progress)
+            tests = _named(await listing(runner), options.word)
+            done(f"{len(tests)} self-tests of kernel source {source.version}")
+        yield _Made(kernel, runner, tests)
+
+
+def _relay(emit: Emit, text: str, fraction: float | None) -> None:
+    emit(StageProgress("selftests", text, fraction))
+
+
+async def _source(
+    options: SelftestOptions, kernel: Kernel, cache: KernelCache, progress: Progress
+) -> SourceTree:
+    """The source tree of a kernel.
+
+    :raise KernelUnfit: it is not known, or the folder that was given is none.
+    """
+    if options.source is not None:
+        return await ensure_source(f"path:{options.source}", cache=cache, progress=progress)
+    tree = await source_of(kernel, cache=cache, progress=progress)
+    if tree is None:
+        raise KernelUnfit(
+            f"the source of kernel {kernel.release}, which has the self-tests, cannot be found",
+            hint="--source DIR names its tree",
+        )
+    return tree
+
+
+def _named(listed: bytes, word: str | None) -> tuple[Selftest, ...]:
+    """The tests in what the runner lists, with ``word`` in their names.
+
+    :raise DefinitionInvalid: when no name has it.
+    :raise KernelUnfit: when there are no tests at all.
+    """
+    transcript = Transcript()
+    transcript.feed(listed, 0.0)
+    transcript.close(0.0, "")
+    every = transcript.results
+    if not every:
+        raise KernelUnfit(
+            "the runner of the self-tests names no test", hint=transcript.stray or None
+        )
+    tests = tuple(test for test in every if word is None or word in test.name)
+    if not tests:
+        names = ", ".join(test.name for test in every)
+        problem = Problem("the command line", None, "--filter", repr(word), f"a part of {names}")
+        raise DefinitionInvalid([problem])
+    return tests
+
+
+def _entries(runner: Path) -> list[Entry]:
+    """The runner and its libraries, for the guest.
+
+    :raise GuestBuildFailed: when one cannot be read.
+    """
+    try:
+        program = Entry.file(GUEST_RUNNER.lstrip("/"), stripped(runner), 0o755)
+        return [program, *library_entries([runner])]
+    except OSError as error:
+        raise GuestBuildFailed(f"{runner}: {error.strerror}") from None
+
+
+def _check_same(guest: Guest, kernel: Kernel) -> None:
+    """A newer kernel may have come between the two looks for one.
+
+    :raise KernelUnfit: the guest has another kernel than the tests were made for.
+    """
+    found = guest.live.prepared.kernel
+    if found.digest != kernel.digest:
+        raise KernelUnfit(
+            f"the guest has kernel {found.release}, the tests were made for {kernel.release}",
+            hint="run the same command again",
+        )
