@@ -258,7 +258,7 @@ async def _made(options: SelftestOptions, emit: Emit) -> AsyncIterator[_Made]:
         with stage(emit, "selftests", "self-tests") as done:
             source = await _source(options, kernel, cache, progress)
             with locked(source, cache):
-                folder = cache.root / "entries" / kernel.digest / "tools"
+                folder = cache.tools(kernel.digest)
                 runner = await make_runner(kernel, source, folder, progress=progress)
             tests = _named(await listing(runner), options.word)
             done(f"{len(tests)} self-tests of kernel source {source.version}")

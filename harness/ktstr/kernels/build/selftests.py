@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,7 @@ async def make_runner(
     folder = _absolute(folder)
     out = folder / f"selftests-{_identity(source)}"
     runner = out / RUNNER
+    unfinished = _begin(out)
     words = (str(runner), *await _linking(folder / "lib"))
     try:
         await make_tool(
@@ -67,7 +69,21 @@ async def make_runner(
         ) from error
     if not runner.is_file():
         raise KernelUnfit(f"make has left no {runner}", hint=f"see {out}.log")
+    unfinished.unlink()
     return runner
+
+
+def _begin(out: Path) -> Path:
+    """Leave a mark that make is at work in a folder; the caller takes it away when it is done.
+
+    What a make that was killed has left may be half an object, which the next one takes for whole.
+    """
+    mark = out.with_name(f"{out.name}.unfinished")
+    if mark.exists():
+        shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return mark
 
 
 def _absolute(folder: Path) -> Path:
