@@ -29,6 +29,7 @@ from ktstr.verdict.selftests import (
     SelftestReport,
     Transcript,
     conclude,
+    listed,
 )
 from ktstr.vm.closure import library_entries, stripped
 from ktstr.vm.cpio import Entry
@@ -260,7 +261,7 @@ async def _made(options: SelftestOptions, emit: Emit) -> AsyncIterator[_Made]:
             with locked(source, cache):
                 folder = cache.tools(kernel.digest)
                 runner = await make_runner(kernel, source, folder, progress=progress)
-            tests = _named(await listing(runner), options.word)
+            tests = _named(listed(await listing(runner)), options.word)
             done(f"{len(tests)} self-tests of kernel source {source.version}")
         yield _Made(kernel, runner, tests)
 
@@ -287,20 +288,14 @@ async def _source(
     return tree
 
 
-def _named(listed: bytes, word: str | None) -> tuple[Selftest, ...]:
-    """The tests in what the runner lists, with ``word`` in their names.
+def _named(every: Sequence[Selftest], word: str | None) -> tuple[Selftest, ...]:
+    """The tests with ``word`` in their names.
 
     :raise DefinitionInvalid: when no name has it.
     :raise KernelUnfit: when there are no tests at all.
     """
-    transcript = Transcript()
-    transcript.feed(listed, 0.0)
-    transcript.close(0.0, "")
-    every = transcript.results
     if not every:
-        raise KernelUnfit(
-            "the runner of the self-tests names no test", hint=transcript.stray or None
-        )
+        raise KernelUnfit("the runner of the self-tests names no test")
     tests = tuple(test for test in every if word is None or word in test.name)
     if not tests:
         names = ", ".join(test.name for test in every)

@@ -272,6 +272,17 @@ def _error(test: _Open) -> str:
     return f"{found[1]}: {' '.join(words)[:500]}".removesuffix(": ")
 
 
+def listed(text: str) -> tuple[Selftest, ...]:
+    """The tests in what a runner lists: their names alone, or the text of a run that skips them."""
+    if _START in text:
+        transcript = Transcript()
+        transcript.feed(text.encode("utf-8", "replace"), 0.0)
+        transcript.close(0.0, "")
+        return tuple(transcript.results)
+    names = (line.strip() for line in text.splitlines()[:MAX_TESTS])
+    return tuple(Selftest(name, "skip") for name in names if 0 < len(name) <= MAX_NAME)
+
+
 @dataclass(frozen=True, slots=True)
 class SelftestReport:
     """All tests of one run.
@@ -323,7 +334,8 @@ def _doubts(transcript: Transcript, ending: Ending, short: bool) -> list[str]:
     problems = []
     if ending.status is not None and ending.status < 0:
         problems.append(f"the runner was ended by signal {-ending.status}")
-    elif ending.status:
+    elif ending.status and not any(r.verdict == "fail" for r in transcript.results):
+        # Newer runners have that for a failure; the failure itself says more.
         problems.append(f"the runner exited with status {ending.status}")
     if short:
         problems.append("the runner ended before all tests had run")

@@ -12,6 +12,7 @@ from ktstr.verdict.selftests import (
     SelftestReport,
     Transcript,
     conclude,
+    listed,
 )
 
 
@@ -171,6 +172,21 @@ def test_a_test_that_should_have_run_is_missed() -> None:
 def test_a_runner_that_ends_badly_after_its_tests(ending: Ending, problem: str) -> None:
     report = read(block("a", PASS) + counts(1, 0, 0), ("a",), ending)
     assert (report.problems, report.exit_code) == ((problem,), ExitCode.FAIL)
+
+
+def test_a_newer_runner_tells_a_failure_by_its_status_too() -> None:
+    text = block("a", FAIL) + counts(0, 0, 1) + "\nFailed tests:\n  - a\n"
+    report = read(text, ("a",), Ending(status=1))
+    assert (report.problems, report.exit_code) == ((), ExitCode.FAIL)
+
+
+def test_tests_are_listed_in_either_form() -> None:
+    names = [("exit", ""), ("minimal", "")]
+    assert [(t.name, t.description) for t in listed("exit\nminimal\n")] == names
+    skipped = block("exit", SKIP) + block("minimal", SKIP, number=2) + counts(0, 0, 0)
+    told = [("exit", "What exit is for"), ("minimal", "What minimal is for")]
+    assert [(t.name, t.description) for t in listed(skipped)] == told
+    assert listed("") == ()
 
 
 def test_counts_that_contradict_the_text_or_are_missing() -> None:

@@ -74,9 +74,7 @@ async def test_another_tree_makes_another_runner(
 ) -> None:
     own = replace(source, kept=False)
     other = replace(source, digest="fedcba9876543210")
-    runners = {
-        await make_runner(kernel, tree, tmp_path / "tools") for tree in (source, own, other)
-    }
+    runners = {await make_runner(kernel, tree, tmp_path / "tools") for tree in (source, own, other)}
     assert len(runners) == 3
     # The same folder of the user's stays one, whatever was edited in it.
     edited = replace(own, digest="5555")
@@ -132,8 +130,13 @@ async def test_a_tree_without_such_tests_and_a_kernel_without_types(
         await make_runner(kernel, source, tmp_path / "tools")
 
 
-async def test_listing_asks_for_names_that_no_test_has(
-    kernel: Kernel, source: SourceTree, tmp_path: Path
+@pytest.mark.parametrize(
+    ("knows", "told"), [("-l", "-l"), ("-s", "-s -t \x01")], ids=["newer", "older"]
+)
+async def test_a_runner_lists_its_tests_as_it_can(
+    kernel: Kernel, source: SourceTree, tmp_path: Path, knows: str, told: str
 ) -> None:
+    script = f'#!/bin/sh\necho "told: $*"\n[ "$1" = {knows} ]\n'
+    (source.path / SUBDIR / "runner.sh").write_text(script)
     runner = await make_runner(kernel, source, tmp_path / "tools")
-    assert await listing(runner) == b"told: -s -t \x01\n"
+    assert await listing(runner) == f"told: {told}\n"
