@@ -231,12 +231,14 @@ async def open_guest(
     emit: Emit = ignore,
     *,
     entries: Sequence[Entry] = (),
+    one_thread: bool = False,
 ) -> AsyncIterator[Guest]:
     """A guest to run programs in; it is gone, with all that belongs to it, after the block.
 
     It continues a template where there is one, as any run does.
 
     :param entries: files for it, beside its own; there is no shell in a guest unless it comes here.
+    :param one_thread: under TCG, run all vCPUs in turn on one host thread.
     :raise CannotRun: when nothing could be tried.
     :raise SchedulerNotAttached: with the reason and the scheduler's log.
     :raise GuestLost: the guest did not come up, or was lost; the end of its console is a note of
@@ -253,7 +255,7 @@ async def open_guest(
         tries = Tries()
         while True:
             async with AsyncExitStack() as attempt:
-                spec = replace(vm_spec(ready), one_thread=bool(tries.slips))
+                spec = replace(vm_spec(ready), one_thread=one_thread or bool(tries.slips))
                 live = await attempt.enter_async_context(
                     booted(ready, spec, options, run_dir, emit, journal, tries.why_cold)
                 )

@@ -17,7 +17,8 @@ from ktstr.kernels import Kernel, KernelCache, open_kernel
 from ktstr.kernels.apt import Progress
 from ktstr.kernels.build.selftests import listing, make_runner
 from ktstr.kernels.build.source import SourceTree, ensure_source, locked, source_of
-from ktstr.session.events import Emit, StageProgress
+from ktstr.session.emulator import slipped
+from ktstr.session.events import Emit, Note, StageProgress
 from ktstr.session.guest import Guest, Wanted, open_guest
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import stage
@@ -32,6 +33,7 @@ from ktstr.verdict.selftests import (
     listed,
 )
 from ktstr.vm.closure import library_entries, stripped
+from ktstr.vm.console import tail
 from ktstr.vm.cpio import Entry
 
 DEFAULT_KERNEL: Final = "debian:7"
@@ -118,26 +120,49 @@ async def run_selftests(
     async with _made(options, emit) as made:
         with stage(emit, "runner", "packing the runner"):
             entries = await anyio.to_thread.run_sync(_entries, made.runner)
-        wanted = Wanted(kernel=options.kernel, topology=options.topology, memory=options.memory)
-        reading = _Reading(options.test_s, news, output)
-        names = [test.name for test in made.tests]
+        stay = partial(_stay, made, entries, options, emit, news, output)
+        run = await stay(one_thread=False)
+        if run is None:
+            run = await stay(one_thread=True)
+        assert run is not None, "on one thread the emulator does not slip"
+        return run
+
+
+async def _stay(
+    made: _Made,
+    entries: Sequence[Entry],
+    options: SelftestOptions,
+    emit: Emit,
+    news: News,
+    output: Output,
+    *,
+    one_thread: bool,
+) -> SelftestRun | None:
+    """All tests in one guest; None, with a word about it, where they are to be run again."""
+    wanted = Wanted(kernel=options.kernel, topology=options.topology, memory=options.memory)
+    async with open_guest(
+        wanted, RunOptions(), emit, entries=entries, one_thread=one_thread
+    ) as guest:
+        _check_same(guest, made.kernel)
+        reading = _Reading(guest, options.test_s, news, output)
         try:
-            async with open_guest(wanted, RunOptions(), emit, entries=entries) as guest:
-                _check_same(guest, made.kernel)
-                reading.guest = guest
-                ending = await _run(guest, options, reading)
-                reading.remember()
+            ending = await _run(guest, options, reading)
         except GuestLost as error:
-            if reading.guest is None:
-                raise
-            reading.remember()
+            # It is to be read from here: with the block, its log is gone too.
+            console = tail(guest.live.machine.console_log)
+            if not one_thread and slipped(guest.live.prepared.accel.name, console):
+                sentence = (
+                    f"the emulator seems to have slipped in {reading.running} ({error.message}); "
+                    "all tests are started again, with all vCPUs on one thread"
+                )
+                emit(Note(sentence, warning=True))
+                return None
             ending = Ending(lost=error.message)
-        return reading.concluded(names, ending, made.kernel)
+        return reading.concluded([test.name for test in made.tests], ending)
 
 
 async def _run(guest: Guest, options: SelftestOptions, reading: "_Reading") -> Ending:
     argv = [GUEST_RUNNER, *(() if options.word is None else ("-t", options.word))]
-    reading.begin()
     with anyio.CancelScope() as scope:
         async with guest.program(argv, terminal=TERMINAL) as program:
             scope.deadline = anyio.current_time() + options.test_s
@@ -155,38 +180,29 @@ async def _run(guest: Guest, options: SelftestOptions, reading: "_Reading") -> E
 
 
 class _Reading:
-    """The runner's text as it comes, each test with the part of the kernel log it saw.
+    """The runner's text as it comes, each test with the part of the kernel log it saw."""
 
-    :ivar guest: where it runs, once there is one.
-    """
-
-    def __init__(self, test_s: float, news: News, output: Output) -> None:
-        self.guest: Guest | None = None
+    def __init__(self, guest: Guest, test_s: float, news: News, output: Output) -> None:
+        self._guest = guest
         self._test_s = test_s
         self._news = news
         self._output = output
         self._transcript = Transcript()
         self._logs: list[tuple[str, ...]] = []
         self._read_to = 0
-        self._began = self._last = time.monotonic()
-        self._console: tuple[str, ...] = ()
-        self._facts = ("", "")
+        self._began = time.monotonic()
+        # What the boot has logged belongs to no test.
+        self._log_since()
 
     @property
     def running(self) -> str | None:
         """The test that has begun and not ended."""
         return self._transcript.running
 
-    def begin(self) -> None:
-        """The runner is about to be started."""
-        self._began = self._last = time.monotonic()
-        self._log_since()
-
     def take(self, data: bytes) -> bool:
         """The next piece of output; whether a test began or ended in it."""
         self._output(data)
-        self._last = time.monotonic()
-        return self._tell(self._transcript.feed(data, self._last))
+        return self._tell(self._transcript.feed(data, time.monotonic()))
 
     def _tell(self, events: Sequence[Began | Selftest]) -> bool:
         for event in events:
@@ -197,37 +213,27 @@ class _Reading:
         return bool(events)
 
     def _log_since(self) -> tuple[str, ...]:
-        """Lines of the kernel log since the last call, fit to be printed; their end, if many."""
-        if self.guest is None:
-            return ()
-        text, self._read_to = _read_log(self.guest.live.machine.console_log, self._read_to)
+        """Lines of the kernel log since the last call; their end, if many."""
+        text, self._read_to = _read_log(self._guest.live.machine.console_log, self._read_to)
         return tuple(text.splitlines()[-LOG_LINES:])
 
-    def remember(self) -> None:
-        """Keep what is to be told of the guest when it is gone."""
-        guest = self.guest
-        assert guest is not None, "only of a guest that was there"
-        accelerator = guest.live.prepared.accel.name
-        self._facts = (str(guest.live.definition.topology), accelerator)
-        self._console = guest.console()
-
-    def concluded(self, expected: Sequence[str], ending: Ending, kernel: Kernel) -> SelftestRun:
+    def concluded(self, expected: Sequence[str], ending: Ending) -> SelftestRun:
         """All that was read."""
+        seconds = time.monotonic() - self._began
         self._tell(self._transcript.close(time.monotonic(), self._why(ending)))
         report = conclude(self._transcript, expected, ending)
         logged = tuple(
             replace(result, kernel_log=self._logs[at]) if result.verdict == "fail" else result
             for at, result in enumerate(report.results[: len(self._logs)])
         )
-        report = replace(report, results=(*logged, *report.results[len(logged) :]))
-        topology, accelerator = self._facts
+        live = self._guest.live
         return SelftestRun(
-            report,
-            kernel.release,
-            topology,
-            accelerator,
-            time.monotonic() - self._began,
-            self._console if ending.lost is not None else (),
+            replace(report, results=(*logged, *report.results[len(logged) :])),
+            live.prepared.kernel.release,
+            str(live.definition.topology),
+            live.prepared.accel.name,
+            seconds,
+            self._guest.console() if ending.lost is not None else (),
         )
 
     def _why(self, ending: Ending) -> str:

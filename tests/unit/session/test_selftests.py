@@ -22,7 +22,7 @@ from ktstr.errors import (
 from ktstr.kernels import Kernel
 from ktstr.kernels.features import unknown_features
 from ktstr.session import selftests
-from ktstr.session.events import ignore
+from ktstr.session.events import Note, RunEvent
 from ktstr.session.selftests import GUEST_RUNNER, SelftestOptions, SelftestRun, run_selftests
 from ktstr.verdict.selftests import Began, Selftest
 
@@ -69,7 +69,7 @@ class ScriptedGuest:
     """As much of a guest as the tests' run takes."""
 
     def __init__(self, folder: Path, script: Sequence[Step], exit_code: int = 0) -> None:
-        self.log = folder / "console.log"
+        self.log = folder / f"console-{id(self)}.log"
         self.log.write_bytes(b"[    0.1] boot\r\n")
         self.script = script
         self.exit_code = exit_code
@@ -115,18 +115,23 @@ class Bench:
         self.news: list[Began | Selftest] = []
         self.raw = b""
         self.refusal: GuestLost | None = None
+        self.one_thread: list[bool] = []
+        self.notes: list[RunEvent] = []
 
     def guest(self, *script: Step, exit_code: int = 0) -> ScriptedGuest:
         return ScriptedGuest(self._folder, script, exit_code)
 
     async def run(
         self,
-        guest: ScriptedGuest,
+        first: ScriptedGuest,
         *names: str,
+        second: ScriptedGuest | None = None,
         word: str | None = None,
         test_s: float = 60.0,
         kernel: Kernel = KERNEL,
     ) -> SelftestRun:
+        guests = [guest for guest in (first, second) if guest is not None]
+
         @asynccontextmanager
         async def made(options: Any, emit: Any) -> AsyncIterator[Any]:
             tests = tuple(Selftest(name, "skip") for name in names)
@@ -135,9 +140,14 @@ class Bench:
         @asynccontextmanager
         async def opened(*args: Any, **more: Any) -> AsyncIterator[Any]:
             assert more["entries"] == ["the runner"]
+            self.one_thread.append(more["one_thread"])
+            guest = guests.pop(0)
             if self.refusal is not None:
                 raise self.refusal
-            yield guest
+            try:
+                yield guest
+            finally:
+                guest.log.unlink()
 
         self._patch.setattr(selftests, "_made", made)
         self._patch.setattr(selftests, "open_guest", opened)
@@ -147,7 +157,7 @@ class Bench:
             self.raw += data
 
         options = SelftestOptions(word=word, test_s=test_s)
-        return await run_selftests(options, ignore, self.news.append, output)
+        return await run_selftests(options, self.notes.append, self.news.append, output)
 
 
 @pytest.fixture
@@ -235,6 +245,30 @@ async def test_a_panic_is_the_failure_of_the_test_that_ran(bench: Bench) -> None
     assert first.kernel_log == (panic,)
     assert (second.verdict, second.reason) == ("not run", "not reached: a was the last to run")
     assert run.console == guest.console()
+
+
+async def test_a_slip_of_the_emulator_has_all_tests_run_again_on_one_thread(bench: Bench) -> None:
+    first, second = bench.guest(), bench.guest(start("a"), end("a"), start("b"), end("b"))
+    slip = "[    9.0] Oops: int3: 0000 [#1] SMP NOPTI"
+    lost = GuestPanicked("the guest kernel panicked: Oops: int3")
+    first.script = (start("a"), end("a", "not ok"), start("b"), first.logs(slip), lost)
+    second.script = (*second.script, counts(2, 0))
+    run = await bench.run(first, "a", "b", second=second)
+    assert bench.one_thread == [False, True]
+    # Nothing of the first try is counted, and it is said that there was one.
+    assert [r.verdict for r in run.report.results] == ["pass", "pass"]
+    assert run.report.exit_code is ExitCode.PASS
+    (note,) = [event for event in bench.notes if isinstance(event, Note)]
+    assert note.warning and "slipped in b" in note.text
+
+
+async def test_what_happens_on_one_thread_is_no_slip(bench: Bench) -> None:
+    slip = "[    9.0] Oops: int3: 0000 [#1] SMP NOPTI"
+    guests = [bench.guest(), bench.guest()]
+    for guest in guests:
+        guest.script = (start("a"), guest.logs(slip), GuestPanicked("panicked"))
+    run = await bench.run(guests[0], "a", second=guests[1])
+    assert run.report.exit_code is ExitCode.GUEST_LOST
 
 
 async def test_a_guest_that_does_not_come_up_gives_no_results(bench: Bench) -> None:
