@@ -17,6 +17,7 @@ from agent.channel import Channel
 from agent.loop import Loop, read_available
 from agent.processes import Child, Place
 from agent.scheduler import Scheduler, SchedulerDied
+from agent.system import write_text
 from agent.workers import exit_info
 from ktstr.wire import MsgType, WireError, unpack_map
 from ktstr.wire.messages import INPUT_WINDOW, OUTPUT_WINDOW, take_int, take_str
@@ -31,6 +32,8 @@ READ_SIZE = 32 * 1024
 # Between two looks for a scheduler that is gone; its death also wakes the loop.
 LOOK_S = 3600.0
 MAX_SIDE = 0xFFFF
+# Of a line that is marked in the kernel log.
+MARK_BYTES = 256
 
 
 def set_size(fd: int, rows: int, columns: int) -> None:
@@ -68,6 +71,26 @@ def _found(name: str, path: str) -> str:
     raise FileNotFoundError(ENOENT, "there is no such program in the guest", name)
 
 
+class Marks:
+    """Puts lines of a program's output that begin with some words into the kernel log.
+
+    So that it tells what the program was at when the kernel said something.
+    """
+
+    def __init__(self, words: str) -> None:
+        self._words = words.encode()
+        self._line = bytearray()
+
+    def take(self, data: bytes) -> None:
+        """The next piece of output."""
+        *lines, rest = (self._line + data).split(b"\n")
+        for line in lines:
+            if line.startswith(self._words):
+                text = line[:MARK_BYTES].decode("utf-8", "replace").strip()
+                write_text("/dev/kmsg", f"<6>ktstr: {text}\n")
+        self._line = rest[:MARK_BYTES]
+
+
 class Program:
     """One running program.
 
@@ -81,6 +104,7 @@ class Program:
         env = dict(word.partition("=")[::2] for word in _take_words(fields, "env"))
         argv[:1] = [_found(argv[0], env.get("PATH", ""))] if argv else [""]
         cwd = take_str(fields, "cwd")
+        self._marks = Marks(take_str(fields, "mark")) if "mark" in fields else None
         self._loop = loop
         self._channel = channel
         self._sent = self._read_by_host = 0
@@ -159,6 +183,8 @@ class Program:
 
     def _send(self, fd: int, data: bytes) -> None:
         self._sent += len(data)
+        if self._marks is not None:
+            self._marks.take(data)
         fields: dict[str, object] = {"id": self.number, "fd": self._outputs[fd], "data": data}
         self._channel.send(MsgType.PROGRAM_OUTPUT, fields)
 

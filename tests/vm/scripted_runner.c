@@ -52,6 +52,8 @@ static int hanging(void)
 
 static int panicking(void)
 {
+	/* What was printed is under way until the terminal's other end has read it. */
+	sleep(1);
 	write_to("/proc/sysrq-trigger", "c");
 	return FAIL;
 }

@@ -128,6 +128,7 @@ class Guest:
         cwd: str = "/",
         terminal: Size | None = None,
         takes_input: bool = False,
+        mark: str | None = None,
     ) -> AsyncIterator[Program]:
         """Start a program; what still runs of it when the block is left runs on, unheard.
 
@@ -135,6 +136,7 @@ class Guest:
         :param env: beside :data:`ENVIRONMENT`.
         :param terminal: size of a terminal of its own, which is its input, output and errors.
         :param takes_input: without a terminal: it reads what it is sent; else nothing.
+        :param mark: lines of its output that begin with this are put into the kernel log too.
         :raise GuestLost: the guest does not take requests.
         """
         self._started += 1
@@ -148,6 +150,7 @@ class Guest:
             "cwd": cwd,
             "terminal": None if terminal is None else [terminal.rows, terminal.columns],
             "input": takes_input,
+            **({} if mark is None else {"mark": mark}),
         }
         try:
             self.live.link.reply(MsgType.PROGRAM_START, fields)

@@ -46,7 +46,14 @@ ALIVE_S: Final = 20.0
 """How long the guest of a test that hangs may take to start another program, seconds."""
 
 LOG_LINES: Final = 200
-_LOG_BYTES: Final = 64 * 1024
+"""Lines of the kernel log that are kept of one test."""
+
+LOG_BYTES: Final = 8 * 1024 * 1024
+KERNEL_ARGS: Final = ("loglevel=7", "printk.devkmsg=on")
+"""So that the console has what the kernel says of its schedulers, and every mark."""
+
+_BEGINS: Final = "TEST: "
+_MARK: Final = f"ktstr: {_BEGINS}"
 _SIGNALLED: Final = 128
 
 News = Callable[[Began | Selftest], None]
@@ -139,7 +146,12 @@ async def _stay(
     one_thread: bool,
 ) -> SelftestRun | None:
     """All tests in one guest; None, with a word about it, where they are to be run again."""
-    wanted = Wanted(kernel=options.kernel, topology=options.topology, memory=options.memory)
+    wanted = Wanted(
+        kernel=options.kernel,
+        topology=options.topology,
+        memory=options.memory,
+        kernel_args=KERNEL_ARGS,
+    )
     async with open_guest(
         wanted, RunOptions(), emit, entries=entries, one_thread=one_thread
     ) as guest:
@@ -164,7 +176,7 @@ async def _stay(
 async def _run(guest: Guest, options: SelftestOptions, reading: "_Reading") -> Ending:
     argv = [GUEST_RUNNER, *(() if options.word is None else ("-t", options.word))]
     with anyio.CancelScope() as scope:
-        async with guest.program(argv, terminal=TERMINAL) as program:
+        async with guest.program(argv, terminal=TERMINAL, mark=_BEGINS) as program:
             scope.deadline = anyio.current_time() + options.test_s
             async for _, data in program.output():
                 if reading.take(data):
@@ -188,11 +200,7 @@ class _Reading:
         self._news = news
         self._output = output
         self._transcript = Transcript()
-        self._logs: list[tuple[str, ...]] = []
-        self._read_to = 0
         self._began = time.monotonic()
-        # What the boot has logged belongs to no test.
-        self._log_since()
 
     @property
     def running(self) -> str | None:
@@ -206,29 +214,24 @@ class _Reading:
 
     def _tell(self, events: Sequence[Began | Selftest]) -> bool:
         for event in events:
-            if isinstance(event, Selftest):
-                # Tests that end in one piece share what the log has since the last.
-                self._logs.append(self._log_since())
             self._news(event)
         return bool(events)
-
-    def _log_since(self) -> tuple[str, ...]:
-        """Lines of the kernel log since the last call; their end, if many."""
-        text, self._read_to = _read_log(self._guest.live.machine.console_log, self._read_to)
-        return tuple(text.splitlines()[-LOG_LINES:])
 
     def concluded(self, expected: Sequence[str], ending: Ending) -> SelftestRun:
         """All that was read."""
         seconds = time.monotonic() - self._began
         self._tell(self._transcript.close(time.monotonic(), self._why(ending)))
         report = conclude(self._transcript, expected, ending)
-        logged = tuple(
-            replace(result, kernel_log=self._logs[at]) if result.verdict == "fail" else result
-            for at, result in enumerate(report.results[: len(self._logs)])
-        )
         live = self._guest.live
+        logs = read_logs(live.machine.console_log)
+        results = tuple(
+            replace(result, kernel_log=tuple(logs.get(result.name, ())[-LOG_LINES:]))
+            if result.verdict == "fail"
+            else result
+            for result in report.results
+        )
         return SelftestRun(
-            replace(report, results=(*logged, *report.results[len(logged) :])),
+            replace(report, results=results),
             live.prepared.kernel.release,
             str(live.definition.topology),
             live.prepared.accel.name,
@@ -247,14 +250,17 @@ class _Reading:
         return f"the runner exited with status {ending.status}"
 
 
-def _read_log(path: Path, start: int) -> tuple[str, int]:
-    """The log from a place on, at most its last 64 KiB, and where it ended."""
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        file.seek(max(start, end - _LOG_BYTES))
-        data = file.read(_LOG_BYTES)
-    whole = data[: data.rfind(b"\n") + 1]
-    return whole.decode("utf-8", "replace").replace("\r\n", "\n"), end - (len(data) - len(whole))
+def read_logs(path: Path) -> dict[str, list[str]]:
+    """The kernel log in parts, by the test that ran then; what came before any is left out."""
+    parts: dict[str, list[str]] = {}
+    part: list[str] = []
+    for line in tail(path, LOG_BYTES).splitlines():
+        _, mark, name = line.partition(_MARK)
+        if mark:
+            part = parts.setdefault(name.strip(), [])
+        elif line.strip():
+            part.append(line.rstrip())
+    return parts
 
 
 @asynccontextmanager

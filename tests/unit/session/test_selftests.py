@@ -93,8 +93,8 @@ class ScriptedGuest:
         return write
 
     @asynccontextmanager
-    async def program(self, argv: Sequence[str], *, terminal: Any) -> AsyncIterator[Any]:
-        assert terminal is not None
+    async def program(self, argv: Sequence[str], *, terminal: Any, mark: str) -> AsyncIterator[Any]:
+        assert terminal is not None and mark == "TEST: "
         self.started.append(list(argv))
         yield ScriptedProgram(self.script, self.exit_code)
 
@@ -184,26 +184,19 @@ async def test_the_runner_chooses_by_the_same_word(bench: Bench) -> None:
 
 
 async def test_a_failure_has_the_kernel_log_of_its_time_and_no_other(bench: Bench) -> None:
+    # Console and output go ways of their own: the log may be far ahead when the output comes.
     guest = bench.guest()
+    logged = "boot", "TEST: a", "of a", "TEST: b", "of b", "TEST: c", "of c", "and more"
+    lines = [f"[ 1.0] ktstr: {line}" if "TEST" in line else f"[ 1.0] {line}" for line in logged]
     guest.script = (
-        start("a"),
-        guest.logs("[    1.0] of a"),
-        end("a"),
-        start("b"),
-        guest.logs("[    2.0] of b"),
-        end("b", "not ok"),
-        start("c"),
-        guest.logs("[    3.0] of c"),
-        end("c", "not ok"),
+        guest.logs("\r\n".join(lines)),
+        start("a") + end("a") + start("b") + end("b", "not ok") + start("c") + end("c", "not ok"),
         counts(1, 2),
     )
     run = await bench.run(guest, "a", "b", "c")
     assert run.report.exit_code is ExitCode.FAIL
-    assert [result.kernel_log for result in run.report.results] == [
-        (),
-        ("[    2.0] of b",),
-        ("[    3.0] of c",),
-    ]
+    logs = [result.kernel_log for result in run.report.results]
+    assert logs == [(), ("[ 1.0] of b",), ("[ 1.0] of c", "[ 1.0] and more")]
 
 
 async def test_a_test_that_hangs_fails_and_the_rest_has_not_run(bench: Bench) -> None:
@@ -237,7 +230,8 @@ async def test_a_guest_that_stands_still_with_its_test_is_lost(bench: Bench) -> 
 async def test_a_panic_is_the_failure_of_the_test_that_ran(bench: Bench) -> None:
     guest = bench.guest()
     panic = "[    9.0] Kernel panic - not syncing: scripted"
-    guest.script = (start("a"), guest.logs(panic), GuestPanicked("the guest kernel panicked"))
+    mark = guest.logs("[    8.9] ktstr: TEST: a")
+    guest.script = (start("a"), mark, guest.logs(panic), GuestPanicked("the guest kernel panicked"))
     run = await bench.run(guest, "a", "b")
     assert run.report.exit_code is ExitCode.GUEST_LOST
     first, second = run.report.results
@@ -321,14 +315,9 @@ def test_a_runner_without_tests_is_an_error() -> None:
         selftests._named([], None)
 
 
-def test_of_a_long_log_the_end_is_read_in_whole_lines(tmp_path: Path) -> None:
+def test_of_a_long_log_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftests, "LOG_BYTES", 1000)
     log = tmp_path / "log"
-    log.write_bytes(b"first\r\nsecond\r\nhalf")
-    text, end_of_it = selftests._read_log(log, 0)
-    assert text == "first\nsecond\n"
-    with log.open("ab") as file:
-        file.write(b" a line\r\n" + b"z" * (1 << 20) + b"\r\nlast\r\n")
-    text, end_of_it = selftests._read_log(log, end_of_it)
-    assert text.endswith("z\nlast\n")
-    assert len(text) <= 1 << 16
-    assert selftests._read_log(log, end_of_it) == ("", log.stat().st_size)
+    log.write_text("ktstr: TEST: a\n" + "of a\n" * 500 + "ktstr: TEST: b\r\nof b\r\n\r\n")
+    assert selftests.read_logs(log) == {"b": ["of b"]}
+    assert selftests.read_logs(tmp_path / "none") == {}
