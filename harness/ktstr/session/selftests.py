@@ -19,7 +19,7 @@ from ktstr.kernels.build.selftests import listing, make_runner
 from ktstr.kernels.build.source import SourceTree, ensure_source, locked, source_of
 from ktstr.session.emulator import slipped
 from ktstr.session.events import Emit, Note, StageProgress
-from ktstr.session.guest import Guest, Wanted, open_guest
+from ktstr.session.guest import Guest, Wanted, guest_scenario, open_guest
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import stage
 from ktstr.session.program import Size
@@ -120,14 +120,21 @@ async def run_selftests(
 
     :param news: told of each test that begins or ends.
     :param output: takes what the runner prints, as it comes.
-    :raise CannotRun: the kernel, its source, or what is needed to make the runner is missing; or
-        no test has that name.
+    :raise CannotRun: the kernel, its source, or what is needed to make the runner is missing; no
+        test has that name; there is no such guest.
     :raise GuestLost: the guest did not come up.
     """
+    wanted = Wanted(
+        kernel=options.kernel,
+        topology=options.topology,
+        memory=options.memory,
+        kernel_args=KERNEL_ARGS,
+    )
+    guest_scenario(wanted)  # a mistake in it is to be known before minutes of making
     async with _made(options, emit) as made:
         with stage(emit, "runner", "packing the runner"):
             entries = await anyio.to_thread.run_sync(_entries, made.runner)
-        stay = partial(_stay, made, entries, options, emit, news, output)
+        stay = partial(_stay, made, wanted, entries, options, emit, news, output)
         run = await stay(one_thread=False)
         if run is None:
             run = await stay(one_thread=True)
@@ -137,6 +144,7 @@ async def run_selftests(
 
 async def _stay(
     made: _Made,
+    wanted: Wanted,
     entries: Sequence[Entry],
     options: SelftestOptions,
     emit: Emit,
@@ -146,12 +154,6 @@ async def _stay(
     one_thread: bool,
 ) -> SelftestRun | None:
     """All tests in one guest; None, with a word about it, where they are to be run again."""
-    wanted = Wanted(
-        kernel=options.kernel,
-        topology=options.topology,
-        memory=options.memory,
-        kernel_args=KERNEL_ARGS,
-    )
     async with open_guest(
         wanted, RunOptions(), emit, entries=entries, one_thread=one_thread
     ) as guest:

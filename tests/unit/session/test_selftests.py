@@ -297,6 +297,18 @@ async def test_tests_made_for_another_kernel_are_not_run(bench: Bench) -> None:
     assert guest.started == []
 
 
+async def test_a_guest_that_cannot_be_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def made(*args: Any) -> None:
+        raise AssertionError("too late")
+
+    monkeypatch.setattr(selftests, "_made", made)
+    for options in (SelftestOptions(topology="0n"), SelftestOptions(memory="lots")):
+        with pytest.raises(DefinitionInvalid):
+            await run_selftests(options, lambda event: None, lambda event: None, lambda data: None)
+
+
 LISTED = [Selftest(name, "skip") for name in ("exit", "minimal", "maximal")]
 
 
