@@ -22,6 +22,7 @@ COMMANDS = {
         "Run the sched_ext self-tests of a kernel's source on it.",
     ),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
+    "shell": ("ktstr.cli.shell", "shell", "Open a shell in a guest, or run a command there."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),
     "verify-determinism": (
         "ktstr.cli.determinism",
