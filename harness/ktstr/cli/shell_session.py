@@ -2,6 +2,7 @@
 """One stay in a guest: its shell on this terminal, or one command; answers to signals."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -30,7 +31,7 @@ from ktstr.session.program import STDERR, STDOUT, Program
 from ktstr.session.scopes import task_scope
 from ktstr.vm.cpio import Entry
 from ktstr.vm.include import include_entries, parse_include
-from ktstr.vm.toolbox import busybox, tool_entries
+from ktstr.vm.toolbox import PROFILE, SHELL, busybox, tool_entries
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TIMED_OUT: Final = 124
@@ -38,7 +39,6 @@ TIMED_OUT: Final = 124
 
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 LOG_LINES: Final = 40
-SHELL: Final = "/bin/sh"
 
 
 class ShellSession:
@@ -113,12 +113,13 @@ class ShellSession:
     async def _stay(self) -> None:
         memory_mib = guest_scenario(self._wanted).vm.memory_mib
         includes = [parse_include(text, self._folder) for text in self._includes]
-        tools = tool_entries(await busybox(progress=self._status.progress))
+        program = await busybox(progress=self._status.progress)
         more = await anyio.to_thread.run_sync(
             include_entries, includes, memory_mib, os.environ.get("TERM", "")
         )
-        # What the user brings along goes before busybox's program of that name.
         mine = {entry.path for entry in more}
+        others = [f"/{entry.path}" for entry in more if entry.path.startswith("include/")]
+        tools = await anyio.to_thread.run_sync(tool_entries, program, others)
         await self._in_guest([*(tool for tool in tools if tool.path not in mine), *more])
 
     async def _in_guest(self, entries: Sequence[Entry]) -> None:
@@ -138,14 +139,16 @@ class ShellSession:
     # -- in the guest --------------------------------------------------------------------------
 
     async def _talk(self, guest: Guest) -> None:
-        argv = [SHELL] if self._command is None else [SHELL, "-c", self._command]
+        argv = [SHELL]
+        if self._command is not None:
+            argv += ["-c", f". {PROFILE}; {self._command}"]
         if not self._on_terminal:
             await self._piped(guest, argv)
             return
         if self._command is None:
             _say(f"{headline(guest)}; Ctrl-] q leaves")
         guest.on_silence = self._silent
-        env = {"TERM": os.environ.get("TERM", "dumb"), "PS1": prompt(guest)}
+        env = {"TERM": os.environ.get("TERM", "dumb"), "PS1": prompt(guest), "ENV": PROFILE}
         with ExitStack() as restored:
             restored.enter_context(raw(0))
             restored.callback(self._cooked)
@@ -286,7 +289,7 @@ def headline(guest: Guest) -> str:
 
 def prompt(guest: Guest) -> str:
     """The shell's prompt: kernel, scheduler, folder."""
-    kernel = guest.hello.release.partition("-")[0]
+    kernel = re.split("[-+]", one_line(guest.hello.release))[0]
     return f"[{' '.join(filter(None, (kernel, guest.scheduler)))}] \\w \\$ "
 
 

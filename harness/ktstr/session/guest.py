@@ -16,7 +16,7 @@ from typing import Final
 
 import anyio
 
-from ktstr.errors import ChannelLost, ExitCode, GuestLost, KtstrError
+from ktstr.errors import ChannelLost, DefinitionInvalid, ExitCode, GuestLost, KtstrError, Problem
 from ktstr.model.scenario import Scenario, scenario_from_toml
 from ktstr.session.boot import begin, booted, keep_booted
 from ktstr.session.events import Emit, Note, ignore
@@ -47,6 +47,13 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 
 CONSOLE_LINES: Final = 20
 JOURNAL: Final = "session.log"
+_OPTIONS: Final = {
+    "kernel": "--kernel",
+    "vm.topology": "--topology",
+    "vm.memory": "--memory",
+    "scheduler.kernel_args": "--kernel-arg",
+    "scheduler": "--scheduler",
+}
 _WHERE: Final = "the command line"
 
 
@@ -207,14 +214,23 @@ def guest_scenario(wanted: Wanted) -> Scenario:
             scheduler=scheduler,
         )
 
-    plain = read(None)
+    try:
+        plain = read(None)
+        scenario = plain if wanted.scheduler is None else read(wanted.scheduler)
+    except DefinitionInvalid as error:
+        raise DefinitionInvalid([_as_typed(problem) for problem in error.problems]) from None
     if wanted.scheduler is None:
         return plain
-    scenario = read(wanted.scheduler)
     # Another scheduler takes the place of all in the file's table.
     arguments = {"kernel_args": plain.scheduler.kernel_args}
     scheduler = scenario.scheduler.model_copy(update=arguments)
     return scenario.model_copy(update={"scheduler": scheduler})
+
+
+def _as_typed(problem: Problem) -> Problem:
+    """A mistake in the text above, told of the option that it came from."""
+    option = next((o for key, o in _OPTIONS.items() if problem.key.startswith(key)), problem.key)
+    return replace(problem, file=_WHERE, line=None, key=option)
 
 
 def guest_definition(wanted: Wanted, options: RunOptions) -> Definition:

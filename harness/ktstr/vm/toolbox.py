@@ -7,9 +7,11 @@ Only guests that are asked for it have it (docs/decisions/0034).
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -28,14 +30,21 @@ VARIABLE: Final = "KTSTR_BUSYBOX"
 PLACE: Final = "bin/busybox"
 """Where it lies in the guest."""
 
+SHELL: Final = "/bin/sh"
+"""The guest's shell."""
+
+PROFILE: Final = "/etc/ktstr.sh"
+"""What a shell reads first: interactive ones by themselves (``ENV``), others when they are told."""
+
 _PACKAGE: Final = "busybox-static"
 _IN_PACKAGE: Final = re.compile(r"(usr/)?bin/busybox")
 _LOCK_SECONDS: Final = 600.0
 _LIST_SECONDS: Final = 20.0
 _APPLET: Final = re.compile(r"(usr/)?s?bin/[\w.\[+-]+")
-# PID 1 is ktstr's own, and hears no signals: these would ask it, and wait.
+_NOT_TAKEN: Final = frozenset({"sbin/init", PLACE})
+# PID 1 is ktstr's own, and hears no signals: without -f these would ask it, and nothing happens.
 _ENDS: Final = ("poweroff", "reboot", "halt")
-_NOT_TAKEN: Final = frozenset({"sbin/init", PLACE, *(f"sbin/{name}" for name in _ENDS)})
+_FUNCTION_NAME: Final = re.compile(r"[A-Za-z_]\w*")
 
 _FILES: Final = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -96,9 +105,11 @@ def _unpack(deb: Path, root: Path, home: Path) -> Path:
     return found[0].rename(home / _name(found[0]))
 
 
-def tool_entries(program: Path) -> list[Entry]:
+def tool_entries(program: Path, others: Iterable[str] = ()) -> list[Entry]:
     """A guest's shell and its other programs, each a link to ``program``; blocks.
 
+    :param others: paths in the guest of the user's programs. Debian's busybox takes the programs
+        that it can be itself for any others of that name; where the user has one, it goes first.
     :raise HostUnfit: it is no busybox with a shell.
     :raise GuestBuildFailed: it, or a library of it, cannot be read.
     """
@@ -109,13 +120,22 @@ def tool_entries(program: Path) -> list[Entry]:
             f"{program} brings no shell along", hint=f"name another busybox with {VARIABLE}"
         )
     entries += [Entry.symlink(path, f"/{PLACE}") for path in applets]
-    entries += [
-        Entry.file(f"sbin/{name}", f"#!/bin/sh\nexec /{PLACE} {name} -f\n".encode(), 0o755)
-        for name in _ENDS
-    ]
+    profile = profile_text((path.rpartition("/")[2] for path in applets), others)
+    entries.append(Entry.file(PROFILE.lstrip("/"), profile.encode()))
     entries += [Entry.file(path, text.encode()) for path, text in _FILES.items()]
     entries += [Entry.directory("root", 0o700), Entry.directory("include")]
     return entries
+
+
+def profile_text(applets: Iterable[str], others: Iterable[str]) -> str:
+    """Functions of the shell for what it would not find, or find wrongly, by itself."""
+    known = set(applets)
+    calls = {name: f"/{PLACE} {name} -f" for name in _ENDS}
+    for path in others:
+        name = path.rpartition("/")[2]
+        if name in known and _FUNCTION_NAME.fullmatch(name):
+            calls[name] = f'{shlex.quote(path)} "$@"'
+    return "".join(f"{name}() {{ {call}; }}\n" for name, call in sorted(calls.items()))
 
 
 def _applets(program: Path) -> list[str]:
