@@ -25,6 +25,7 @@ from tests.bench import (
     many,
     monitor,
     record,
+    shell,
     virtual,
     worker,
 )
@@ -73,6 +74,14 @@ def clone_rows(runs: int) -> Iterator[Row]:
     yield Row("  continued against booted", 100 * ratio, "%", 100 / 12, "same run, in turn")
     yield median_row("guest stands still to become a template, 512 MB", found.kept_s, "s", 0.3)
     yield median_row("  the template on disk", found.kept_mb, "MB", 200.0)
+
+
+def shell_rows(runs: int) -> Iterator[Row]:
+    """A shell in a guest."""
+    found = shell.measure(runs)
+    yield median_row("ktstr shell to the prompt, continued", found.continued_s, "s", 5.0)
+    yield median_row("  booted (--cold)", found.booted_s, "s", None)
+    yield median_row("  Ctrl-C in endless output to the prompt", found.interrupt_s, "s", None)
 
 
 def many_rows(continued: int, booted: int) -> Iterator[Row]:
@@ -198,6 +207,7 @@ def main() -> int:
         lambda: command_rows(2 if quick else 3),
         lambda: boot_rows(2 if quick else 5),
         lambda: clone_rows(2 if quick else 5),
+        lambda: shell_rows(2 if quick else 5),
         lambda: many_rows(*((10, 4) if quick else (50, 10))),
         lambda: virtual_rows(4 if quick else 50),
         lambda: freeze_rows(60 if quick else 300),

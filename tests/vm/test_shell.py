@@ -1,107 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ktstr shell: a command's output and status, and a real terminal on a guest."""
 
-import fcntl
 import hashlib
 import os
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.vm.conftest import MARK, PATIENCE_S, Ktstr
-
-PROMPT = b"# "
-ROWS, COLUMNS = 33, 101
-
-
-class Terminal:
-    """A terminal of 33 by 101 with ``ktstr shell`` in it."""
-
-    def __init__(self, ktstr: Ktstr, *args: str) -> None:
-        self.master, slave = os.openpty()
-        self.resize(ROWS, COLUMNS)
-        self.before = termios.tcgetattr(slave)
-        self.seen = b""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ktstr.cli.main", "shell", *args],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            # It is to hear of changes of size, which only a controlling terminal tells.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            env={
-                **os.environ,
-                MARK: ktstr.mark,
-                "TMPDIR": str(ktstr.folder),
-                "TERM": "vt100",
-                **ktstr.env,
-            },
-            text=True,
-        )
-        self.slave = slave
-        ktstr.started.append(self.process)
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def until(self, words: bytes) -> bytes:
-        """Read up to these words and give what came before them."""
-        over = time.monotonic() + PATIENCE_S
-        while words not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], max(0.0, over - time.monotonic()))
-            if not ready:
-                pytest.fail(f"{words!r} did not come; there is {self.seen!r}")
-            data = os.read(self.master, 65536)
-            self.seen += data
-        before, _, self.seen = self.seen.partition(words)
-        return before
-
-    def prompt(self) -> bytes:
-        return self.until(PROMPT)
-
-    def does(self, command: bytes) -> bytes:
-        """Type a command and give what it printed, without its echo, up to the next prompt."""
-        self.type(command + b"\r")
-        self.until(b"\r\n")
-        return self.prompt().rpartition(b"\r\n")[0]
-
-    def end(self) -> int:
-        """Its exit status; the terminal has to be as it was before."""
-        over = time.monotonic() + PATIENCE_S
-        # What it still writes has to be read, or it would wait.
-        while self.process.poll() is None and time.monotonic() < over:
-            ready, _, _ = select.select([self.master], [], [], 0.05)
-            if ready:
-                self.seen += os.read(self.master, 65536)
-        assert self.process.returncode is not None, "it did not end"
-        while select.select([self.master], [], [], 0)[0]:
-            self.seen += os.read(self.master, 65536)
-        assert termios.tcgetattr(self.slave) == self.before
-        return self.process.returncode
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
+from tests.vm.terminal import COLUMNS, ROWS, Terminal
 
 
 @pytest.fixture
-def terminals(ktstr: Ktstr) -> Iterator[list[Terminal]]:
+def terminal_with(ktstr: Ktstr) -> Iterator[Callable[..., Terminal]]:
+    """Starts ``ktstr shell`` with these arguments on a terminal."""
     made: list[Terminal] = []
-    yield made
+
+    def start(*args: str) -> Terminal:
+        env = {MARK: ktstr.mark, "TMPDIR": str(ktstr.folder), **ktstr.env}
+        made.append(Terminal(*args, env=env))
+        ktstr.started.append(made[-1].process)
+        return made[-1]
+
+    yield start
     for terminal in made:
         terminal.close()
 
@@ -132,9 +56,8 @@ def test_a_command_with_a_scheduler_and_files_of_the_hosts(ktstr: Ktstr, tmp_pat
     assert "oops" in lines
 
 
-def test_a_terminal(ktstr: Ktstr, terminals: list[Terminal]) -> None:
-    terminal = Terminal(ktstr)
-    terminals.append(terminal)
+def test_a_terminal(terminal_with: Callable[..., Terminal]) -> None:
+    terminal = terminal_with()
     assert b"Ctrl-] q leaves" in terminal.prompt()
     assert terminal.does(b"stty size").strip() == f"{ROWS} {COLUMNS}".encode()
     assert terminal.does(b"echo $TERM; tty").split() == [b"vt100", b"/dev/pts/0"]
@@ -166,9 +89,8 @@ def test_a_terminal(ktstr: Ktstr, terminals: list[Terminal]) -> None:
     assert terminal.end() == 9
 
 
-def test_a_panic_is_told_and_the_terminal_restored(ktstr: Ktstr, terminals: list[Terminal]) -> None:
-    terminal = Terminal(ktstr)
-    terminals.append(terminal)
+def test_a_panic_is_told_and_the_terminal_restored(terminal_with: Callable[..., Terminal]) -> None:
+    terminal = terminal_with()
     terminal.prompt()
     terminal.type(b"echo c > /proc/sysrq-trigger\r")
     assert terminal.end() == 3
@@ -178,9 +100,8 @@ def test_a_panic_is_told_and_the_terminal_restored(ktstr: Ktstr, terminals: list
 
 
 @pytest.mark.parametrize("how", ["escape", "SIGTERM"])
-def test_leaving_a_busy_guest(ktstr: Ktstr, terminals: list[Terminal], how: str) -> None:
-    terminal = Terminal(ktstr)
-    terminals.append(terminal)
+def test_leaving_a_busy_guest(terminal_with: Callable[..., Terminal], how: str) -> None:
+    terminal = terminal_with()
     terminal.prompt()
     terminal.type(b"sleep 1000\r")
     terminal.until(b"sleep 1000\r\n")

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ktstr.errors import GuestHung, GuestLost
-from ktstr.session.conversation import lost
+import anyio
+
+from ktstr.errors import ChannelLost, GuestHung, GuestLost
+from ktstr.session.conversation import CLOSING_S, Ending, lost
 from ktstr.session.link import Link
 from ktstr.vm.console import tail
-from ktstr.vm.machine import Machine
 from ktstr.wire import MsgType, WireError, unpack_map
 from ktstr.wire.messages import INPUT_WINDOW, OUTPUT_WINDOW, take_int
 
@@ -60,7 +61,7 @@ class Program:
     def __init__(
         self,
         number: int,
-        machine: Machine,
+        machine: Ending,
         link: Link,
         on_silence: Silent | None = None,
     ) -> None:
@@ -158,7 +159,12 @@ class Program:
         self._look_for_life()
 
     async def _lost(self) -> GuestLost:
-        end = self._machine.end or await self._machine.wait_end(KILL_S)
+        # A QEMU that dies closes its ports before its end is known.
+        with anyio.move_on_after(CLOSING_S):
+            await self._machine.ended.wait()
+        end = self._machine.end
+        if end is None:
+            return ChannelLost("the bulk port closed although the guest still runs")
         return lost(end, tail(self._machine.console_log))
 
     def _look_for_life(self) -> None:
