@@ -22,7 +22,10 @@ LOADER = "/ktstr/bin/scx_load"
 DEFAULT_ATTACH_MS = 60_000
 STOP_S = 5.0
 STATE_PAUSE_S = 0.01
-LOG_CAP = 4 * 1024 * 1024
+# Of a log that is longer than both, its beginning and its end; the host takes 4 MiB.
+LOG_CAP = 3 * 1024 * 1024
+LOG_END = 960 * 1024
+LOG_FRAME = 256 * 1024
 # The loader waits up to 3 s for the kernel to complete the exit record.
 EXIT_GRACE_S = 5.0
 FIRST_ERROR_KIND = 1024  # SCX_EXIT_ERROR of the kernel's enum scx_exit_kind
@@ -43,6 +46,8 @@ class Scheduler:
         self._child: Child | None = None
         self._status = LengthPrefixed()
         self._logged = 0
+        self._log_end = bytearray()
+        self._log_gap = 0
         self._pipes: list[int] = []
         self.attached = False
         self.was_attached = False
@@ -221,13 +226,30 @@ class Scheduler:
         data = read_available(fd)
         if data == b"":
             self._loop.remove(fd)
-        if not data or self._logged > LOG_CAP:
+            self._send_log_end()
+        if not data:
             return
+        room = max(0, LOG_CAP - self._logged)
         self._logged += len(data)
-        text = data.decode("utf-8", "replace")
-        if self._logged > LOG_CAP:
-            text += "\n[the scheduler's log is cut here: it exceeds 4 MiB]\n"
-        self._channel.send(MsgType.SCHEDULER_LOG, {"text": text})
+        if room:
+            text = data[:room].decode("utf-8", "replace")
+            self._channel.send(MsgType.SCHEDULER_LOG, {"text": text})
+        self._log_end += data[room:]
+        if len(self._log_end) > 2 * LOG_END:
+            self._log_gap += len(self._log_end) - LOG_END
+            del self._log_end[:-LOG_END]
+
+    def _send_log_end(self) -> None:
+        """Send what came last of a log that became too long for all of it."""
+        self._log_gap += max(0, len(self._log_end) - LOG_END)
+        if self._log_gap:
+            text = f"\n[{self._log_gap} bytes of the scheduler's log are left out here]\n"
+            self._channel.send(MsgType.SCHEDULER_LOG, {"text": text})
+        end = bytes(self._log_end[-LOG_END:])
+        self._log_end, self._log_gap = bytearray(), 0
+        for start in range(0, len(end), LOG_FRAME):
+            text = end[start : start + LOG_FRAME].decode("utf-8", "replace")
+            self._channel.send(MsgType.SCHEDULER_LOG, {"text": text})
 
     def _ended(self) -> None:
         if self._child is not None and self._child.poll():
@@ -297,6 +319,7 @@ class Scheduler:
             self._loop.remove(fd)
             os.close(fd)
         self._pipes = []
+        self._send_log_end()
         kind = None if self.record is None else self.record.get("kind")
         if needed and isinstance(kind, int) and kind >= FIRST_ERROR_KIND:
             self._report_exit(during)

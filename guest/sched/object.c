@@ -13,6 +13,9 @@
 /* SCX_WATCHDOG_MAX_TIMEOUT, kernel/sched/ext.c; beyond it the kernel says only "invalid". */
 #define TIMEOUT_MAX_MS 30000
 
+/* Of a verifier's log, which may be 16 MiB: its end says why, and is what a reader needs. */
+#define PRINT_MAX (1024 * 1024)
+
 static int log_level = LIBBPF_INFO;
 /* The last of what libbpf complained about, for the error message. */
 static char log_tail[2048];
@@ -36,13 +39,34 @@ static void keep_tail(const char *text)
 	memcpy(log_tail + used, text, n + 1);
 }
 
+/* The first line, which names the program, and what fits of the end. */
+static void print_ends(const char *text)
+{
+	const char *first = strchr(text, '\n'), *line;
+	size_t n = strlen(text), left;
+
+	if (n <= PRINT_MAX || !first) {
+		fputs(text, stderr);
+		return;
+	}
+	line = strchr(text + n - PRINT_MAX, '\n');
+	line = line && line[1] ? line + 1 : text + n - PRINT_MAX;
+	if (line <= first) {
+		fputs(text, stderr);
+		return;
+	}
+	left = (size_t)(line - first) - 1;
+	fprintf(stderr, "%.*s\n[%zu bytes are left out here]\n%s", (int)(first - text), text, left,
+		line);
+}
+
 static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char *text = NULL;
 
 	if ((int)level > log_level || vasprintf(&text, fmt, args) < 0)
 		return 0;
-	fputs(text, stderr);
+	print_ends(text);
 	if (level == LIBBPF_WARN)
 		keep_tail(text);
 	free(text);

@@ -268,14 +268,26 @@ attach()
     assert play.exit_frame()["record"]["reason"] == "late"
 
 
-def test_the_log_stops_at_its_cap(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOG_CAP", 1000)
-    body = "os.write(1, b'x' * 5000)\nos.write(1, b'y' * 60000)\nsay(event='after')\n"
+def test_of_a_log_that_is_too_long_both_ends_arrive(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_CAP", 6000)
+    monkeypatch.setattr(module, "LOG_END", 10_000)
+    monkeypatch.setattr(module, "LOG_FRAME", 4096)
+    body = """
+os.write(1, b"first" + b"x" * 4995)
+for _ in range(90):
+    time.sleep(0.001)
+    os.write(1, b"y" * 1000)
+os.write(1, b"z" * 9000 + b" why")
+say(event="after")
+"""
     scheduler = play.attached(DUTIFUL.replace("attach()", body + "attach()") + STAY)
     scheduler.stop()
     said = "".join(frame["text"] for frame in play.heard.of(MsgType.SCHEDULER_LOG))
-    assert said.endswith("[the scheduler's log is cut here: it exceeds 4 MiB]\n")
-    assert len(said) < 66_000
+    gap = 5000 + 90_000 + 9004 - 6000 - 10_000
+    left_out = f"\n[{gap} bytes of the scheduler's log are left out here]\n"
+    assert said == f"first{'x' * 4995}{'y' * 1000}{left_out}{'y' * 996}{'z' * 9000} why"
 
 
 @pytest.fixture(autouse=True)
