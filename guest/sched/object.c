@@ -13,8 +13,12 @@
 /* SCX_WATCHDOG_MAX_TIMEOUT, kernel/sched/ext.c; beyond it the kernel says only "invalid". */
 #define TIMEOUT_MAX_MS 30000
 
-/* Of a verifier's log, which may be 16 MiB: its end says why, and is what a reader needs. */
-#define PRINT_MAX (1024 * 1024)
+/*
+ * Room for what the verifier says of one program. It keeps the end of a longer log, where the
+ * reason is; left to itself libbpf would have the program verified again and again, with ever more
+ * room, until all of it fits.
+ */
+#define LOG_SIZE (1024 * 1024)
 
 static int log_level = LIBBPF_INFO;
 /* The last of what libbpf complained about, for the error message. */
@@ -39,34 +43,13 @@ static void keep_tail(const char *text)
 	memcpy(log_tail + used, text, n + 1);
 }
 
-/* The first line, which names the program, and what fits of the end. */
-static void print_ends(const char *text)
-{
-	const char *first = strchr(text, '\n'), *line;
-	size_t n = strlen(text), left;
-
-	if (n <= PRINT_MAX || !first) {
-		fputs(text, stderr);
-		return;
-	}
-	line = strchr(text + n - PRINT_MAX, '\n');
-	line = line && line[1] ? line + 1 : text + n - PRINT_MAX;
-	if (line <= first) {
-		fputs(text, stderr);
-		return;
-	}
-	left = (size_t)(line - first) - 1;
-	fprintf(stderr, "%.*s\n[%zu bytes are left out here]\n%s", (int)(first - text), text, left,
-		line);
-}
-
 static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char *text = NULL;
 
 	if ((int)level > log_level || vasprintf(&text, fmt, args) < 0)
 		return 0;
-	print_ends(text);
+	fputs(text, stderr);
 	if (level == LIBBPF_WARN)
 		keep_tail(text);
 	free(text);
@@ -82,6 +65,55 @@ void object_log_start(int level)
 const char *object_log_tail(void)
 {
 	return log_tail;
+}
+
+void object_keep_logs(struct bpf_object *obj)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj) {
+		char *room = calloc(1, LOG_SIZE);
+
+		/* Without it libbpf finds room of its own. */
+		if (room && bpf_program__set_log_buf(prog, room, LOG_SIZE))
+			free(room);
+	}
+}
+
+/* An object that libbpf tried to load keeps the pointers, and never looks at them again. */
+void object_drop_logs(struct bpf_object *obj)
+{
+	struct bpf_program *prog;
+	size_t size;
+
+	bpf_object__for_each_program(prog, obj)
+		free((char *)bpf_program__log_buf(prog, &size));
+}
+
+/* In libbpf's own form, for whoever reads its logs. */
+void object_print_logs(const struct bpf_object *obj)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj) {
+		size_t size;
+		const char *log = bpf_program__log_buf(prog, &size);
+		const char *name = bpf_program__name(prog);
+		size_t n = log ? strlen(log) : 0;
+		const char *line = log;
+
+		if (!n)
+			continue;
+		fprintf(stderr, "libbpf: prog '%s': -- BEGIN PROG LOAD LOG --\n", name);
+		if (n + 1 >= size) {
+			fprintf(stderr, "[the log is longer than %d KiB: this is its end]\n",
+				LOG_SIZE / 1024);
+			line = strchr(log, '\n');
+			line = line ? line + 1 : log;
+		}
+		fprintf(stderr, "%s-- END PROG LOAD LOG --\n", line);
+		keep_tail(line);
+	}
 }
 
 /* The object's own struct sched_ext_ops, or a flavour of it, when that is the map's value. */

@@ -22,6 +22,10 @@ const char *object_log_tail(void);
 
 /* These return a negative errno, and in `why` a sentence, on failure. */
 int object_open(struct sched_object *so, const char *path, char *why, size_t size);
+/* Before load: room for what the verifier says of each program. After it: print, and give back. */
+void object_keep_logs(struct bpf_object *obj);
+void object_print_logs(const struct bpf_object *obj);
+void object_drop_logs(struct bpf_object *obj);
 /* Set the watchdog timeout, as the user wrote it, before load. */
 int object_set_timeout(struct sched_object *so, const char *text, char *why, size_t size);
 

@@ -102,8 +102,13 @@ static bool signal_pending(void)
 
 static int load_object(struct loader *ld)
 {
-	int err = bpf_object__load(ld->so.obj);
+	int err;
 
+	object_keep_logs(ld->so.obj);
+	err = bpf_object__load(ld->so.obj);
+	if (err)
+		object_print_logs(ld->so.obj);
+	object_drop_logs(ld->so.obj);
 	if (err)
 		return fail("load", -err, ld->opt.object);
 	status_loaded(ld->so.obj);

@@ -34,6 +34,11 @@ COMMANDS = {
         "explore",
         "Run a scenario with many seeds; find one that fails.",
     ),
+    "verifier": (
+        "ktstr.cli.verifier",
+        "verifier",
+        "Load a scheduler on kernels; tell what their verifiers made of it.",
+    ),
     "schema": ("ktstr.cli.schema", "schema", "Print the JSON Schema of the scenario file."),
 }
 

@@ -113,7 +113,7 @@ def scenario_from_toml(
             data["run"][key] = given
             replaced.add(("run", key))
     if scheduler is not None:
-        form, value = _scheduler_form(scheduler)
+        form, value = scheduler_form(scheduler)
         data["scheduler"] = {form: value}
         replaced |= {("scheduler",), ("scheduler", form)}
     if flags is not None and isinstance(data.setdefault("scheduler", {}), dict):
@@ -200,7 +200,7 @@ def _unreadable(file: str, line: int | None, found: str, allowed: str) -> Defini
     return DefinitionInvalid([Problem(file, line, "(the file)", shown, allowed)])
 
 
-def _scheduler_form(text: str) -> tuple[str, str | bool]:
+def scheduler_form(text: str) -> tuple[str, str | bool]:
     """Key and value of ``[scheduler]`` for a scheduler given by one word."""
     if text == "none":
         return "kernel_default", True

@@ -15,6 +15,7 @@ from ktstr.report.measurements import measurement_table
 from ktstr.report.metrics import all_metrics, cgroup_metrics, main_metrics
 from ktstr.report.monitor import monitor_lines
 from ktstr.report.printable import lines, one_line
+from ktstr.report.programs import verified_table
 from ktstr.report.repro import repro_parts
 from ktstr.report.stats import missing_stats_lines, stats_table
 from ktstr.report.verifier_log import fold
@@ -155,6 +156,8 @@ def _tables(record: RunRecord, sections: Sections) -> Iterator[Table]:
         table = more(record, everything=sections.metrics)
         if table is not None:
             yield table
+    if sections.metrics and (table := verified_table(record.facts)) is not None:
+        yield table
 
 
 def _headline(record: RunRecord) -> Text:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ktstr.capture.monitor import GuestMonitor
 from ktstr.series.bridge import SnapshotBridge
 from ktstr.series.monitor.report import MonitorReport
+from ktstr.series.programs import VerifiedProgram
 from ktstr.series.sample import Sample, SampleSeries, StatsMeta
 from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.dump import Dumps
@@ -25,6 +26,7 @@ class Live:
     :ivar monitor: reads the running guest, once it does.
     :ivar said: how many notes there were when the guest had ended.
     :ivar dumps: takes failure dumps; ``dump_exact`` at the write of the scheduler's exit kind.
+    :ivar programs: what the verifier made of the BPF programs in the guest, once it was read.
     :ivar checkpoints: takes checkpoints, where they are asked for.
     """
 
@@ -38,6 +40,7 @@ class Live:
     stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None
     said: int | None = None
+    programs: tuple[VerifiedProgram, ...] | None = None
     dumps: Dumps = field(default_factory=Dumps)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
 

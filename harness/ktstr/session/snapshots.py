@@ -21,6 +21,7 @@ from ktstr.session.events import Emit, Froze, Note
 from ktstr.session.inspector import Inspector, attach_to
 from ktstr.session.live import Live
 from ktstr.session.monitor import watch
+from ktstr.session.programs import count_programs
 from ktstr.session.requests import GuestRequests
 from ktstr.session.scopes import task_scope
 from ktstr.session.warm import READY
@@ -72,6 +73,8 @@ async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.E
             group.start_soon(watch, live, inspector, started)
         group.start_soon(live.checkpoints.keep_step, live, inspector, emit)
         await started.wait()
+        if inspector.attached:
+            group.start_soon(count_programs, live, inspector)
         if inspector.attached and live.dumps.exact:
             await live.dumps.watch_exit(live, inspector, requests.watches)
         if inspector.attached and live.warm.reached == READY:

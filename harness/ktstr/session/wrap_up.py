@@ -12,6 +12,7 @@ from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.judge import Expectations
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
+from ktstr.session.programs import verifier_facts
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes
 from ktstr.session.sidecar.write import write_sidecar
@@ -101,6 +102,7 @@ def _facts(live: Live) -> dict[str, Any]:
             "statuses": recorder.statuses,
             "exit": _exit(recorder.scheduler_exit),
         },
+        "verifier": verifier_facts(live),
         "stats_meta": live.stats_meta,
         "steps": [
             {"index": i + 1, "phase": str(Phase(i + 1)), "name": step.name, "hold_ms": hold}
