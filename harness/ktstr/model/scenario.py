@@ -25,7 +25,14 @@ from ktstr.model.rules.scenario import rule_mistakes, walk_cgroups
 from ktstr.model.scheduler_def import KERNEL_SOURCE
 from ktstr.model.source import Mistake, Source, Unknown
 
-__all__ = ["Scenario", "json_schema", "load_scenario", "scenario_from_data", "scenario_from_toml"]
+__all__ = [
+    "Scenario",
+    "json_schema",
+    "load_scenario",
+    "scenario_from_data",
+    "scenario_from_toml",
+    "scheduler_table",
+]
 
 MAX_FILE_SIZE: Final = 1 << 20
 
@@ -113,7 +120,7 @@ def scenario_from_toml(
             data["run"][key] = given
             replaced.add(("run", key))
     if scheduler is not None:
-        form, value = scheduler_form(scheduler)
+        form, value = _scheduler_form(scheduler)
         data["scheduler"] = {form: value}
         replaced |= {("scheduler",), ("scheduler", form)}
     if flags is not None and isinstance(data.setdefault("scheduler", {}), dict):
@@ -131,6 +138,12 @@ def scenario_from_data(data: dict[str, Any], *, file: str = "<memory>") -> Scena
     :raises DefinitionInvalid: with every mistake found.
     """
     return _validate(data, Source(file, "", data))
+
+
+def scheduler_table(word: str) -> dict[str, str | bool]:
+    """``[scheduler]`` for a scheduler given by one word, as :func:`load_scenario` takes it."""
+    form, value = _scheduler_form(word)
+    return {form: value}
 
 
 @cache
@@ -200,7 +213,7 @@ def _unreadable(file: str, line: int | None, found: str, allowed: str) -> Defini
     return DefinitionInvalid([Problem(file, line, "(the file)", shown, allowed)])
 
 
-def scheduler_form(text: str) -> tuple[str, str | bool]:
+def _scheduler_form(text: str) -> tuple[str, str | bool]:
     """Key and value of ``[scheduler]`` for a scheduler given by one word."""
     if text == "none":
         return "kernel_default", True

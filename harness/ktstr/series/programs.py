@@ -133,7 +133,7 @@ def _figures(log: str) -> dict[str, VerifiedProgram]:
     found: dict[str, VerifiedProgram] = {}
     begins = list(islice(_BEGIN.finditer(log), MAX_TOLD))
     ends = [*(begin.start() for begin in begins[1:]), len(log)]
-    for begin, after in zip(begins, ends, strict=True):
+    for begin, after in zip(begins, ends, strict=False):
         end = log.find(_END, begin.end(), after)
         text = log[begin.end() : end if end >= 0 else after][-4096:]
         for counters in _PROCESSED.finditer(text):

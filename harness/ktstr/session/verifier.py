@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ktstr.errors import CannotRun, ExitCode, GuestLost, KernelUnfit, KtstrError
+from ktstr.errors import ExitCode, GuestLost, KernelUnfit, KtstrError, OutputUnwritable
 from ktstr.kernels import KernelCache, open_kernel
-from ktstr.model.scenario import scheduler_form
+from ktstr.model.scenario import scheduler_table
 from ktstr.scenario.toml import toml_text
-from ktstr.series.programs import INSNS_LIMIT, VerifiedProgram, programs_of
+from ktstr.series.programs import VerifiedProgram, programs_of
 from ktstr.session.events import Emit
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
@@ -57,11 +57,6 @@ class Loading:
     record: Path | None = None
     evidence: Path | None = None
 
-    @property
-    def loaded(self) -> bool:
-        """Whether its programs were taken, whatever the verdict is."""
-        return bool(self.programs) and not any(each.refused for each in self.programs)
-
     def within(self, limit: int | None) -> "Loading":
         """The same, failed when a program needed more than ``limit`` instructions."""
         if limit is None or self.verdict != "pass":
@@ -104,23 +99,25 @@ async def load_on(
         except GuestLost as error:
             found = _none(kernel, "guest lost", error)
         else:
+            if record.output_error is not None:
+                raise OutputUnwritable(record.output_error)
             found = loading_of(kernel, record)
     return replace(found.within(limit), wall_s=time.monotonic() - began)
 
 
 def _scenario(scheduler: str) -> dict[str, Any]:
     """The least that attaches a scheduler and lets it work for a moment."""
-    form, value = scheduler_form(scheduler)
     return {
         "name": "verifier",
-        "scheduler": {form: value, "attach_timeout": ATTACH},
+        "scheduler": {**scheduler_table(scheduler), "attach_timeout": ATTACH},
         "steps": [
             {
                 "hold": "500ms",
-                "cgroups": [{"name": "one", "works": [{"type": "SpinWait", "workers": 2}]}],
+                "cgroups": [{"name": "one", "works": [{"type": "SpinWait", "workers": 1}]}],
             }
         ],
-        "checks": {"not_starved": True},
+        # Of no concern here, but a run in which nothing is judged is kept as if it had failed.
+        "checks": {"max_gap_ms": 600_000},
     }
 
 
@@ -183,15 +180,6 @@ def _log(record: RunRecord) -> str:
         except OSError:
             pass
     return "\n".join(record.scheduler_tail)
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuse a limit that says nothing.
-
-    :raise CannotRun: when the kernel refuses such programs anyway.
-    """
-    if limit is not None and not 0 < limit <= INSNS_LIMIT:
-        raise CannotRun(f"--limit {limit}: the kernel's own limit is {INSNS_LIMIT}")
 
 
 def exit_code(loadings: Sequence[Loading]) -> ExitCode:
