@@ -126,6 +126,9 @@ def test_a_program_gets_all_it_was_given_in_every_profile(
         assert said[-1] == "user_sched: ends on request"
         (attached,) = record["scheduler"]["statuses"]
         assert attached["event"] == "attached" and attached["ops"].startswith("user_sched")
+        counted = {each["name"]: each["verified"] for each in record["verifier"]["programs"]}
+        assert set(counted) == {"user_enqueue", "user_dispatch", "user_init"}
+        assert min(counted.values()) > 0
         measured = record["result"]["measurements"]
         looked = {
             key: measured[f"payload.look.{key}"]
