@@ -14,6 +14,8 @@ LINE = st.one_of(
             "3: (55) if r7 != 0x64 goto pc-2",
             "2: R6=ptr_task_struct() R7=5 R10=fp0",
             "from 3 to 2: R6=ptr_task_struct() R7=5 R10=fp0",
+            "from 3 to 2: R6=ptr_task_struct() R7=6 R10=fp0",
+            "from 9 to 4 (speculative execution): R7=6 R10=fp0",
             "; while (more) @ a.bpf.c:5",
             "mark_precise: frame0: regs=r7 stack= before 5: (07) r7 += 1",
             "",
@@ -26,9 +28,16 @@ REPEATED = st.tuples(BLOCK, st.integers(1, 40)).map(lambda pair: pair[0] * pair[
 NESTED = st.tuples(st.lists(REPEATED, min_size=1, max_size=3), st.integers(1, 12)).map(
     lambda pair: [line for block in pair[0] for line in block] * pair[1]
 )
-LOG = st.lists(st.one_of(REPEATED, NESTED), max_size=5).map(
-    lambda parts: "\n".join(line for part in parts for line in part)
+PATH = st.tuples(st.sampled_from(["from 3 to 2: R7=5", "from 3 to 2: R7=6"]), BLOCK).map(
+    lambda pair: [pair[0], *(line * 4 for line in pair[1])]
 )
+PATHS = st.lists(PATH, min_size=1, max_size=3).flatmap(
+    lambda known: st.lists(st.sampled_from(known), min_size=1, max_size=30)
+)
+LOG = st.lists(
+    st.one_of(REPEATED, NESTED, PATHS.map(lambda paths: [x for path in paths for x in path])),
+    max_size=5,
+).map(lambda parts: "\n".join(line for part in parts for line in part))
 ERROR = "R1 invalid mem access 'scalar'"
 
 

@@ -85,3 +85,33 @@ def test_two_lines_are_not_worth_a_marker() -> None:
 def test_the_order_of_what_stays_is_the_order_it_came_in() -> None:
     log = joined(turn(0) * 5, ["A"], turn(0) * 5, ["B"])
     assert [line for line in fold(log, lines=0).split("\n") if line in "AB"] == ["A", "B"]
+
+
+def path(state: int, body: list[str]) -> list[str]:
+    return [f"from 3 to 7: R7={state} R10=fp0", *body]
+
+
+def test_a_path_that_was_walked_before_is_shown_the_first_time() -> None:
+    body = [f"{n}: (b7) r{n % 5} = {n}                        ; R{n % 5}={n}" for n in range(7, 15)]
+    between = [f"{n}: (95) exit" for n in (30, 31)]
+    other = ["from 4 to 9: R7=1", *body]
+    log = joined(path(1, body), other, path(2, body), between, path(3, body), ERROR)
+    assert fold(log, lines=2).split("\n") == [
+        *path(1, body),
+        *other,
+        # What comes between two paths is the end of the first: another path.
+        *path(2, body),
+        *between,
+        *path(3, ["[8 lines as the first time]"]),
+        *ERROR,
+    ]
+
+
+def test_a_path_walked_again_and_again_is_told_once() -> None:
+    body = [f"{n}: (b7) r1 = {n}  ; R1={n}" for n in range(7, 15)]
+    log = joined(*(path(n, body) for n in range(100)), ERROR)
+    assert fold(log, lines=2).split("\n") == [
+        *path(0, body),
+        "[the 9 lines above repeated 99 times]",
+        *ERROR,
+    ]
