@@ -39,7 +39,9 @@ LACKS = Loading("debian:6.12", "6.12", "skip", ExitCode.PASS, "sched_ext is abse
 def shown(*loadings: Loading, raw: bool = False) -> list[str]:
     text = io.StringIO()
     print_parts(Console(file=text, width=80, soft_wrap=True), report("mine.o", loadings, raw=raw))
-    return [line.rstrip() for line in text.getvalue().split("\n")]
+    first, *rest = [line.rstrip() for line in text.getvalue().split("\n")]
+    assert first == "", "apart from the progress above it"
+    return rest
 
 
 def test_one_kernel_shows_all_that_is_known_of_each_program() -> None:
