@@ -104,11 +104,13 @@ class Field:
 class Btf:
     """One BTF blob, split BTF with the blob it builds on.
 
-    :param digest: of ``raw``, where it is known: what was found out about it is remembered by it.
+    What was looked up is remembered. Several threads may look up at once: what they remember for
+    one question is the same.
+
     :raises BtfInvalid: when header or record chain are malformed.
     """
 
-    def __init__(self, raw: bytes, base: "Btf | None" = None, digest: str | None = None) -> None:
+    def __init__(self, raw: bytes, base: "Btf | None" = None) -> None:
         self.raw = raw
         self.base = base
         self._first = len(base) if base else 1
@@ -127,11 +129,12 @@ class Btf:
         if self._types_at % 4 or type_len % 4:
             raise BtfInvalid("BTF type section is not aligned to 4 bytes")
         words = np.frombuffer(raw, "<u4", type_len // 4, self._types_at)
-        self._starts = _remembered_starts(words, digest)
+        self._starts = _record_starts(words)
         self._end: int = self._first + len(self._starts)
         self._name_offsets = words[self._starts]
         self._kinds = (words[self._starts + 1] >> 24) & 31
         self._names: dict[tuple[str, frozenset[Kind]], int | None] = {}
+        self._constants: dict[str, tuple[int, int] | None] = {}
         self._heads: dict[int, Type] = {}
         self._members: dict[int, tuple[Member, ...]] = {}
         self._resolved: dict[int, Type] = {}
@@ -216,6 +219,11 @@ class Btf:
 
     def find_enumerator(self, name: str) -> tuple[int, int] | None:
         """Type id of the first enum that has ``name``, and its value; ``None`` without one."""
+        if name not in self._constants:
+            self._constants[name] = self._find_enumerator(name)
+        return self._constants[name]
+
+    def _find_enumerator(self, name: str) -> tuple[int, int] | None:
         offset = self._string_offset(name)
         enums = (self._kinds == Kind.ENUM) | (self._kinds == Kind.ENUM64)
         for index in () if offset is None else np.flatnonzero(enums):
@@ -370,26 +378,6 @@ class _Lengths(dict[int, int]):
         size = 12 + _FIXED.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
         self[info] = size // 4
         return size // 4
-
-
-_REMEMBERED: dict[str, npt.NDArray[np.uint32]] = {}
-_MAX_REMEMBERED = 8
-
-
-def _remembered_starts(words: npt.NDArray[np.uint32], digest: str | None) -> npt.NDArray[np.uint32]:
-    """:func:`_record_starts`, from memory for a blob that this process has met before.
-
-    Following the chain takes Python 20 ms, a tenth of what continuing a guest takes.
-    """
-    starts = _REMEMBERED.get(digest or "")
-    if starts is None:
-        starts = _record_starts(words)
-        starts.flags.writeable = False
-        if digest is not None:
-            while len(_REMEMBERED) >= _MAX_REMEMBERED:
-                _REMEMBERED.pop(next(iter(_REMEMBERED)), None)
-            _REMEMBERED[digest] = starts
-    return starts
 
 
 def _record_starts(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One running guest kernel as its memory shows it: symbols, types, per-CPU layout."""
 
-import hashlib
 import struct
 from collections.abc import Iterable
 from functools import cache, cached_property, partial
@@ -12,6 +11,7 @@ import drgn
 from ktstr.errors import KernelUnfit
 from ktstr.introspect.btf import MAX_BTF_SIZE, Btf, BtfInvalid, Field, Kind
 from ktstr.introspect.finder import GLOBALS, DrgnTypes
+from ktstr.introspect.known_btf import KERNELS
 from ktstr.introspect.memory import AddressSpace, PhysicalMemory, UnreadableMemory
 from ktstr.introspect.symbols import Symbols, load_symbols, store_symbols
 from ktstr.introspect.vmcoreinfo import Vmcoreinfo, read_vmcoreinfo
@@ -60,9 +60,7 @@ class Kernel:
         self.space = AddressSpace(memory, info.root, info.levels)
         self.symbols = symbols
         self._btfs: dict[tuple[int, int], Btf] = {}
-        raw = self._find_btf()
-        self.btf_digest = _digest(raw)
-        self.btf = Btf(raw, digest=self.btf_digest)
+        self.btf, self.btf_digest = KERNELS.indexed(self._find_btf())
         self.cpus, self.cpu_offsets = self._possible_cpus()
 
     @cached_property
@@ -187,10 +185,6 @@ class Kernel:
                 raw = self.read(number["data"], number["data_size"])
                 self._btfs[key] = Btf(raw, self.btf if number["base_btf"] else None)
         return self._btfs[key]
-
-
-def _digest(raw: bytes) -> str:
-    return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
 def _program(memory: PhysicalMemory, info: Vmcoreinfo) -> drgn.Program:

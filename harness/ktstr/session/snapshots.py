@@ -60,11 +60,11 @@ async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.E
         group.start_soon(requests.serve)
         if isinstance(stats, StatsClient):
             group.start_soon(_describe_stats, live, stats, asks_meta)
+        wanted = live.definition.boundaries_ms or live.definition.asks_host
         try:
             await inspector.attach()
         except Exception as error:
             # Guest memory may hold anything, so reading it may raise anything.
-            wanted = live.definition.boundaries_ms or live.definition.asks_host
             what = "neither monitor nor snapshots" if wanted else "no monitor"
             recorder.note(f"{what}: {_words(error)}")
             emit(Note(f"{what}: {_words(error)}", warning=True))
@@ -77,7 +77,7 @@ async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.E
             group.start_soon(count_programs, live, inspector)
         if inspector.attached and live.dumps.exact:
             await live.dumps.watch_exit(live, inspector, requests.watches)
-        if inspector.attached and live.warm.reached == READY:
+        if inspector.attached and wanted and live.warm.reached == READY:
             # While a scheduler loads there is time for it; a clone's first boundary comes soon, and
             # before ScenarioStart the guest needs the host's CPUs.
             with suppress(Exception):

@@ -150,17 +150,3 @@ def test_random_damage_never_raises_anything_but_the_one_error() -> None:
                     btf.members(head)
         except KtstrError:
             continue
-
-
-def test_blobs_are_remembered_by_their_digest_and_not_mixed_up() -> None:
-    blobs = []
-    for count in range(12):
-        b = BtfBuilder()
-        for number in range(count + 1):
-            b.integer(f"i{number}", 4)
-        blobs.append(b.build())
-    for _ in range(2):
-        for count, blob in enumerate(blobs):
-            assert len(Btf(blob, digest=f"digest {count}")) == count + 2
-    first, again = (Btf(blobs[3], digest="digest 3") for _ in range(2))
-    assert first._starts is again._starts
