@@ -26,6 +26,7 @@ from ktstr.errors import CannotRun, ExitCode, KtstrError
 from ktstr.report.many import Outcome, exit_code, outcome_line, summary
 from ktstr.report.many_live import ManyProgress
 from ktstr.report.verdict import print_parts
+from ktstr.session.lease import Lease
 from ktstr.session.lineup import surveyed
 from ktstr.session.matrix import Axes, Turn, expand
 from ktstr.session.options import RunOptions
@@ -138,15 +139,15 @@ class ManyRunner:
             pool = Pool([self._turns[index].cost for index in due], limits, free_memory_mib)
             limiter = anyio.to_thread.current_default_thread_limiter()
             limiter.total_tokens = THREADS + THREADS_PER_RUN * len(due)
-            await pool.run(lambda place: self._run_one(due[place], progress))
+            await pool.run(lambda place, lease: self._run_one(due[place], lease, progress))
 
-    async def _run_one(self, index: int, progress: ManyProgress) -> None:
+    async def _run_one(self, index: int, lease: Lease, progress: ManyProgress) -> None:
         began = time.monotonic()
         due = replace(self._outcomes[index], reason="interrupted while it ran")
         self._outcomes[index] = due
         with progress.running(due.title) as watch:
             try:
-                record = await run_scenario(due.turn.path, due.turn.options, watch)
+                record = await run_scenario(due.turn.path, due.turn.options, watch, lease=lease)
             except (KtstrError, OSError) as error:
                 if self._interrupted:
                     # What a signal tore down on its way is no news.
@@ -158,7 +159,9 @@ class ManyRunner:
                 outcome = _refused(due, CannotRun(f"ktstr itself went wrong: {error!r}"))
             else:
                 outcome = Outcome.of(record, due.turn, watch.held_s, watch.warnings)
-        self._finish(index, replace(outcome, wall_s=time.monotonic() - began), progress)
+        # While it waits for CPUs it is no run that takes long, but one of many.
+        wall_s = time.monotonic() - began - lease.waited_s
+        self._finish(index, replace(outcome, wall_s=wall_s), progress)
 
     def _finish(self, index: int, outcome: Outcome, progress: ManyProgress) -> None:
         self._outcomes[index] = outcome

@@ -4,6 +4,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from os import urandom
 from pathlib import Path
 from typing import Final
@@ -15,12 +16,13 @@ from ktstr.session.conversation import Conversation
 from ktstr.session.events import Emit, Note
 from ktstr.session.hello import Hello
 from ktstr.session.journal import Journal
+from ktstr.session.lease import Lease
 from ktstr.session.link import Link
 from ktstr.session.listening import ListeningLink
 from ktstr.session.live import Live
 from ktstr.session.mailbox import ring
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Prepared
+from ktstr.session.prepare import Prepared, stage
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
 from ktstr.session.virtual import is_virtual
@@ -42,10 +44,12 @@ async def booted(
     emit: Emit,
     journal: Journal,
     retry: str | None,
+    lease: Lease | None = None,
 ) -> AsyncIterator[Live]:
     """A machine whose guest boots, or stands where its template was saved, and the link to it.
 
     :param retry: why the guest has to boot this time.
+    :param lease: entered before a guest boots; one that stands is let go on under it.
     :raise KtstrError: when it does not start.
     """
     definition = ready.definition
@@ -59,7 +63,8 @@ async def booted(
 
     if ready.doubt is not None:
         remark(ready.doubt)
-    warm = Warm(ready, spec, options, remark, retry)
+    lease = lease or Lease()
+    warm = Warm(ready, spec, options, remark, retry, before_boot=partial(_turn, lease, emit))
     async with AsyncExitStack() as stack:
         machine, past = await stack.enter_async_context(
             warm.machine(run_dir, attach=options.keep_vm)
@@ -82,7 +87,8 @@ async def booted(
         group = await stack.enter_async_context(task_scope())
         group.start_soon(link.serve)
         group.start_soon(_nudge_at_end, machine, link)
-        yield Live(definition, ready, machine, link, recorder, warm)
+        recorder.on_over = lease.leave
+        yield Live(definition, ready, machine, link, recorder, warm, lease=lease)
 
 
 async def _nudge_at_end(machine: Machine, link: Link) -> None:
@@ -90,7 +96,17 @@ async def _nudge_at_end(machine: Machine, link: Link) -> None:
     link.nudge()
 
 
-async def begin(live: Live, conversation: Conversation, hello: Hello, looking: anyio.Event) -> bool:
+async def _turn(lease: Lease, emit: Emit) -> float:
+    """Wait for CPUs, and say so where others may have them; the seconds it took."""
+    if lease.held or not lease.shared:
+        return await lease.enter()
+    with stage(emit, "turn", "waiting for CPUs"):
+        return await lease.enter()
+
+
+async def begin(
+    live: Live, conversation: Conversation, hello: Hello, looking: anyio.Event, emit: Emit
+) -> bool:
     """Bring a guest that waits at its mailbox to ScenarioStart.
 
     :param looking: set once its memory can be read, or never will be.
@@ -103,10 +119,12 @@ async def begin(live: Live, conversation: Conversation, hello: Hello, looking: a
         return await conversation.attached()
 
     async def tell(payload: bytes) -> None:
-        ring(live.machine.ram, hello.mailbox, payload, time.time_ns(), urandom(ENTROPY_BYTES))
         if warm.standing:
             # Who boots is looked into while the scheduler loads; a clone must not get ahead.
             await looking.wait()
+            conversation.postpone(await _turn(live.lease, emit))
+        ring(live.machine.ram, hello.mailbox, payload, time.time_ns(), urandom(ENTROPY_BYTES))
+        if warm.standing:
             await warm.go_on(live.machine)
 
     if warm.preparation is not None and warm.reached < READY:

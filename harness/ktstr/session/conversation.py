@@ -65,6 +65,10 @@ class Conversation:
         self._limit = limit
         self._pauses_s = pauses_s
 
+    def postpone(self, seconds: float) -> None:
+        """Allow the whole run so much longer: the guest was not to run meanwhile."""
+        self._limit += seconds
+
     async def hello(self) -> None:
         """Wait for Hello.
 

@@ -10,6 +10,7 @@ from ktstr.series.programs import VerifiedProgram
 from ktstr.series.sample import Sample, SampleSeries, StatsMeta
 from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.dump import Dumps
+from ktstr.session.lease import Lease
 from ktstr.session.link import Link
 from ktstr.session.prepare import Definition, Prepared
 from ktstr.session.recorder import Recorder
@@ -28,6 +29,7 @@ class Live:
     :ivar dumps: takes failure dumps; ``dump_exact`` at the write of the scheduler's exit kind.
     :ivar programs: what the verifier made of the BPF programs in the guest, once it was read.
     :ivar checkpoints: takes checkpoints, where they are asked for.
+    :ivar lease: of the host's CPUs, under which the guest runs.
     """
 
     definition: Definition
@@ -43,6 +45,7 @@ class Live:
     programs: tuple[VerifiedProgram, ...] | None = None
     dumps: Dumps = field(default_factory=Dumps)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    lease: Lease = field(default_factory=Lease)
 
     def __post_init__(self) -> None:
         self.bridge = SnapshotBridge(on_event=lambda event: self.recorder.note(str(event)))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Several runs at a time, never more than the host can carry, none of them starved.
 
-Who may start is decided by :class:`Admission`, which neither waits nor looks at a clock;
+A run goes through three states: it is prepared, its guest runs, it is judged and written. Memory is
+its own in all three, CPUs only in the second, under a lease (:mod:`ktstr.session.lease`). Who may
+start and who gets CPUs is decided by :class:`Admission`, which neither waits nor looks at a clock;
 :class:`Pool` waits and owns the runs.
 """
 
@@ -11,18 +13,20 @@ from typing import Final
 
 import anyio
 
+from ktstr.session.lease import Lease
+
 MAX_OVERTAKEN: Final = 4
-"""How many later runs may start before the one whose turn it is.
+"""How many later runs may start, or get CPUs, before the one whose turn it is.
 
 Enough to fill the gap beside a large run, few enough that it waits for no more than these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run takes of the host while it lasts.
+    """What a run takes of the host.
 
-    :param cpus: host threads that may be busy all the time: the vCPUs.
-    :param memory_mib: guest memory and what QEMU needs beside it.
+    :param cpus: host threads that may be busy all the time while its guest runs: the vCPUs.
+    :param memory_mib: guest memory and what QEMU needs beside it, from its start to its end.
     """
 
     cpus: int = 1
@@ -31,9 +35,13 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What all running runs together may take; ``None``: no limit of that kind.
+    """What all runs together may take; ``None``: no limit of that kind.
 
     A run that alone exceeds it runs alone.
+
+    :param jobs: runs from their start to their end; none is prepared beside so many.
+    :param cpus: vCPUs of guests that run. While they do, guests with as many vCPUs may be prepared,
+        and the runs of as many be judged and written.
     """
 
     jobs: int | None = None
@@ -42,10 +50,12 @@ class Budget:
 
 
 class Admission:
-    """Decides who starts next: in order, with a bounded number of overtakings.
+    """Decides who starts next, and whose guest runs: in order, but for a few overtakings.
 
-    When the run whose turn it is does not fit beside those that run, a later one that fits may
-    start in its place, but only :data:`MAX_OVERTAKEN` times; then all wait until it has started.
+    When the run whose turn it is does not fit beside the others, a later one that fits may go in
+    its place, but only :data:`MAX_OVERTAKEN` times; then all wait until it has gone.
+
+    A guest that takes all CPUs is left alone: nothing is prepared beside it.
 
     :param memory_free: memory that is free on the host now, MiB; None when that is not known.
         Others use the host too, so this is asked beside the budget.
@@ -61,8 +71,12 @@ class Admission:
         self._budget = budget
         self._memory_free = memory_free
         self._waiting = list(range(len(self._costs)))
-        self._running: set[int] = set()
+        self._started: set[int] = set()
+        self._asking: set[int] = set()
+        self._leased: set[int] = set()
+        self._done: set[int] = set()
         self._overtaken = 0
+        self._passed_over = 0
 
     @property
     def waiting(self) -> int:
@@ -71,54 +85,141 @@ class Admission:
 
     @property
     def running(self) -> frozenset[int]:
-        """Those that run."""
-        return frozenset(self._running)
+        """Those that have started and not ended."""
+        return frozenset(self._started)
+
+    @property
+    def leased(self) -> frozenset[int]:
+        """Those whose guests run."""
+        return frozenset(self._leased)
 
     @property
     def taken(self) -> Cost:
-        """What those that run take together."""
-        costs = [self._costs[index] for index in self._running]
-        return Cost(sum(cost.cpus for cost in costs), sum(cost.memory_mib for cost in costs))
+        """What the runs take together: vCPUs of guests that run, and memory of all."""
+        memory_mib = sum(self._costs[index].memory_mib for index in self._started)
+        return Cost(sum(self._costs[index].cpus for index in self._leased), memory_mib)
 
     def start(self) -> int | None:
         """The index of the run to start now, which from here on counts as running; None: none."""
         if not self._waiting:
             return None
-        first = self._waiting[0]
-        if not self._running or self._fits(self._costs[first]):
+        if not self._started or self._may_start(self._waiting[0]):
             self._overtaken = 0
-            return self._take(0)
+            return self._begin(0)
         if self._overtaken >= MAX_OVERTAKEN:
             return None
         for place, index in enumerate(self._waiting[1:], start=1):
-            if self._fits(self._costs[index]):
+            if self._may_start(index):
                 self._overtaken += 1
-                return self._take(place)
+                return self._begin(place)
         return None
 
+    def ask(self, index: int) -> None:
+        """A run that has started wants its guest to run."""
+        self._done.discard(index)
+        self._asking.add(index)
+
+    def withdraw(self, index: int) -> None:
+        """It no longer wants that."""
+        self._asking.discard(index)
+
+    def lease(self) -> int | None:
+        """The index of the run whose guest is to run now, and counts from here on; None: none."""
+        asking = sorted(self._asking)
+        if not asking:
+            return None
+        if self._has_room(asking[0]):
+            self._passed_over = 0
+            return self._let_run(asking[0])
+        if self._passed_over < MAX_OVERTAKEN:
+            for index in asking[1:]:
+                if self._has_room(index):
+                    self._passed_over += 1
+                    return self._let_run(index)
+        return None
+
+    def give_back(self, index: int) -> None:
+        """A run's guest has done what it was to do."""
+        if index in self._leased:
+            self._leased.remove(index)
+            self._done.add(index)
+
     def end(self, index: int) -> None:
-        """A run has ended and gives back what it took."""
-        self._running.remove(index)
+        """A run has ended and gives back all that it took."""
+        self._started.remove(index)
+        for some in (self._asking, self._leased, self._done):
+            some.discard(index)
 
     def give_up(self) -> None:
         """Nothing more is to start."""
         self._waiting.clear()
 
-    def _take(self, place: int) -> int:
+    def _begin(self, place: int) -> int:
         index = self._waiting.pop(place)
-        self._running.add(index)
+        self._started.add(index)
         return index
 
-    def _fits(self, cost: Cost) -> bool:
-        budget, taken = self._budget, self.taken
-        if budget.jobs is not None and len(self._running) >= budget.jobs:
+    def _let_run(self, index: int) -> int:
+        self._asking.remove(index)
+        self._leased.add(index)
+        return index
+
+    def _cpus(self, index: int) -> int:
+        """A run's vCPUs, but no more than there are CPUs: it may run where no other does."""
+        cpus = self._costs[index].cpus
+        return cpus if self._budget.cpus is None else min(cpus, self._budget.cpus)
+
+    def _free_cpus(self, cpus: int) -> int:
+        return cpus - sum(self._cpus(index) for index in self._leased)
+
+    def _has_room(self, index: int) -> bool:
+        cpus = self._budget.cpus
+        return cpus is None or self._cpus(index) <= self._free_cpus(cpus)
+
+    def _may_start(self, index: int) -> bool:
+        budget, cost = self._budget, self._costs[index]
+        if budget.jobs is not None and len(self._started) >= budget.jobs:
             return False
-        if budget.cpus is not None and taken.cpus + cost.cpus > budget.cpus:
+        if budget.cpus is not None and not self._may_prepare(index, budget.cpus):
             return False
-        if budget.memory_mib is not None and taken.memory_mib + cost.memory_mib > budget.memory_mib:
+        if (
+            budget.memory_mib is not None
+            and self.taken.memory_mib + cost.memory_mib > budget.memory_mib
+        ):
             return False
         free = self._memory_free()
         return free is None or cost.memory_mib <= free
+
+    def _may_prepare(self, index: int, cpus: int) -> bool:
+        """Whether another run may start: soon its guest can run, or at once in place of another."""
+        if any(self._cpus(running) >= cpus for running in self._leased):
+            return False
+        if sum(map(self._cpus, self._done)) >= cpus:
+            return False
+        own = self._cpus(index)
+        prepared = [self._cpus(other) for other in self._started - self._leased - self._done]
+        if sum(prepared) + own <= cpus:
+            return True
+        free = self._free_cpus(cpus)
+        due = sum(other for other in prepared if other <= free)
+        return due + own <= free and self._passed_over < MAX_OVERTAKEN
+
+
+class _Leased(Lease):
+    """A lease that a pool gives."""
+
+    shared = True
+
+    def __init__(self, pool: "Pool", index: int) -> None:
+        super().__init__()
+        self._pool = pool
+        self._index = index
+
+    async def _granted(self) -> None:
+        await self._pool._lease(self._index)
+
+    def _given_back(self) -> None:
+        self._pool._give_back(self._index)
 
 
 class Pool:
@@ -136,11 +237,13 @@ class Pool:
     ) -> None:
         self.admission = Admission(costs, budget, memory_free)
         self._scopes: dict[int, anyio.CancelScope] = {}
+        self._granted: dict[int, anyio.Event] = {}
         self._changed = anyio.Event()
 
-    async def run(self, work: Callable[[int], Awaitable[None]]) -> None:
-        """Run ``work(index)`` for every index; an exception of one ends all.
+    async def run(self, work: Callable[[int, Lease], Awaitable[None]]) -> None:
+        """Run ``work(index, lease)`` for every index; an exception of one ends all.
 
+        ``work`` enters the lease before a guest runs; it is left at the latest when ``work`` ends.
         What is to be no more than the failure of one run must be caught by ``work``.
         """
         async with anyio.create_task_group() as runs:
@@ -154,23 +257,45 @@ class Pool:
     def close(self) -> None:
         """Start nothing more; what runs goes on to its end."""
         self.admission.give_up()
-        self._wake()
+        self._grant()
 
     def cancel(self, index: int) -> None:
         """Cancel one run if it runs; the others go on."""
         if index in self._scopes:
             self._scopes[index].cancel()
 
-    async def _one(self, index: int, work: Callable[[int], Awaitable[None]]) -> None:
+    async def _one(self, index: int, work: Callable[[int, Lease], Awaitable[None]]) -> None:
         try:
             with anyio.CancelScope() as scope:
                 self._scopes[index] = scope
-                await work(index)
+                await work(index, _Leased(self, index))
         finally:
             self._scopes.pop(index, None)
             self.admission.end(index)
-            self._wake()
+            self._grant()
 
-    def _wake(self) -> None:
+    async def _lease(self, index: int) -> None:
+        granted = self._granted[index] = anyio.Event()
+        self.admission.ask(index)
+        self._grant()
+        try:
+            await granted.wait()
+        except BaseException:
+            if granted.is_set():
+                self.admission.give_back(index)
+            raise
+        finally:
+            del self._granted[index]
+            self.admission.withdraw(index)
+            self._grant()
+
+    def _give_back(self, index: int) -> None:
+        self.admission.give_back(index)
+        self._grant()
+
+    def _grant(self) -> None:
+        """Let run whose guests may, and look who may start."""
+        while (index := self.admission.lease()) is not None:
+            self._granted[index].set()
         self._changed.set()
         self._changed = anyio.Event()

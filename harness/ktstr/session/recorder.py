@@ -105,6 +105,7 @@ class Recorder:
         self.on_snapshot: Callable[[bytes], None] = _unexpected_snapshot
         self.on_program: Callable[[int, bytes], None] = lambda msg_type, payload: None
         self.on_step: Callable[[int, bool], None] = lambda index, begins: None
+        self.on_over: Callable[[], None] = lambda: None
         self._left = dict(expected)
         self._handlers: dict[int, Callable[[bytes, float], None]] = {
             MsgType.HELLO: self._hello,
@@ -252,6 +253,7 @@ class Recorder:
         event = StimulusEvent.terminal(stimulus.elapsed_ms, stimulus.total_iterations)
         if self._add_event(event):
             self.ended_at = now
+            self.on_over()
 
     def _add_event(self, event: StimulusEvent) -> bool:
         # A scenario has at most 256 steps, two events each, and one end.

@@ -28,6 +28,7 @@ from ktstr.session.guest_snapshots import listen
 from ktstr.session.hello import check_topology
 from ktstr.session.journal import open_journal
 from ktstr.session.judge import Expectations, judge
+from ktstr.session.lease import Lease
 from ktstr.session.live import Live
 from ktstr.session.options import Deadlines, RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
@@ -59,28 +60,34 @@ def new_run_id() -> str:
 
 
 async def run_scenario(
-    path: Path, options: RunOptions, emit: Emit, keep: KeepVm | None = None
+    path: Path,
+    options: RunOptions,
+    emit: Emit,
+    keep: KeepVm | None = None,
+    lease: Lease | None = None,
 ) -> RunRecord:
     """Run the scenario in ``path`` and leave its record in ``options.out_dir``.
 
     :param keep: called with the paused machine and the written record, when
         ``options.keep_vm`` is set.
+    :param lease: of the host's CPUs, where others run beside it; left when a guest has ended.
     :raise CannotRun: when nothing could be tried.
 
     A record that cannot be written is no exception: see ``RunRecord.output_error``.
     """
+    lease = lease or Lease()
     definition = define(path, options)
     check_writable(options.out_dir)
     with scratch_folder() as run_dir:
         async with prepared(definition, options, run_dir, emit) as ready:
-            record = await _stays(ready, new_run_id(), options, run_dir, emit, keep)
+            record = await _stays(ready, new_run_id(), options, run_dir, emit, keep, lease)
             reason = why_not(record, definition, options)
             if reason:
                 emit(Note(reason))
             elif reason is None:
                 probed = replace(ready, definition=with_probes(definition))
                 again = partial(
-                    _stays, probed, record.run_id + SUFFIX, options, run_dir, emit, None
+                    _stays, probed, record.run_id + SUFFIX, options, run_dir, emit, None, lease
                 )
                 await repeat(record, again, time_limit_s(definition, options), options, emit)
             return record
@@ -93,11 +100,12 @@ async def _stays(
     run_dir: Path,
     emit: Emit,
     keep: KeepVm | None,
+    lease: Lease,
 ) -> RunRecord:
     """One run: a stay in a VM, and another when the first says nothing about the scheduler."""
     tries = Tries()
     while True:
-        record = await _stay(ready, run_id, options, run_dir, emit, keep, tries)
+        record = await _stay(ready, run_id, options, run_dir, emit, keep, lease, tries)
         if record is not None:
             return record
         emit(Note(tries.why[-1], warning=True))
@@ -127,20 +135,22 @@ async def _stay(
     run_dir: Path,
     emit: Emit,
     keep: KeepVm | None,
+    lease: Lease,
     tries: Tries,
 ) -> RunRecord | None:
     """One stay in a VM; None, with a sentence added to ``tries``, when it is to be repeated."""
     name = ready.definition.scenario.name
     record = RunRecord(run_id, name, exit_code=GuestLost.exit_code)
-    began = time.monotonic()
+    began, had_waited_s = time.monotonic(), lease.waited_s
     async with AsyncExitStack() as stack:
+        stack.callback(lease.leave)
         journal = stack.enter_context(open_journal(run_dir / JOURNAL, record.run_id))
         emit = journal.observing(emit)
         plain = await planned_spec(ready, options, run_dir)
         exact = EXACT_DUMPS and wants_exact_dump(ready, options) and plain.virtual is None
         spec = replace(plain, one_thread=bool(tries.slips), watch=plain.watch or exact)
         live = await stack.enter_async_context(
-            booted(ready, spec, options, run_dir, emit, journal, tries.why_cold)
+            booted(ready, spec, options, run_dir, emit, journal, tries.why_cold, lease)
         )
         live.dumps.exact = exact
         if not has_probes(ready.definition):
@@ -158,9 +168,11 @@ async def _stay(
             record.error = str(error)
             record.exit_code = error.exit_code
         record.host |= live.warm.facts()
-        record.host["wall_s"] = round(time.monotonic() - began, 3)
+        waited_s = lease.waited_s - had_waited_s
+        record.host["wall_s"] = round(time.monotonic() - began - waited_s, 3)
         live.said = len(live.recorder.notes)
         await _pause(live)
+        lease.leave()
         # What the probes of a repetition recorded is there, whatever became of it.
         look = LastLook()
         if record.exit_code or has_probes(ready.definition):
@@ -278,7 +290,7 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
         else:
             recorder.note(NO_LOOK)
         with stage(emit, "scheduler", "attaching the scheduler") as done:
-            started = await begin(live, conversation, hello, looking)
+            started = await begin(live, conversation, hello, looking, emit)
             done(_scheduler_text(live, started))
         if started:
             ready.set()

@@ -6,7 +6,7 @@ under test is attached too, and has settled. Runs of the same guest begin where 
 was taken (docs/decisions/0021).
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,7 @@ class Warm:
     """The templates of one run.
 
     :param remark: gets a sentence about a template that could not be used or made.
+    :param before_boot: waited for before a guest boots; a template made meanwhile is used.
     :ivar why_cold: why the guest has to boot; ``None`` when it may continue a template.
     :ivar reached: the level its guest had when this run got it; 0 when it booted.
     :ivar standing: whether it stands where it was saved, until :meth:`go_on`.
@@ -61,6 +62,7 @@ class Warm:
         options: RunOptions,
         remark: Callable[[str], None],
         retry: str | None = None,
+        before_boot: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.why_cold = retry or why_cold(ready.definition, spec, options)
         self.reached = 0
@@ -70,6 +72,7 @@ class Warm:
         self.early: EarlyLook | None = None
         self._spec = spec
         self._remark = remark
+        self._before_boot = before_boot
         self._qemu = ready.qemu
         self._levels: tuple[Level, ...] = ()
         if self.why_cold is None:
@@ -113,13 +116,22 @@ class Warm:
         :raise KtstrError: as :func:`ktstr.vm.machine.launch`.
         """
         async with AsyncExitStack() as stack:
-            for level in reversed(self._levels):
-                past = await self._continued(stack, level, run_dir)
-                if past is not None:
-                    yield past
-                    return
+            past = await self._deepest(stack, run_dir)
+            if past is None and self._before_boot is not None:
+                await self._before_boot()
+                past = await self._deepest(stack, run_dir)
+            if past is not None:
+                yield past
+                return
             machine = launch(self._spec, run_dir, attach=attach, qemu=self._qemu)
             yield await stack.enter_async_context(machine), b""
+
+    async def _deepest(self, stack: AsyncExitStack, run_dir: Path) -> tuple[Machine, bytes] | None:
+        for level in reversed(self._levels):
+            past = await self._continued(stack, level, run_dir)
+            if past is not None:
+                return past
+        return None
 
     async def _continued(
         self, stack: AsyncExitStack, level: Level, run_dir: Path
