@@ -25,6 +25,7 @@ from ktstr.cli.run import main as ktstr_run
 from ktstr.errors import DefinitionInvalid, ExitCode, HostUnfit, OutputUnwritable, Problem, QemuDied
 from ktstr.report.many import Outcome, outcome_line, worst
 from ktstr.session.events import Note, StepStarted
+from ktstr.session.lease import Lease
 from ktstr.session.matrix import Axes, Turn
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
@@ -53,7 +54,9 @@ class Runs:
         self.flags: list[Any] = []
         self.at_once = self.most_at_once = 0
 
-    async def __call__(self, path: Path, options: RunOptions, emit: Any) -> RunRecord:
+    async def __call__(
+        self, path: Path, options: RunOptions, emit: Any, *, lease: Lease
+    ) -> RunRecord:
         self.seen.append(path.stem)
         self.flags.append(options.flags)
         self.at_once += 1
@@ -210,7 +213,7 @@ import anyio
 from ktstr.cli import many
 from ktstr.session.options import RunOptions
 
-async def run_scenario(path, options, emit):
+async def run_scenario(path, options, emit, lease):
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     with tempfile.TemporaryDirectory(prefix="ktstr-") as folder:
         print("child", child.pid, folder, flush=True)
