@@ -313,7 +313,7 @@ async def _come_up(live: Live, options: RunOptions, emit: Emit) -> Hello:
     nobody_looks = anyio.Event()
     nobody_looks.set()
     with stage(emit, "scheduler", "attaching the scheduler") as done:
-        if not await begin(live, conversation, hello, nobody_looks):
+        if not await begin(live, conversation, hello, nobody_looks, emit):
             raise _refused(recorder)
         done("ready for programs")
     return hello
