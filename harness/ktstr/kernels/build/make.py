@@ -148,10 +148,11 @@ def _merge(path: Path, fragments: Sequence[Fragment]) -> None:
 def _refuse_built_in(tree: Path) -> None:
     found = configured_in(tree)
     if found is not None:
+        committed = f"git:{tree}#HEAD for what is committed, " if (tree / ".git").exists() else ""
         raise KernelUnfit(
             f"{tree} was built or configured in place ({found} is there), and the kernel's make"
             " then refuses to build elsewhere",
-            hint=f"`make mrproper` there, or give its kernel: path:{tree / VMLINUX}",
+            hint=f"`make mrproper` there, {committed}or give its kernel: path:{tree / VMLINUX}",
         )
 
 

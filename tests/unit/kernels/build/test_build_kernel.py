@@ -123,7 +123,11 @@ async def test_a_folder_built_in_place(
     (tree / ".config").write_text("")
     with pytest.raises(KernelUnfit, match="configured in place") as caught:
         await build_kernel(f"path:{tree}", cache=cache, progress=told)
-    assert caught.value.hint is not None and f"path:{tree}/vmlinux" in caught.value.hint
+    assert caught.value.hint == f"`make mrproper` there, or give its kernel: path:{tree}/vmlinux"
+    (tree / ".git").mkdir()
+    with pytest.raises(KernelUnfit) as caught:
+        await build_kernel(f"path:{tree}", cache=cache, progress=told)
+    assert f"git:{tree}#HEAD for what is committed" in str(caught.value)
 
 
 async def test_a_lost_option(

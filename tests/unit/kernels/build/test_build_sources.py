@@ -37,10 +37,10 @@ async def test_git_branch_tag_and_commit(
     url = f"git:{repository.path}"
     trees = [
         await ensure_source(f"{url}#{ref}", cache=cache, progress=told)
-        for ref in ("main", "v1", commit)
+        for ref in ("main", "v1", commit, "HEAD")
     ]
     first = trees[0]
-    assert [tree.path for tree in trees] == [first.path] * 3
+    assert [tree.path for tree in trees] == [first.path] * 4
     assert first.path.is_relative_to(cache.root) and first.version == "7.9.1"
     assert first.facts == {"source": f"{url}#{commit}", "commit": commit}
     assert (first.path / "code/one.c").read_text() == "int one;\n"
