@@ -34,6 +34,7 @@ from ktstr.vm.image import Image, ImageStore, guest_sources, program_overlay
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qemu_choice import Choice, virtual_clock_qemu
 from ktstr.vm.qemu_version import SHARES_TURNS
+from ktstr.vm.tsc import VIRTUAL_KHZ, host_tsc_khz
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Prepared:
     """A definition and what will run it.
 
     :param doubt: what figures from that QEMU are to be taken with care for, in a sentence.
+    :param tsc_khz: rate of the guest's TSC, kHz, where it is known before the guest runs.
     """
 
     definition: Definition
@@ -76,6 +78,7 @@ class Prepared:
     accel: Accelerator
     qemu: Qemu
     doubt: str | None = None
+    tsc_khz: int | None = None
 
 
 def define(path: Path, options: RunOptions) -> Definition:
@@ -261,7 +264,16 @@ async def prepared(
             if scenario.run.clock == "virtual":
                 choice = await _counting_qemu(emit)
                 qemu, doubt = choice.qemu, uneven(choice, definition.topology)
-            yield Prepared(definition, kernel, image, accel, qemu, doubt)
+            khz = await _tsc_khz(scenario, accel)
+            yield Prepared(definition, kernel, image, accel, qemu, doubt, khz)
+
+
+async def _tsc_khz(scenario: Scenario, accel: Accelerator) -> int | None:
+    if accel.name != "tcg":
+        return None  # KVM's guests have a clock that tells them
+    if scenario.run.clock == "virtual":
+        return VIRTUAL_KHZ
+    return await anyio.to_thread.run_sync(host_tsc_khz)
 
 
 def _refuse_touching(options: RunOptions) -> None:

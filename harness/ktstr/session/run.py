@@ -30,6 +30,7 @@ from ktstr.session.journal import open_journal
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.lease import Lease
 from ktstr.session.live import Live
+from ktstr.session.monitor import configured_hz
 from ktstr.session.options import Deadlines, RunOptions
 from ktstr.session.prepare import Definition, Prepared, define, prepared, stage
 from ktstr.session.record import RunRecord
@@ -43,6 +44,7 @@ from ktstr.session.wrap_up import JOURNAL, conclude
 from ktstr.verdict import AssertResult, exit_code
 from ktstr.verdict.outcome import Fail, Inconclusive
 from ktstr.vm.spec import VirtualClock, VmSpec
+from ktstr.vm.tsc import tsc_words
 
 AGENT_ERROR = "agent-error"
 """Goodbye's reason when the agent met an exception that it does not know."""
@@ -225,6 +227,7 @@ def vm_spec(ready: Prepared) -> VmSpec:
         pvh=pvh,
         cmdline=(
             *avoiding_words(ready.accel.name, kernel.features.sched_ext),
+            *tsc_words(ready.tsc_khz, configured_hz(kernel.config)),
             *scenario.scheduler.kernel_args,
         ),
         watch=any(isinstance(op, WatchSnapshot) for _, op in scenario.all_ops()),

@@ -14,6 +14,7 @@ from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.scheduler_def import closure
 from ktstr.model.topology import Topology
 from ktstr.vm.argv import BASE_CMDLINE, TCG_CMDLINE
+from ktstr.vm.tsc import tsc_words
 
 HEAD = """
 kernel = "host"
@@ -361,7 +362,8 @@ def test_scheduler_definitions(scheduler: str, key: str, words: str) -> None:
 
 
 def test_kernel_arguments_of_the_harness_are_known_to_the_rules() -> None:
-    assert {word.partition("=")[0] for word in (*BASE_CMDLINE, *TCG_CMDLINE)} <= OWN_KERNEL_ARGS
+    words = (*BASE_CMDLINE, *TCG_CMDLINE, *tsc_words(2_600_000, 250))
+    assert {word.partition("=")[0] for word in words} <= OWN_KERNEL_ARGS
 
 
 def test_sysctls_keep_their_order() -> None:

@@ -20,7 +20,7 @@ from ktstr.model.scheduler_def import (
 from ktstr.model.source import Mistake
 from ktstr.model.words import did_you_mean
 
-_HARNESS_ARGS = "console panic quiet cryptomgr.notests tsc no_timer_check"
+_HARNESS_ARGS = "console panic quiet cryptomgr.notests tsc no_timer_check tsc_early_khz lpj"
 _START_ARGS = "init rdinit root initrd"
 OWN_KERNEL_ARGS: Final = frozenset(f"{_HARNESS_ARGS} {_START_ARGS}".split())
 """Kernel arguments that the harness sets, or that would keep its guest from starting."""
