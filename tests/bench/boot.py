@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgpack
 
 from ktstr.errors import BootTimeout, GuestLost
+from ktstr.kernels import KernelCache
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import STALE_BREAKPOINT
 from ktstr.session.events import ignore
@@ -79,11 +80,13 @@ class Figures:
 
 
 @asynccontextmanager
-async def ready(folder: Path, topology: str, workers: int) -> AsyncIterator[Prepared]:
+async def ready(
+    folder: Path, topology: str, workers: int, kernel: str | None = None
+) -> AsyncIterator[Prepared]:
     """A prepared run of a scenario that only keeps the guest busy."""
     path = folder / "bench.toml"
     path.write_text(SCENARIO.format(topology=topology, workers=workers))
-    options = RunOptions()
+    options = RunOptions(kernel=kernel)
     async with prepared(define(path, options), options, folder, ignore) as found:
         yield found
 
@@ -141,6 +144,26 @@ async def measure(runs: int) -> Figures:
                 figures.attach_s.append(attach_s)
                 figures.bzimage_s.append(await unspoiled(boot_only))
     return figures
+
+
+def fast_kernel() -> str | None:
+    """Specification of the ``fast`` kernel that was used last, if one is cached."""
+    built = [e for e in KernelCache().entries() if e.origin.get("fragments") == "base,fast"]
+    return f"{built[0].spec}+fast" if built else None
+
+
+async def measure_fast(kernel: str, runs: int) -> list[float]:
+    """Seconds from QEMU's start to Hello."""
+    with tempfile.TemporaryDirectory(prefix="ktstr-bench-") as scratch:
+        folder = Path(scratch)
+        async with ready(folder, "1n1l2c1t", 2, kernel) as found:
+
+            async def boot() -> float:
+                began = time.monotonic()
+                async with booted(found, vm_spec(found), folder):
+                    return time.monotonic() - began
+
+            return [await unspoiled(boot) for _ in range(runs)]
 
 
 async def unspoiled(trial: Callable[[], Awaitable[T]]) -> T:
