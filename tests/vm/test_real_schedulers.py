@@ -13,6 +13,8 @@ from typing import Any
 import anyio
 import pytest
 
+from ktstr.kernels import open_kernel
+from ktstr.kernels.build.schedulers import kernel_schedulers
 from ktstr.kernels.sysroot import libbpf_sysroot
 
 # Without a cache: a download, an archive to unpack, two libbpfs to make.
@@ -21,8 +23,13 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 HERE = Path(__file__).parent
 GUEST_SCHED = HERE.parents[1] / "guest" / "sched"
 
-STANDARD = ("cgroup_steady", "mixed_workloads", "nested_cgroup_task_move")
-"""The standard set: shares, sleepers, moves (docs/guide/schedulers.md)."""
+STANDARD = (
+    "cgroup_steady",
+    "mixed_workloads",
+    "cgroup_cpuset_apply_midrun",
+    "nested_cgroup_task_move",
+)
+"""The standard set: shares, sleepers, cpusets, moves (docs/guide/schedulers.md)."""
 
 OPS = {
     "scx_simple": "simple",
@@ -39,8 +46,22 @@ PRINTS = {
 """What they print every second or two by themselves; none of them serves scx_stats."""
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, Path]:
+    """The programs; made here, so that no run's patience has to last for a download."""
+
+    async def make() -> dict[str, Path]:
+        async with open_kernel("debian:7") as kernel:
+            return await kernel_schedulers(kernel, OPS)
+
+    return anyio.run(make)
+
+
 @pytest.mark.parametrize("name", OPS)
-def test_the_kernels_own_schedulers_run_the_standard_set(ktstr: Any, name: str) -> None:
+def test_the_kernels_own_schedulers_run_the_standard_set(
+    ktstr: Any, made: dict[str, Path], name: str
+) -> None:
+    assert made[name].is_file()
     first, *others = STANDARD
     done = ktstr.run(f"basic/{first}.toml", *others, "--scheduler", f"kernel:{name}")
     assert done.code == 0, done.output
