@@ -101,9 +101,13 @@ def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
         yield Text(lines(text))
     if sections.stats:
         yield Text()
-        yield stats_table(record) or Text("no sample has statistics of the scheduler")
+        served = stats_table(record)
+        yield served or Text("no sample has statistics of the scheduler")
         for line in missing_stats_lines(record):
             yield Text(one_line(line))
+        if served is None and record.scheduler_tail and not record.scheduler_ended:
+            yield Text("--- the last that it printed ---", style="dim")
+            yield Text(lines("\n".join(record.scheduler_tail)))
     if record.monitor is not None and (sections.metrics or sections.timeline or record.exit_code):
         yield Text()
         yield Text("\n".join(monitor_lines(record.monitor)), style="dim")

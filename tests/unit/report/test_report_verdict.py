@@ -130,6 +130,28 @@ def test_a_scheduler_that_did_its_part_has_its_log_in_the_evidence_only() -> Non
     assert "--- scheduler log (end) ---\nattached\n" in printed(made)
 
 
+def test_a_scheduler_without_statistics_shows_what_it_printed_when_they_are_asked_for() -> None:
+    made = record(AssertResult())
+    made.scheduler_tail = ("local=3 global=4",)
+    assert "local=3" not in printed(made)
+    assert "--- the last that it printed ---\nlocal=3 global=4\n" in printed(
+        made, sections=Sections(stats=True)
+    )
+
+
+def test_a_long_log_of_a_scheduler_is_folded_and_its_end_is_shown() -> None:
+    loop = [f"{n}: (07) r1 += 1   ; R1={n}" for n in range(5)]
+    made = record(AssertResult(), ExitCode.FAIL)
+    made.facts["scheduler"] = {"exit": {"process": "exited"}}
+    made.scheduler_tail = (*loop * 60, *(f"last words {n}" for n in range(20)))
+    text = printed(made)
+    assert text.count("r1 += 1") <= 10
+    assert all(f"last words {n}\n" in text for n in range(20))
+    made.scheduler_tail = tuple(f"line {n} {'x' * n}" for n in range(300))
+    text = printed(made)
+    assert "line 260 " in text and "line 299 " in text and "line 259 " not in text
+
+
 def test_a_fail_names_every_reason_first_failures_then_doubts() -> None:
     result = AssertResult()
     result.record_inconclusive(AssertDetail(DetailKind.OTHER, "a report never arrived"))
