@@ -2,7 +2,7 @@
 """Everything a run needs before a VM exists: definition, kernel, guest image, accelerator."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -256,7 +256,7 @@ async def prepared(
         async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
             done(f"kernel {kernel.release}")
             made = await _made(scenario, kernel, emit)
-            image = await _image(scenario, made, run_dir, emit, entries)
+            image = await _image(scenario, run_dir, emit, [*made, *entries])
             with stage(emit, "accel", "accelerator") as accel_done:
                 accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
@@ -346,27 +346,23 @@ def _relay(emit: Emit, key: str, text: str, fraction: float | None) -> None:
     emit(StageProgress(key, text, fraction))
 
 
-async def _made(scenario: Scenario, kernel: Kernel, emit: Emit) -> dict[str, Path]:
-    """The schedulers of the kernel's own source that a scenario names, by their guest paths.
+async def _made(scenario: Scenario, kernel: Kernel, emit: Emit) -> list[Entry]:
+    """The schedulers of the kernel's own source that a scenario names, with their libraries.
 
     :raise CannotRun: when one cannot be made.
     """
     wanted = kernel_programs(scenario)
     if not wanted:
-        return {}
+        return []
     names = sorted(set(wanted.values()))
     with stage(emit, "tools", f"{', '.join(names)} of the kernel's source"):
         progress = partial(_relay, emit, "tools")
         made = await kernel_schedulers(kernel, names, progress=progress)
-    return {guest: made[name] for guest, name in wanted.items()}
+    return [entry for guest, name in wanted.items() for entry in program_overlay(made[name], guest)]
 
 
 async def _image(
-    scenario: Scenario,
-    made: Mapping[str, Path],
-    run_dir: Path,
-    emit: Emit,
-    more: Sequence[Entry] = (),
+    scenario: Scenario, run_dir: Path, emit: Emit, more: Sequence[Entry] = ()
 ) -> Image:
     store = ImageStore()
 
@@ -379,7 +375,7 @@ async def _image(
             store.base, sysroot, progress, anyio.from_thread.check_cancelled
         )
         image = base
-        files = {file.guest: file.host for file in packed_files(scenario)} | dict(made)
+        files = {file.guest: file.host for file in packed_files(scenario)}
         if files or more:
             entries = [
                 entry for guest, host in files.items() for entry in program_overlay(host, guest)
