@@ -14,6 +14,7 @@ from ktstr.kernels.apt import Progress
 from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.build.tools import make_tool
 from ktstr.kernels.kernel import Kernel
+from ktstr.kernels.locks import exclusive
 from ktstr.kernels.process import run
 
 SUBDIR: Final = "tools/testing/selftests/sched_ext"
@@ -21,6 +22,10 @@ SUBDIR: Final = "tools/testing/selftests/sched_ext"
 RUNNER: Final = "runner"
 """All tests in one program: that is how the kernel's makefile links them."""
 
+_PREFIX: Final = "selftests-"
+_TREE: Final = ".tree"
+_UNFINISHED: Final = ".unfinished"
+_MAKE_SECONDS: Final = 1500.0
 _LIST_SECONDS: Final = 20.0
 _ASK_SECONDS: Final = 20.0
 _LIBRARY: Final = re.compile(r"cannot find -l([\w+.-]{1,40})")
@@ -51,13 +56,19 @@ async def make_runner(
             hint="they came with sched_ext in 6.12",
         )
     folder = _absolute(folder)
-    out = folder / f"selftests-{_identity(source)}"
+    busy = f"another ktstr is making self-tests in {folder}"
+    async with exclusive(folder / ".selftests.lock", _MAKE_SECONDS, busy):
+        return await _make(kernel.vmlinux, source, folder, progress)
+
+
+async def _make(vmlinux: Path, source: SourceTree, folder: Path, progress: Progress | None) -> Path:
+    out = folder / f"{_PREFIX}{_identity(source)}"
     runner = out / RUNNER
-    unfinished = _begin(out)
+    unfinished = _begin(out, source.path)
     words = (str(runner), *await _linking(folder / "lib"))
     try:
         await make_tool(
-            source.path, SUBDIR, vmlinux=kernel.vmlinux, out=out, args=words, progress=progress
+            source.path, SUBDIR, vmlinux=vmlinux, out=out, args=words, progress=progress
         )
     except KernelUnfit as error:
         missing = _LIBRARY.search(error.message)
@@ -73,17 +84,27 @@ async def make_runner(
     return runner
 
 
-def _begin(out: Path) -> Path:
+def _begin(out: Path, tree: Path) -> Path:
     """Leave a mark that make is at work in a folder; the caller takes it away when it is done.
 
     What a make that was killed has left may be half an object, which the next one takes for whole.
     """
-    mark = out.with_name(f"{out.name}.unfinished")
+    for note in out.parent.glob(f"{_PREFIX}*{_TREE}"):
+        # Of a tree that is gone, nothing will be made again.
+        if not Path(note.read_text(errors="replace")).is_dir():
+            _remove(note.with_suffix(""))
+    mark = out.with_name(out.name + _UNFINISHED)
     if mark.exists():
         shutil.rmtree(out, ignore_errors=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_name(out.name + _TREE).write_text(str(tree))
     mark.touch()
     return mark
+
+
+def _remove(out: Path) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    for suffix in (_TREE, _UNFINISHED, ".log"):
+        out.with_name(out.name + suffix).unlink(missing_ok=True)
 
 
 def _absolute(folder: Path) -> Path:

@@ -5,6 +5,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from ktstr.errors import HostUnfit, KernelUnfit
@@ -94,6 +95,25 @@ async def test_what_an_interrupted_make_left_is_not_taken_for_whole(
     makefile.write_text(MAKEFILE)
     assert await make_runner(kernel, source, tmp_path / "tools") == runner
     assert runner.read_text() == RUNNER + "# newer\n"
+
+
+async def test_two_at_once_make_it_once(kernel: Kernel, source: SourceTree, tmp_path: Path) -> None:
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(make_runner, kernel, source, tmp_path / "tools")
+    assert len(linked(tmp_path / "tools/selftests-0123456789ab/runner")) == 1
+
+
+async def test_what_was_made_of_a_tree_that_is_gone_goes_too(
+    kernel: Kernel, source: SourceTree, tmp_path: Path
+) -> None:
+    kept = await make_runner(kernel, source, tmp_path / "tools")
+    own = replace(source, path=source.path.rename(tmp_path / "moved"), kept=False)
+    there = await make_runner(kernel, own, tmp_path / "tools")
+    assert not kept.exists()
+    found = {path.name for path in (tmp_path / "tools").glob("selftests-*")}
+    name = there.parent.name
+    assert found == {name, f"{name}.log", f"{name}.tree"}
 
 
 async def test_a_library_with_no_package_for_developers_is_linked_all_the_same(
