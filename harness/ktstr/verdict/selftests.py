@@ -199,6 +199,8 @@ class Transcript:
             if before:
                 test.output.add(before)
         elif line.endswith(_END):
+            if before := line.removesuffix(_END):
+                test.output.add(before)
             self._end(test, at_s, news, "")
         elif not test.told and line == "OUTPUT:":
             test.told = True

@@ -32,6 +32,7 @@ class Session:
         self.raw = b""
         self.lost: str | None = None
         self.error: BaseException | None = None
+        self.then: Callable[[], object] = lambda: None
 
     async def run(
         self, options: SelftestOptions, emit: Any, news: Callable[[Any], None], output: Any
@@ -43,6 +44,7 @@ class Session:
             news(Began(result.name))
             output(self.raw)
             news(result)
+        self.then()
         report = SelftestReport(self.results, (self.lost,) if self.lost else (), self.lost)
         return SelftestRun(report, "6.12.0", "1n1l2c1t", "tcg", 2.0)
 
@@ -125,6 +127,15 @@ def test_a_report_that_cannot_be_written_is_known_before_anything_runs(
     (tmp_path / "file").touch()
     result = command("--junit", str(tmp_path / "file" / "r.xml"))
     assert (result.exit_code, session.options) == (4, None)
+
+
+def test_a_report_that_cannot_be_written_in_the_end_is_no_pass(
+    session: Session, tmp_path: Path
+) -> None:
+    session.then = (tmp_path / "r.json").mkdir
+    result = command("--json", str(tmp_path / "r.json"))
+    assert result.exit_code == 4
+    assert "r.json cannot be written" in result.output
 
 
 def test_what_the_tests_print_is_shown_on_demand(session: Session) -> None:

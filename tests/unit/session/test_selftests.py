@@ -211,6 +211,18 @@ async def test_a_test_that_hangs_fails_and_the_rest_has_not_run(bench: Bench) ->
     assert guest.asked == [[GUEST_RUNNER, "-h"]]
 
 
+async def test_each_test_has_a_deadline_of_its_own(bench: Bench) -> None:
+    due: list[float] = []
+
+    def look() -> None:
+        due.append(anyio.current_effective_deadline())
+
+    script = (look, start("a"), look, b"more of a\n", look, end("a"), look, counts(1, 0))
+    await bench.run(bench.guest(*script), "a")
+    # Output alone gives no more time: a test may print for ever.
+    assert due[0] < due[1] == due[2] < due[3]
+
+
 async def test_a_guest_too_busy_for_another_program_is_not_lost(bench: Bench) -> None:
     guest = bench.guest(start("a"), HANGS)
     guest.answer = TimeoutError()

@@ -95,6 +95,12 @@ def test_output_without_a_line_end_stands_before_the_result() -> None:
         assert (result.verdict, result.output) == (verdict, "cannot bring CPU 1 online")
 
 
+def test_a_child_that_outlives_its_test_may_write_before_the_last_mark() -> None:
+    text = block("a", PASS).replace("=====  END", "late=====  END") + block("b", PASS)
+    first, second = read(text, ("a", "b")).results
+    assert (first.verdict, first.output, second.verdict) == ("pass", "late", "pass")
+
+
 def test_results_that_a_test_prints_itself_do_not_count() -> None:
     inner = "TAP version 13\nok 1 PASS: first half\nok 1 minimal # \nok 2\n"
     assert only(read(block("rt_stall", FAIL, inner), ("rt_stall",))).verdict == "fail"
