@@ -135,7 +135,9 @@ def _case(run: SelftestRun, test: Selftest) -> Iterator[str]:
         yield f"   <skipped{attributes({'message': test.reason})}/>"
     elif element is not None:
         log = "\n".join(test.kernel_log)
-        body = test.output + (f"\n--- kernel log ---\n{log}" if log else "")
+        body = "\n".join(
+            [*([test.output] if test.output else []), *(["--- kernel log ---", log] if log else [])]
+        )
         head = attributes({"message": test.reason, "type": test.verdict})
         yield f"   <{element}{head}>{content(body)}</{element}>"
     if test.output and test.verdict != "fail":

@@ -2,7 +2,7 @@
 """Everything a run needs before a VM exists: definition, kernel, guest image, accelerator."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
