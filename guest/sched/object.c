@@ -106,7 +106,9 @@ void object_print_logs(const struct bpf_object *obj)
 			continue;
 		fprintf(stderr, "libbpf: prog '%s': -- BEGIN PROG LOAD LOG --\n", name);
 		if (n + 1 >= size) {
-			fprintf(stderr, "[the log is longer than %d KiB: this is its end]\n",
+			fprintf(stderr,
+				"[the log has no space in %d KiB, which became the error; "
+				"this is its end]\n",
 				LOG_SIZE / 1024);
 			line = strchr(log, '\n');
 			line = line ? line + 1 : log;

@@ -290,6 +290,23 @@ say(event="after")
     assert said == f"first{'x' * 4995}{'y' * 1000}{left_out}{'y' * 996}{'z' * 9000} why"
 
 
+def test_the_end_of_a_log_arrives_though_somebody_keeps_the_pipe(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_CAP", 10)
+    body = """
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(2)
+    os._exit(0)
+os.write(1, b"first line\\nlast line\\n")
+"""
+    scheduler = play.attached(DUTIFUL.replace("attach()", body + "attach()") + STAY)
+    scheduler.stop()
+    said = "".join(frame["text"] for frame in play.heard.of(MsgType.SCHEDULER_LOG))
+    assert said == "first line\nlast line\n"
+
+
 @pytest.fixture(autouse=True)
 def restored() -> Any:
     """Tests change the module's patience directly."""

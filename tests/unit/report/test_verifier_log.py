@@ -82,6 +82,12 @@ def test_two_lines_are_not_worth_a_marker() -> None:
     assert fold(log, lines=0) == log
 
 
+def test_short_lines_are_not_worth_a_longer_marker() -> None:
+    log = "\n".join("a" * 15)
+    assert fold(log, lines=0) == log
+    assert fold("\n".join("a" * 30), lines=0) == "a\n[the line above repeated 29 times]"
+
+
 def test_the_order_of_what_stays_is_the_order_it_came_in() -> None:
     log = joined(turn(0) * 5, ["A"], turn(0) * 5, ["B"])
     assert [line for line in fold(log, lines=0).split("\n") if line in "AB"] == ["A", "B"]

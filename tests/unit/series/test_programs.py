@@ -88,6 +88,11 @@ def test_the_log_of_a_loaded_program_adds_its_states() -> None:
     assert (found.peak_states, found.verified, found.refused) == (4, 28, "")
 
 
+def test_a_program_that_loaded_at_the_second_try_is_not_refused() -> None:
+    (found,) = with_log([VerifiedProgram("dispatch", verified=7)], REFUSAL)
+    assert (found.verified, found.refused) == (7, "")
+
+
 def test_a_log_without_an_end_speaks_of_its_own_program_alone() -> None:
     cut = "prog 'a': -- BEGIN PROG LOAD LOG --\nno counters\n"
     found = with_log([VerifiedProgram("a"), ENQUEUE], cut + STATISTICS)
