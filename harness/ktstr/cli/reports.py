@@ -47,7 +47,7 @@ def check_reports(reports: Reports) -> None:
             if not os.access(path.parent, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
 
 
 def write_reports(
@@ -67,9 +67,9 @@ def write_reports(
     for path, content in files.items():
         if path is not None:
             try:
-                write_text(path, content)
-            except OutputUnwritable as error:
-                yield error
+                write_whole(path, content)
+            except OSError as error:
+                yield unwritable(path, error)
     if reports.on_stdout:
         out = Screen(sys.stdout)
         out.text.write(text)
@@ -78,19 +78,11 @@ def write_reports(
             yield OutputUnwritable(f"the outcomes cannot be printed: {out.failure.strerror}")
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write a report's file.
+def write_whole(path: Path, content: str) -> None:
+    """Write a file of which a reader finds all or nothing.
 
-    :raise OutputUnwritable: when that cannot be done; nothing half-written stays.
+    :raise OSError: when it cannot be written.
     """
-    try:
-        _write(path, content)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _write(path: Path, content: str) -> None:
-    """A reader finds a whole file or none."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
@@ -103,7 +95,7 @@ def _write(path: Path, content: str) -> None:
         raise
 
 
-def _unwritable(path: Path, error: OSError) -> OutputUnwritable:
+def unwritable(path: Path, error: OSError) -> OutputUnwritable:
     """The error for a report that cannot be written."""
     return OutputUnwritable(
         f"the report {path} cannot be written: {error.strerror}",

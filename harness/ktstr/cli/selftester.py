@@ -14,10 +14,10 @@ import anyio
 from rich.console import Console
 
 from ktstr.cli.logs import configure_logging
-from ktstr.cli.reports import Reports, check_reports, write_text
+from ktstr.cli.reports import Reports, check_reports, unwritable, write_whole
 from ktstr.cli.runner import SIGNALS, TICK_S
 from ktstr.cli.screen import Screen, open_standard_streams
-from ktstr.errors import ExitCode, KtstrError, OutputUnwritable
+from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.live import LiveProgress
 from ktstr.report.plain import PlainProgress
 from ktstr.report.printable import one_line
@@ -181,8 +181,9 @@ class Selftester:
         for path, content in files.items():
             if path is not None:
                 try:
-                    write_text(path, content)
-                except OutputUnwritable as refused:
+                    write_whole(path, content)
+                except OSError as error:
+                    refused = unwritable(path, error)
                     self._say_error(refused)
                     code = refused.exit_code
         return code

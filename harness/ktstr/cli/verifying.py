@@ -15,10 +15,10 @@ import anyio
 from rich.console import Console
 
 from ktstr.cli.logs import configure_logging
-from ktstr.cli.reports import Reports, check_reports, write_text
+from ktstr.cli.reports import Reports, check_reports, unwritable, write_whole
 from ktstr.cli.runner import SIGNALS, TICK_S
 from ktstr.cli.screen import Screen, open_standard_streams
-from ktstr.errors import CannotRun, ExitCode, KtstrError, OutputUnwritable
+from ktstr.errors import ExitCode, KtstrError, OutputUnwritable
 from ktstr.report.junit import junit
 from ktstr.report.live import LiveProgress
 from ktstr.report.many import Outcome
@@ -126,17 +126,18 @@ class Verifying:
         wall_s: float,
         began_at: datetime,
         code: ExitCode,
-    ) -> Iterator[CannotRun]:
+    ) -> Iterator[OutputUnwritable]:
         values = document(self._scheduler, self._loadings, self._limit, code)
         text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
         began = began_at.strftime("%Y-%m-%dT%H:%M:%S")
         xml = junit([self._outcome(each) for each in self._loadings], wall_s, began)
         for path, content in ((json_file, text), (junit_file, xml)):
+            if path is None:
+                continue
             try:
-                if path is not None:
-                    write_text(path, content)
-            except OutputUnwritable as error:
-                yield error
+                write_whole(path, content)
+            except OSError as error:
+                yield unwritable(path, error)
 
     def _outcome(self, loading: Loading) -> Outcome:
         verified = {
