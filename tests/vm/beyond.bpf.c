@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A scheduler that the verifier refuses in the hundredth turn of a loop: it walks them one by one,
- * and only there beyond_dispatch writes behind the end of its array.
+ * A scheduler that the verifier refuses late in a loop, in turn ROOM: it walks them one by one, and
+ * only there beyond_dispatch writes behind the end of its array.
  */
 #include "scx_common.bpf.h"
 
+#ifndef ROOM
+#define ROOM 100
+#endif
+#define TURNS (ROOM + 20)
 #define QUEUE 7
-#define TURNS 120
 
-u64 counts[100];
+u64 counts[ROOM];
 
 void SEC("struct_ops/beyond_enqueue") BPF_PROG(beyond_enqueue, struct task_struct *p, u64 enq_flags)
 {

@@ -46,7 +46,8 @@ def report(scheduler: str, loadings: Sequence[Loading], *, raw: bool) -> Iterato
     :param raw: show logs as they are.
     """
     with_programs = [each for each in loadings if each.programs]
-    yield Text()
+    if loadings:
+        yield Text()
     if len(with_programs) == 1 and (table := program_table(with_programs[0].programs)):
         yield table
         yield Text()

@@ -134,7 +134,8 @@ async def _without_sched_ext(kernel: str, error: KernelUnfit) -> Loading:
 
 
 def _none(kernel: str, verdict: str, error: KtstrError) -> Loading:
-    return Loading(kernel, "", verdict, error.exit_code, error.message)
+    hint = f" (hint: {error.hint})" if error.hint else ""
+    return Loading(kernel, "", verdict, error.exit_code, error.message + hint)
 
 
 def loading_of(kernel: str, record: RunRecord) -> Loading:

@@ -179,9 +179,9 @@ def test_a_kernel_without_sched_ext_is_skipped_with_the_reason(
     assert (found.verdict, found.release) == ("skip", "6.12")
     assert found.reason == "CONFIG_SCHED_CLASS_EXT is off"
     Opened.features.sched_ext = True
-    found, _ = loaded(monkeypatch, KernelUnfit("it lacks virtio"))
+    found, _ = loaded(monkeypatch, KernelUnfit("it lacks virtio", hint="debian:7 has it"))
     assert (found.verdict, found.exit_code) == ("cannot run", ExitCode.CANNOT_RUN)
-    assert found.reason == "it lacks virtio"
+    assert found.reason == "it lacks virtio (hint: debian:7 has it)"
 
 
 def test_a_guest_lost_on_its_way_is_told_and_other_obstacles_end_the_command(
