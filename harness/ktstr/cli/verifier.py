@@ -64,7 +64,8 @@ def verifier(
 ) -> None:
     """Load SCHED in a VM and tell how many instructions its programs took the verifier.
 
-    SCHED is scx_ktstr, the path of a BPF object (*.o), or a program that loads its own scheduler.
+    SCHED is scx_ktstr, the path of a BPF object (*.o), a program that loads its own scheduler, or
+    kernel:NAME, one of the schedulers that come with the kernel's source.
 
     Exit status: 0 loaded everywhere (kernels without sched_ext are skipped), 1 refused somewhere or
     over --limit, 2 nothing to tell, 3 guest lost, 4 cannot run, 130 interrupted.
