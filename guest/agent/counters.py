@@ -8,6 +8,7 @@ import os
 
 SLOTS = 4096
 EPOCH_SLOT = SLOTS
+_MAP_POPULATE = 0x8000
 # The epoch between two steps; before the first it is 0, within a step the step's index.
 EPOCH_GAP = (1 << 32) - 1
 
@@ -23,7 +24,8 @@ class Counters:
         self.fd = os.memfd_create("ktstr-live")
         size = (EPOCH_SLOT + 1) * 8
         os.ftruncate(self.fd, size)
-        self._page = mmap.mmap(self.fd, size)
+        # Present from the start: a guest that continues need not fault it in.
+        self._page = mmap.mmap(self.fd, size, flags=mmap.MAP_SHARED | _MAP_POPULATE)
         self.values = memoryview(self._page).cast("Q")
         self._free = list(range(SLOTS))
 

@@ -15,6 +15,7 @@ from agent.probes import Probes
 from agent.processes import become_realtime, outlive_others, reserve_low_fds
 from agent.relay import StatsRelay
 from agent.scheduler import Scheduler, SchedulerDied
+from agent.shared import Shared
 from agent.steps import BASELINE, Engine, Shutdown, StepFailed, make_cgroup_parent
 from agent.system import facts, refresh_entropy, write_text
 from ktstr.wire import MsgType
@@ -67,8 +68,11 @@ def _stay_busy() -> None:
 
 def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
     mailbox = Mailbox()
+    shared = Shared()
     hello: dict[str, object] = {"protocol": PROTOCOL, "mailbox": mailbox.pages(), **facts()}
     channel.send(MsgType.HELLO, hello)
+    if delivered() is None:
+        shared.prepare()
     plan = _taken(mailbox, loop, channel)
     scheduler = Scheduler(plan["scheduler"], loop, channel)
     StatsRelay(loop, channel)
@@ -80,7 +84,7 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
                 probes = Probes(loop, channel)
                 probes.start()
                 scheduler.probe_pid = probes.pid
-            engine = _engine(plan, loop, channel, scheduler, shutdown)
+            engine = _engine(plan, loop, channel, scheduler, shutdown, shared)
             if engine is not None:
                 engine.prepare()
             scheduler.start()
@@ -92,7 +96,7 @@ def _serve(loop: Loop, channel: Channel, shutdown: Callable[[], bool]) -> str:
                 mailbox.empty()
                 channel.send(MsgType.PREPARED)
                 plan = _taken(mailbox, loop, channel)
-                engine = _engine(plan, loop, channel, scheduler, shutdown)
+                engine = _engine(plan, loop, channel, scheduler, shutdown, shared)
                 if engine is None:
                     raise ValueError("the plan has neither steps nor programs")
             try:
@@ -118,10 +122,11 @@ def _engine(
     channel: Channel,
     scheduler: Scheduler,
     shutdown: Callable[[], bool],
+    shared: Shared,
 ) -> Engine | Programs | None:
     """What does the plan; None for what is to be ready before one."""
     if "steps" in plan:
-        return Engine(plan, loop, channel, scheduler, shutdown)
+        return Engine(plan, loop, channel, scheduler, shutdown, shared)
     if "programs" in plan:
         # Here, because no scenario needs it.
         from agent.programs import Programs

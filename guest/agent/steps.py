@@ -17,6 +17,7 @@ from agent.loop import Loop
 from agent.payloads import Payloads
 from agent.requests import ANSWER_S, Requests
 from agent.scheduler import Scheduler
+from agent.shared import Shared
 from agent.snapshots import Snapshots
 from agent.system import CPUS, parse_cpus, read_text
 from agent.workers import Group, Workers, bind
@@ -42,6 +43,7 @@ class Engine:
     """Runs one plan.
 
     :param shutdown: tells whether the host asked for the end.
+    :param shared: what its workers share, where that was made before.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Engine:
         channel: Channel,
         scheduler: Scheduler,
         shutdown: Callable[[], bool],
+        shared: Shared | None = None,
     ) -> None:
         self._plan = plan
         self._loop = loop
@@ -66,6 +69,7 @@ class Engine:
             int(plan.get("seed", 1)),
             phases=len(plan["steps"]),
             jitter_us=int(plan.get("jitter_us", 0)),
+            shared=shared,
         )
         self.payloads = Payloads(loop, channel, self.cgroups)
         self.requests = Requests(channel)

@@ -14,17 +14,17 @@ import msgpack
 
 from agent.cgroups import Cgroups
 from agent.channel import Channel
-from agent.counters import EPOCH_GAP, EPOCH_SLOT, Counters, WorkerFailure
+from agent.counters import EPOCH_GAP, EPOCH_SLOT, WorkerFailure
 from agent.loop import Loop, read_available
 from agent.messages import LengthPrefixed
 from agent.processes import REAP_S, SIGKILL, Child, describe_status, wait_for_deaths
+from agent.shared import WORKER, Shared
 from ktstr.wire import MsgType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-WORKER = "/ktstr/bin/worker"
 # A leader waits 30 s for its workers, and then says more than we could.
 READY_S = 35.0
 # The leader's own collection deadline is 5 s; when nothing comes for this long, not even a
@@ -148,10 +148,12 @@ class Workers:
         program: str = WORKER,
         phases: int = 0,
         jitter_us: int = 0,
+        shared: Shared | None = None,
     ) -> None:
         """``phases``: the number of steps, each a phase that Backdrop workers tell apart.
 
         ``jitter_us``: most that the seed delays a worker by; 0: it changes nothing of the kind.
+        ``shared``: what was made before, and goes with :meth:`close`.
         """
         self._phases = phases
         self._jitter_us = jitter_us
@@ -160,15 +162,14 @@ class Workers:
         self._channel = channel
         self._cgroups = cgroups
         self._seed = seed
-        self._counters = Counters()
-        self._log_read, self._log_write = os.pipe()
-        os.set_blocking(self._log_read, False)
-        loop.add(self._log_read, self._read_log)
+        self._shared = shared or Shared()
+        self._counters = self._shared.counters
+        loop.add(self._shared.log_read, self._read_log)
         self.groups: list[Group] = []
         self._serial = 0
 
     def _read_log(self) -> None:
-        data = read_available(self._log_read)
+        data = read_available(self._shared.log_read)
         if data:
             self._channel.log("worker: " + data.decode("utf-8", "replace").rstrip())
 
@@ -187,10 +188,8 @@ class Workers:
 
     def close(self) -> None:
         """Give back what all groups share; they must have been discarded."""
-        self._loop.remove(self._log_read)
-        os.close(self._log_read)
-        os.close(self._log_write)
-        self._counters.close()
+        self._loop.remove(self._shared.log_read)
+        self._shared.close()
 
     def alive(self) -> int:
         """How many workers were started and not collected."""
@@ -214,25 +213,21 @@ class Workers:
         # From here on the group owns what it has, so that a failure half-way leaks nothing.
         self.groups.append(group)
         self._serial += 1
-        ours = {2: self._log_write, 3: self._counters.fd}
-        theirs: dict[int, int] = {}
         try:
-            theirs[0], group.command_fd = os.pipe()
-            group.output_fd, theirs[1] = os.pipe()
-            theirs[4] = os.open(self._cgroups.path(cgroup), os.O_RDONLY)
-            os.set_blocking(group.output_fd, False)
-            self._loop.add(group.output_fd, lambda: self._read(group))
-            group.child = Child(self._argv(group), {**ours, **theirs}, realtime=True)
+            leader = self._shared.leader(
+                self._program, self._words(group), self._cgroups.path(cgroup)
+            )
         except OSError as error:
             self._release(group)
             what = error.filename or self._program
             raise WorkerFailure(f"{group.label()}: {what}: {error.strerror}") from None
-        finally:
-            for fd in theirs.values():
-                os.close(fd)
+        group.child = leader.child
+        group.command_fd, group.output_fd = leader.command_fd, leader.output_fd
+        os.set_blocking(group.output_fd, False)
+        self._loop.add(group.output_fd, lambda: self._read(group))
         return group
 
-    def _argv(self, group: Group) -> list[str]:
+    def _words(self, group: Group) -> list[str]:
         spec = group.spec
         words: dict[str, object] = {
             "type": spec["type"],
@@ -242,7 +237,6 @@ class Workers:
             "step": group.step,
             "cgroup": group.cgroup,
             "slot": group.slots[0],
-            "cgroup_fd": 4,
             "policy": spec.get("policy", "normal"),
             "nice": spec.get("nice", 0),
             "seed": (self._seed * 1000003 + self._serial) & SEED_MASK,
@@ -253,7 +247,7 @@ class Workers:
             words.update(epoch_slot=EPOCH_SLOT, phases=self._phases)
         words.update({key: spec[key] for key in _OPTIONS if spec.get(key)})
         words.update(spec.get("params") or {})
-        return [self._program, "lead", *(f"{key}={value}" for key, value in words.items())]
+        return [f"{key}={value}" for key, value in words.items()]
 
     def _read(self, group: Group) -> None:
         data = read_available(group.output_fd, 1 << 20) or b""

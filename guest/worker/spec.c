@@ -3,6 +3,7 @@
 #include "spec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -107,6 +108,12 @@ static bool parse_cgroup_fd(struct spec *spec, const char *value)
 	return true;
 }
 
+static bool parse_cgroup_at(struct spec *spec, const char *value)
+{
+	spec->cgroup_fd = open(value, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return spec->cgroup_fd >= 0;
+}
+
 static bool parse_clone(struct spec *spec, const char *value)
 {
 	spec->threads = !strcmp(value, "thread");
@@ -138,6 +145,7 @@ static const struct text_key {
 } text_keys[] = {
 	{"cgroup", parse_cgroup, "a name"},
 	{"cgroup_fd", parse_cgroup_fd, "the number of an open file"},
+	{"cgroup_at", parse_cgroup_at, "the path of a cgroup's folder"},
 	{"clone", parse_clone, "fork or thread"},
 	{"comm", parse_comm, "a text of 1 to 15 bytes"},
 	{"nice", parse_nice, "an integer from -20 to 19"},

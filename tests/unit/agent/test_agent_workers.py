@@ -365,3 +365,72 @@ def test_a_group_that_stays_busy_is_given_up(bench: Bench, monkeypatch: pytest.M
     with pytest.raises(OSError, match="busy"):
         bench.cgroups.remove("one")
     os.rmdir(bench.cgroups.path("one") + "/inner")
+
+
+def test_the_first_group_takes_the_leader_that_waited(
+    bench: Bench, worker_program: str, steady_fds: None
+) -> None:
+    bench.workers._shared.prepare(worker_program)
+    spare = bench.workers._shared._spare
+    assert spare is not None
+    first, second = bench.running(3), bench.spawn(1)
+    assert first.child is spare.child
+    assert second.child is not None and second.child is not spare.child
+    for pid in first.pids:
+        assert Path(f"/proc/{pid}/cgroup").read_text().strip().endswith("/one")
+        assert os.sched_getscheduler(pid) == os.SCHED_OTHER
+    bench.workers.discard([second])
+    bench.workers.collect([first])
+    reports = [WorkerReport.from_wire(tagged["report"]) for tagged in bench.heard.reports()]
+    assert [report.completed for report in reports] == [True] * 3
+    assert all(report.iterations > 0 for report in reports)
+    assert spare.child.status == 0
+
+
+def test_a_waiting_leader_that_was_killed_is_replaced(
+    bench: Bench, worker_program: str, steady_fds: None
+) -> None:
+    bench.workers._shared.prepare(worker_program)
+    spare = bench.workers._shared._spare
+    assert spare is not None
+    os.kill(spare.child.pid, signal.SIGKILL)
+    assert wait_for_deaths([spare.child.pid], LONG_S)
+    group = bench.running(1)
+    assert group.child is not spare.child and spare.child.status is not None
+    bench.workers.collect([group])
+    (tagged,) = bench.heard.reports()
+    assert tagged["report"]["completed"]
+
+
+def test_words_that_do_not_fit_its_pipe_at_once_go_to_another_leader(
+    bench: Bench, worker_program: str, steady_fds: None
+) -> None:
+    bench.workers._shared.prepare(worker_program)
+    spare = bench.workers._shared._spare
+    assert spare is not None
+    long = bench.spawn(1, comm="x" * 4096)
+    assert long.child is not spare.child and spare.child.status is not None
+    with pytest.raises(WorkerFailure, match="comm"):
+        bench.workers.wait_ready([long])
+    bench.workers.discard([long])
+
+
+def test_a_leader_that_nobody_needed_is_not_left_behind(
+    loop: Loop, heard: Any, worker_program: str, open_fds: None
+) -> None:
+    shared = workers_module.Shared()
+    shared.prepare(worker_program)
+    assert shared._spare is not None
+    child = shared._spare.child
+    assert not child.poll(), "it waits"
+    shared.close()
+    assert child.status is not None
+
+
+def test_where_no_leader_can_be_started_the_group_that_needs_one_says_so(
+    bench: Bench, steady_fds: None
+) -> None:
+    bench.workers._shared.prepare("/nowhere/worker")
+    bench.workers._program = "/nowhere/worker"
+    with pytest.raises(WorkerFailure, match="/nowhere/worker: No such file"):
+        bench.spawn(1)
