@@ -58,10 +58,10 @@ def free_memory_mib(root: Path = Path("/"), pid: str = "self") -> int | None:
 def budget(room: Room, jobs: int | None) -> Budget:
     """What the runs may take together.
 
-    Without ``jobs`` that is one vCPU for each host CPU. More would end no sooner and disturb what
-    is measured: four runs of two spinning vCPUs each took 30 s one after the other on two CPUs
-    under TCG, and 29 s two or four at a time, with longest gaps of 49 to 108 ms, 81 to 230 ms and
-    148 to 702 ms; of the last four one failed for it.
+    Without ``jobs`` that is one vCPU of a guest that runs for each host CPU. More would end no
+    sooner and disturb what is measured: four runs of two spinning vCPUs each took 30 s one after
+    the other on two CPUs under TCG, and 29 s two or four at a time, with longest gaps of 49 to
+    108 ms, 81 to 230 ms and 148 to 702 ms; of the last four one failed for it.
 
     :param jobs: so many at a time, whatever they ask of the CPUs; None: as many as leave the
         results alone.
@@ -75,7 +75,7 @@ def budget(room: Room, jobs: int | None) -> Budget:
 
 
 def cost_of(definition: Definition) -> Cost:
-    """What a run takes: a host thread for each vCPU, its memory, and QEMU's own.
+    """What a run takes: a host thread for each vCPU while its guest runs, memory, and QEMU's own.
 
     Under the virtual clock all vCPUs share one thread.
     """
