@@ -4,7 +4,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -118,6 +118,14 @@ async def test_each_milestone_renews_the_deadline(tmp_path: Path) -> None:
 async def test_the_time_limit_of_the_whole_run(tmp_path: Path) -> None:
     async with talk(tmp_path, Deadlines(), limit_s=0.2) as t:
         with pytest.raises(GuestHung, match="time limit"):
+            await t.conversation.hello()
+
+
+async def test_what_a_run_waits_for_others_does_not_count_against_its_limit(tmp_path: Path) -> None:
+    async with talk(tmp_path, replace(Deadlines(), boot=0.1), limit_s=-5.0) as t:
+        t.conversation.postpone(60.0)
+        # Its own deadline expires, not that of the whole run.
+        with pytest.raises(BootTimeout):
             await t.conversation.hello()
 
 
