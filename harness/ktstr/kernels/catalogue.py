@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels with a name: the rows of ``kernels/catalogue.toml``.
+
+A name stands wherever a kernel specification may: in a scenario, in ``--kernel`` and ``--kernels``.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import ktstr
+from ktstr.errors import HostUnfit
+from ktstr.kernels.kernel import FEATURES
+
+FILE: Final = "catalogue.toml"
+_KEYS: Final = {"spec": str, "fragments": list, "has": list, "lacks": list, "note": str}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedKernel:
+    """A row of the catalogue.
+
+    :param spec: the specification the name stands for.
+    :param fragments: the configuration fragments it is built with; none: it is not built here.
+    :param has: features that it is expected to have.
+    :param lacks: features that it is known to be without.
+    :param note: what it is good for, in a sentence.
+    """
+
+    name: str
+    spec: str
+    fragments: tuple[str, ...]
+    has: tuple[str, ...]
+    lacks: tuple[str, ...]
+    note: str
+
+
+def kernels_folder() -> Path:
+    """The folder with the catalogue and the configuration fragments.
+
+    :raise HostUnfit: neither the repository's nor the installed package's is there.
+    """
+    package = Path(ktstr.__file__).parent
+    for candidate in (package.parents[1] / "kernels", package / "_kernels"):
+        if (candidate / FILE).is_file():
+            return candidate
+    raise HostUnfit(
+        "the catalogue of kernels is neither beside the package nor inside it",
+        hint="install ktstr from its repository or from a complete wheel",
+    )
+
+
+@cache
+def named_kernels() -> Mapping[str, NamedKernel]:
+    """All of them by name, in the order of the file.
+
+    :raise HostUnfit: the file is not there.
+    :raise ValueError: it is not as it should be.
+    """
+    with (kernels_folder() / FILE).open("rb") as stream:
+        rows = tomllib.load(stream)
+    return MappingProxyType({name: _row(name, row) for name, row in rows.items()})
+
+
+def catalogued(spec: str) -> str:
+    """What *spec* stands for: itself, unless it is a name of the catalogue."""
+    if ":" in spec or "/" in spec or spec == "host":
+        return spec  # without opening the file
+    row = named_kernels().get(spec)
+    return spec if row is None else row.spec
+
+
+def _row(name: str, row: Any) -> NamedKernel:
+    if not isinstance(row, dict) or ":" in name or "/" in name:
+        raise ValueError(f"{FILE}: {name!r} is no name of a kernel")
+    for key, value in row.items():
+        kind = _KEYS.get(key)
+        if kind is None or not isinstance(value, kind):
+            raise ValueError(f"{FILE}: {name}.{key} is not one of {', '.join(_KEYS)}")
+    has, lacks = tuple(row.get("has", ())), tuple(row.get("lacks", ()))
+    for feature in (*has, *lacks):
+        if feature not in FEATURES:
+            raise ValueError(f"{FILE}: {name}: there is no feature {feature!r}")
+    if not row.get("spec") or not row.get("note"):
+        raise ValueError(f"{FILE}: {name} has no spec or no note")
+    return NamedKernel(name, row["spec"], tuple(row.get("fragments", ())), has, lacks, row["note"])
