@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the guest: mounts what the agent needs, starts it, reaps orphans, and
- * tells the host through the kernel log when the agent ends without its consent.
+ * PID 1 of the guest: mounts what the agent needs, loads the drivers that came along,
+ * starts it, reaps orphans, and tells the host through the kernel log when the agent ends without its consent.
  *
  * It is C because Python's standard library has no mount(2), and PID 1 because the
  * kernel shields PID 1 from signals and panics when it ends: the agent must be an
  * ordinary process whose death is an event, not a panic.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* By this path the interpreter finds its library: it looks upwards from its own place. */
 #define PYTHON "/ktstr/python/bin/python3"
+
+/* Drivers that this kernel has as modules; their names sort in the order of loading. */
+#define MODULES "/ktstr/modules"
 
 /* Three per work of a scenario, of which there can be 4096; the kernel's default is 1024. */
 #define MAX_FILES 65536
@@ -42,7 +48,7 @@ static const struct {
 
 static void say(const char *text)
 {
-	char line[256];
+	char line[512];
 	int n = snprintf(line, sizeof(line), "<3>ktstr-init: %s\n", text);
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 
@@ -65,6 +71,36 @@ static void mount_all(void)
 			say(text);
 		}
 	}
+}
+
+static int is_module(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+static void load_modules(void)
+{
+	struct dirent **found;
+	char path[320], text[400];
+	int fd, count = scandir(MODULES, &found, is_module, alphasort);
+
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), MODULES "/%s", found[i]->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		/* What is there already is as good as loaded. */
+		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)) {
+			snprintf(text, sizeof(text), "module %s: %s", found[i]->d_name,
+				 strerror(errno));
+			say(text);
+		}
+		if (fd >= 0)
+			close(fd);
+		/* Its memory is the guest's, and no one reads it again. */
+		unlink(path);
+		free(found[i]);
+	}
+	if (count >= 0)
+		free(found);
 }
 
 static void open_console(void)
@@ -114,6 +150,7 @@ int main(void)
 	pid_t agent, ended;
 
 	mount_all();
+	load_modules();
 	open_console();
 	agent = start_agent();
 	do {

@@ -8,6 +8,7 @@
     │   ├── DefinitionInvalid        the scenario file is wrong: correct the lines listed
     │   ├── HostUnfit                this machine lacks something: install or free it
     │   ├── KernelUnfit              this kernel cannot serve the scenario: choose another
+    │   │   └── KernelLacks          it would boot, but has not what the scenario needs
     │   ├── GuestBuildFailed         the guest image could not be made: read the build log
     │   ├── CheckpointUnusable       a checkpoint is damaged or does not fit: copy or take another
     │   ├── StateUnusable            a machine's state cannot be saved or continued here: boot
@@ -98,6 +99,10 @@ class HostUnfit(CannotRun):
 
 class KernelUnfit(CannotRun):
     """The kernel cannot be found or lacks what the scenario needs."""
+
+
+class KernelLacks(KernelUnfit):
+    """The kernel was found and examined, and a feature that the scenario needs is not in it."""
 
 
 class GuestBuildFailed(CannotRun):

@@ -2,7 +2,7 @@
 """Find, fetch, examine and cache the kernels that guests boot."""
 
 from ktstr.kernels.cache import CacheEntry, KernelCache
-from ktstr.kernels.kernel import FEATURES, Kernel, KernelFeatures
+from ktstr.kernels.kernel import FEATURES, Kernel, KernelFeatures, Module
 from ktstr.kernels.resolve import FORMS, open_kernel, resolve_kernel
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Kernel",
     "KernelCache",
     "KernelFeatures",
+    "Module",
     "open_kernel",
     "resolve_kernel",
 ]

@@ -3,7 +3,8 @@
 
 ::
 
-    ROOT/entries/DIGEST/{entry.json, image, vmlinux, config}   written aside, then renamed
+    ROOT/entries/DIGEST/{entry.json, image, vmlinux, config, modules}
+                                                               written aside, then renamed
     ROOT/entries/DIGEST/tools/                                 made of its source when asked for
     ROOT/locks/DIGEST.lock                                     shared by users, alone to remove
     ROOT/staging/                                              entries being made
@@ -34,7 +35,7 @@ _SCHEMA = 1
 _MAX_METADATA = 1 << 20
 _MAKE_SECONDS = 1200.0
 _STALE_STAGING_SECONDS = 6 * 3600.0
-_FILES = ("image", "vmlinux", "config")
+_FILES = ("image", "vmlinux", "config", "modules")
 
 
 class EntryDamaged(Exception):
@@ -62,7 +63,7 @@ class CacheEntry:
     size: int
 
     def file(self, name: str) -> Path | None:
-        """The entry's file *name* (``image``, ``vmlinux``, ``config``), if it has one."""
+        """The entry's file *name*, one of those above, if it has one."""
         path = self.path / name
         return path if path.exists() else None
 

@@ -76,6 +76,18 @@ class KernelFeatures:
 
 
 @dataclass(frozen=True, slots=True)
+class Module:
+    """A kernel module, unpacked.
+
+    :param name: as the kernel calls it, with underscores.
+    :param data: the object file.
+    """
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel that is ready to boot.
 
@@ -86,6 +98,7 @@ class Kernel:
     :param digest: sha256 of *image* in hexadecimal; names the cache entry.
     :param notes: what the user should know about how this kernel was chosen.
     :param config: the kernel's configuration file when one came with it, else ``None``.
+    :param modules: drivers that are not built in and were found, each after those it needs.
     """
 
     spec: str
@@ -96,3 +109,4 @@ class Kernel:
     digest: str
     notes: tuple[str, ...] = ()
     config: Path | None = None
+    modules: tuple[Module, ...] = ()

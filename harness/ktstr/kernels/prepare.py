@@ -4,7 +4,7 @@
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ktstr.errors import KernelUnfit
@@ -13,7 +13,16 @@ from ktstr.kernels.cache import CacheEntry, KernelCache, sha256_of
 from ktstr.kernels.elf import ImageError
 from ktstr.kernels.features import read_features, unknown_features
 from ktstr.kernels.image import MAX_IMAGE, mapped, read_header, unpack
-from ktstr.kernels.kernel import KernelFeatures
+from ktstr.kernels.kernel import KernelFeatures, Module
+from ktstr.kernels.modules import (
+    find_modules,
+    gather,
+    likely,
+    module_name,
+    read_modules,
+    wanted,
+    write_modules,
+)
 
 _BUILT_IMAGES = ("arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage", "bzImage", "vmlinux")
 _MAX_CONFIG = 8 << 20
@@ -56,6 +65,7 @@ def make_entry(
     origin: Mapping[str, str],
     config: str | None = None,
     keep: bool = False,
+    modules: Callable[[KernelFeatures], tuple[Module, ...]] = lambda _: (),
 ) -> CacheEntry:
     """Examine *source* and commit an entry for it, working in the staged *folder*.
 
@@ -64,6 +74,7 @@ def make_entry(
 
     :param config: text of the configuration file that came with the image.
     :param keep: copy a vmlinux as well.
+    :param modules: gives the modules to keep with a kernel of these features.
     :raise KernelUnfit: it is no x86-64 kernel image, or a damaged one.
     :raise HostUnfit: it cannot be unpacked or stored on this machine.
     """
@@ -83,6 +94,8 @@ def make_entry(
         raise KernelUnfit(f"{source} tells no kernel release, so it is not taken for a kernel")
     if config is not None:
         (made / "config").write_text(config, encoding="utf-8")
+    if kept := modules(features):
+        write_modules(kept, made / "modules")
     return cache.commit(
         made,
         sha256_of(made / "image" if packed else source),
@@ -99,7 +112,10 @@ def remake_entry(cache: KernelCache, digest: str) -> CacheEntry | None:
     if salvaged is None:
         return None
     entry, files = salvaged
+    if "package" in entry.origin and "modules" not in files and wanted(entry.features):
+        return None  # it would boot and never say a word
     config = read_config([files["config"]] if "config" in files else [])
+    kept = read_modules(files["modules"]) if "modules" in files else ()
     with cache.staging() as folder:
         return make_entry(
             cache,
@@ -109,6 +125,7 @@ def remake_entry(cache: KernelCache, digest: str) -> CacheEntry | None:
             origin=entry.origin,
             config=config,
             keep=True,
+            modules=lambda _: kept,
         )
 
 
@@ -144,6 +161,26 @@ def unpack_packages(debs: Iterable[Path], tree: Path, release: str) -> tuple[Pat
     if image is None:
         raise KernelUnfit(f"the package of {release} holds no kernel image where one is expected")
     return image, read_config(tree / name for name in configs)
+
+
+def package_modules(deb: Path, tree: Path, features: KernelFeatures) -> tuple[Module, ...]:
+    """The modules that a kernel of these features needs, out of the Debian package *deb*.
+
+    Only what is likely to be needed is unpacked, and what turns out to be needed besides in a
+    second pass: a package has four thousand modules.
+
+    :raise KernelUnfit: a module is damaged, or what it needs is not in the package.
+    :raise HostUnfit: the package is damaged, or a program to unpack it is missing.
+    """
+    names = wanted(features)
+    if not names:
+        return ()
+    extract(deb, likely, tree)
+    try:
+        return gather(names, find_modules(tree), features.release)
+    except KernelUnfit:
+        extract(deb, lambda file: module_name(file) is not None, tree)
+        return gather(names, find_modules(tree), features.release)
 
 
 def read_config(paths: Iterable[Path]) -> str | None:

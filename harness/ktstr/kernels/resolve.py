@@ -8,26 +8,32 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
-from ktstr.errors import HostUnfit, KernelUnfit
+from ktstr.errors import HostUnfit, KernelLacks, KernelUnfit
 from ktstr.kernels import debian
 from ktstr.kernels.apt import AptState, PackageVersion, Progress
 from ktstr.kernels.cache import CacheEntry, EntryDamaged, KernelCache
-from ktstr.kernels.kernel import Kernel, KernelFeatures
+from ktstr.kernels.catalogue import catalogued
+from ktstr.kernels.kernel import Kernel, KernelFeatures, Module
+from ktstr.kernels.modules import beside, read_modules, silent, wanted
 from ktstr.kernels.prepare import (
     digest_of_image,
     make_entry,
+    package_modules,
     read_config,
     remake_entry,
     unpack_packages,
 )
 
 FORMS = (
-    "debian:VERSION (such as debian:7), path:FILE, host; to be built: debian-source:VERSION,"
-    " git:URL#REF, tar:URL#sha256=HEX, path:FOLDER"
+    "debian:VERSION (such as debian:7), path:FILE, host, a name of `ktstr kernel list`; to be"
+    " built: debian-source:VERSION, git:URL#REF, tar:URL#sha256=HEX, path:FOLDER"
 )
 """The kernel specifications there are, for messages and help."""
+
+MODULES = "#modules="
+"""Follows the file in ``path:FILE#modules=DIR``."""
 
 SCHED_EXT = frozenset({"sched_ext"})
 _INDEX_SURE_SECONDS = 600.0
@@ -50,13 +56,14 @@ async def resolve_kernel(
     """
     cache = cache if cache is not None else KernelCache()
     request = _Request(spec, cache, progress or _silent, frozenset(need))
-    kind, value = _parse(spec)
+    kind, value = _parse(catalogued(spec))
     if kind == "debian":
         return await _debian(request, value, apt or AptState(cache.apt_root))
     if kind == "source":
         return await _source(request, value, apt)
     if kind == "path":
-        return await _path(request, Path(value))
+        file, _, folder = value.partition(MODULES)
+        return await _path(request, Path(file), folder=Path(folder) if folder else None)
     return await _host(request, value)
 
 
@@ -68,9 +75,19 @@ async def open_kernel(
     cache: KernelCache | None = None,
     need: Collection[str] = SCHED_EXT,
 ) -> AsyncIterator[Kernel]:
-    """:func:`resolve_kernel`, with the kernel's files held in the cache inside the block."""
+    """:func:`resolve_kernel`, with the kernel's files held in the cache inside the block.
+
+    :raise KernelUnfit: also when no word could come from a guest with it.
+    """
     cache = cache if cache is not None else KernelCache()
     kernel = await resolve_kernel(spec, progress=progress, cache=cache, need=need)
+    why = silent(kernel.features, kernel.modules)
+    if why is not None:
+        raise KernelUnfit(
+            f"{spec} ({kernel.release}) could not be heard: {why}, and there is no such module"
+            " beside it",
+            hint=f"path:FILE{MODULES}DIR names the folder of its modules; debian:7 needs none",
+        )
     with cache.locked(kernel.digest):
         yield kernel
 
@@ -100,12 +117,17 @@ class _Request:
         return "; ".join(features.why_not(f) or f for f in lacks) or None
 
     def kernel(
-        self, entry: CacheEntry, notes: Iterable[str] = (), source: Path | None = None
+        self,
+        entry: CacheEntry,
+        notes: Iterable[str] = (),
+        source: Path | None = None,
+        modules: tuple[Module, ...] = (),
     ) -> Kernel:
         """The answer from a cache entry, or from *source* when that is the vmlinux itself."""
         kept = entry.file("image")
         image = kept or source
         assert image is not None
+        packed = entry.file("modules")
         return Kernel(
             spec=self.spec,
             release=entry.release,
@@ -115,6 +137,7 @@ class _Request:
             digest=entry.digest,
             notes=tuple(notes),
             config=entry.file("config"),
+            modules=modules if packed is None else read_modules(packed),
         )
 
 
@@ -129,7 +152,8 @@ def _parse(spec: str) -> tuple[str, str]:
     if kind == "debian" and colon:
         return kind, value
     if kind == "path" and colon:
-        return kind, os.path.abspath(os.path.expanduser(value))
+        file, mark, folder = value.partition(MODULES)
+        return kind, mark.join(os.path.abspath(os.path.expanduser(p)) for p in (file, folder) if p)
     if spec == "host":
         return spec, os.uname().release
     if os.path.lexists(spec):
@@ -154,30 +178,33 @@ def _silent(stage: str, fraction: float | None) -> None:
     """The progress callback of a caller that wants none."""
 
 
-async def _debian(request: _Request, wanted: str, apt: AptState) -> Kernel:
-    if not debian.is_version(wanted):
+async def _debian(request: _Request, text: str, apt: AptState) -> Kernel:
+    sought = debian.parse(text)
+    if sought is None:
         raise KernelUnfit(
-            f"{request.spec!r} names no version", hint="debian:7, debian:6.19 or debian:7.1.13"
+            f"{request.spec!r} names no version",
+            hint="debian:7, debian:6.19, debian:7.1.13, or one of them with"
+            f" {' or '.join('/' + flavour for flavour in debian.FLAVOURS[1:])} after it",
         )
-    if len(debian.numbers(wanted)) >= 3:  # one exact kernel: the index has nothing to add
-        kernel = await _cached(request, wanted, ())
+    if len(debian.numbers(sought.version)) >= 3:  # one exact kernel: the index has nothing to add
+        kernel = await _cached(request, sought, ())
         if kernel is not None:
             return kernel
     notes: list[str] = []
     try:
         notes += await apt.refresh(progress=request.progress)
         try:
-            return await _from_index(request, wanted, apt, notes)
+            return await _from_index(request, sought, apt, notes)
         except HostUnfit:
             age = apt.age()
             if notes or age is None or age < _INDEX_SURE_SECONDS:
                 raise  # the index is new, or could not be renewed just now
             # The archive drops a version when a newer one arrives: an old index lists it still.
             notes += await apt.refresh(max_age=0.0, progress=request.progress)
-            return await _from_index(request, wanted, apt, notes)
+            return await _from_index(request, sought, apt, notes)
     except HostUnfit as error:
         kernel = await _cached(
-            request, wanted, (*notes, f"a kernel from the cache is used: {error.message}")
+            request, sought, (*notes, f"a kernel from the cache is used: {error.message}")
         )
         if kernel is None:
             raise
@@ -185,13 +212,15 @@ async def _debian(request: _Request, wanted: str, apt: AptState) -> Kernel:
         return kernel
 
 
-async def _from_index(request: _Request, wanted: str, apt: AptState, notes: list[str]) -> Kernel:
+async def _from_index(
+    request: _Request, sought: debian.Wanted, apt: AptState, notes: list[str]
+) -> Kernel:
     kernels = debian.available(await apt.find(debian.PACKAGES))
-    chosen = debian.choose(wanted, kernels)
+    chosen = debian.choose(sought, kernels)
     if not chosen:
         raise KernelUnfit(
             f"{request.spec}: there is no prebuilt Debian kernel of that version",
-            hint=debian.describe_choices(wanted, kernels),
+            hint=debian.describe_choices(sought, kernels),
         )
     refused: list[str] = []
     for candidate in chosen:
@@ -200,19 +229,19 @@ async def _from_index(request: _Request, wanted: str, apt: AptState, notes: list
         if why is None:
             return request.kernel(entry, [*notes, *(f"passed over {text}" for text in refused)])
         refused.append(f"{candidate.release}: {why}")
-    raise KernelUnfit(
+    raise KernelLacks(
         f"{request.spec}: no kernel of that version will do:\n  " + "\n  ".join(refused),
         hint=_hint(request),
     )
 
 
-async def _cached(request: _Request, wanted: str, notes: Iterable[str]) -> Kernel | None:
-    """The newest whole Debian kernel in the cache that *wanted* means, without any network."""
+async def _cached(request: _Request, sought: debian.Wanted, notes: Iterable[str]) -> Kernel | None:
+    """The newest whole Debian kernel in the cache that *sought* means, without any network."""
     entries = [
         entry
         for entry in request.cache.entries()
         if "package" in entry.origin
-        and debian.means(wanted, entry.release)
+        and sought.means(entry.release)
         and request.lacking(entry.features, strict=True) is None
     ]
     entries.sort(key=lambda entry: debian.numbers(entry.release), reverse=True)
@@ -246,7 +275,16 @@ async def _debian_entry(
                 "version": package.version,
                 "suite": package.suite,
             }
-            make = partial(make_entry, spec=request.spec, origin=origin, config=config)
+
+            def modules(features: KernelFeatures) -> tuple[Module, ...]:
+                deb, own = debs[0], candidate.modules
+                if own is not None and wanted(features):
+                    deb = from_thread.run(_fetch, request, apt, own, folder / "debs")
+                return package_modules(deb, folder / "modules", features)
+
+            make = partial(
+                make_entry, spec=request.spec, origin=origin, config=config, modules=modules
+            )
             entry = await to_thread.run_sync(make, cache, source, folder)
         if digest is None and entry.digest in damaged:
             notes.append(_remade(entry.digest, damaged[entry.digest]))
@@ -264,7 +302,12 @@ async def _fetch(request: _Request, apt: AptState, package: PackageVersion, dest
 
 
 async def _path(
-    request: _Request, path: Path, *, config: str | None = None, origin: str = "path"
+    request: _Request,
+    path: Path,
+    *,
+    config: str | None = None,
+    origin: str = "path",
+    folder: Path | None = None,
 ) -> Kernel:
     cache = request.cache
     digest = await to_thread.run_sync(digest_of_image, path)
@@ -273,19 +316,20 @@ async def _path(
         entry = await _find(cache, digest, notes)
         if entry is None:
             request.progress(f"examining {path.name}", None)
-            with cache.staging() as folder:
+            with cache.staging() as staged:
                 source = {origin: str(path)}
                 make = partial(make_entry, spec=request.spec, origin=source, config=config)
-                entry = await to_thread.run_sync(make, cache, path, folder)
+                entry = await to_thread.run_sync(make, cache, path, staged)
     why = request.lacking(entry.features)
     if why is not None:
-        raise KernelUnfit(
+        raise KernelLacks(
             f"the kernel {path} ({entry.release}) will not do: {why}", hint=_hint(request)
         )
     unsure = request.lacking(entry.features, strict=True)
     if unsure is not None:
         notes.append(unsure)
-    return request.kernel(entry, notes, path)
+    modules = await to_thread.run_sync(beside, path, entry.features, folder)
+    return request.kernel(entry, notes, path, modules)
 
 
 async def _source(request: _Request, spec: str, apt: AptState | None) -> Kernel:
@@ -294,7 +338,7 @@ async def _source(request: _Request, spec: str, apt: AptState | None) -> Kernel:
     built = await build_kernel(spec, cache=request.cache, progress=request.progress, apt=apt)
     why = request.lacking(built.entry.features)
     if why is not None:
-        raise KernelUnfit(f"{spec}, built as {built.entry.release}, will not do: {why}")
+        raise KernelLacks(f"{spec}, built as {built.entry.release}, will not do: {why}")
     return request.kernel(built.entry, built.notes)
 
 

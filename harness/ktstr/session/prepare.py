@@ -16,6 +16,7 @@ from ktstr.capture.boundaries import boundary_offsets_ms
 from ktstr.errors import DefinitionInvalid, HostUnfit, Problem
 from ktstr.kernels import Kernel, open_kernel
 from ktstr.kernels.build.schedulers import kernel_schedulers
+from ktstr.kernels.modules import SCRATCH, chosen
 from ktstr.kernels.sysroot import libbpf_sysroot
 from ktstr.model.op_programs import RunPayload
 from ktstr.model.packing import kernel_programs, packed_files, programs, python_imports
@@ -30,7 +31,7 @@ from ktstr.session.temporal import unjudgeable
 from ktstr.vm.accel import Accelerator, choose_accelerator
 from ktstr.vm.closure import import_entries
 from ktstr.vm.cpio import Entry
-from ktstr.vm.image import Image, ImageStore, guest_sources, program_overlay
+from ktstr.vm.image import Image, ImageStore, guest_sources, module_entries, program_overlay
 from ktstr.vm.qemu import Qemu, find_qemu
 from ktstr.vm.qemu_choice import Choice, virtual_clock_qemu
 from ktstr.vm.qemu_version import SHARES_TURNS
@@ -256,7 +257,7 @@ async def prepared(
         async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
             done(f"kernel {kernel.release}")
             made = await _made(scenario, kernel, emit)
-            image = await _image(scenario, run_dir, emit, [*made, *entries])
+            image = await _image(scenario, kernel, run_dir, emit, [*made, *entries])
             with stage(emit, "accel", "accelerator") as accel_done:
                 accel = await _accelerator(scenario, options)
                 accel_done(f"accelerator {accel.name}: {shortened(accel.reason)}")
@@ -362,7 +363,7 @@ async def _made(scenario: Scenario, kernel: Kernel, emit: Emit) -> list[Entry]:
 
 
 async def _image(
-    scenario: Scenario, run_dir: Path, emit: Emit, more: Sequence[Entry] = ()
+    scenario: Scenario, kernel: Kernel, run_dir: Path, emit: Emit, more: Sequence[Entry] = ()
 ) -> Image:
     store = ImageStore()
 
@@ -376,11 +377,12 @@ async def _image(
         )
         image = base
         files = {file.guest: file.host for file in packed_files(scenario)}
+        entries = [entry for guest, host in files.items() for entry in program_overlay(host, guest)]
         if files or more:
-            entries = [
-                entry for guest, host in files.items() for entry in program_overlay(host, guest)
-            ]
             entries += [*import_entries(guest_sources(), python_imports(scenario)), *more]
+        unused = () if scenario.vm.scratch_mib else (SCRATCH,)
+        entries += module_entries(chosen(kernel.modules, unused))
+        if entries:
             image = await anyio.to_thread.run_sync(
                 store.with_overlay, base, entries, run_dir / "image.cpio"
             )

@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 
 import ktstr
 from ktstr.errors import GuestBuildFailed
+from ktstr.kernels import Module
 from ktstr.vm.closure import interpreter_identity, library_entries, python_entries
 from ktstr.vm.cpio import Entry, write_cpio
 
@@ -296,6 +297,14 @@ def _base_entries(built: Path, sources: Path) -> list[Entry]:
     for bpf_object in sorted(built.glob("*.bpf.o")):
         entries.append(Entry.file(f"ktstr/sched/{bpf_object.name}", bpf_object.read_bytes()))
     return entries
+
+
+def module_entries(modules: Iterable[Module]) -> list[Entry]:
+    """Modules for init to load, their names in the order in which they come."""
+    return [
+        Entry.file(f"ktstr/modules/{place:03}-{module.name}.ko", module.data)
+        for place, module in enumerate(modules)
+    ]
 
 
 def program_overlay(binary: Path, guest_path: str) -> list[Entry]:

@@ -4,7 +4,16 @@
 import pytest
 
 from ktstr.kernels.apt import PackageVersion
-from ktstr.kernels.debian import available, choose, describe_choices, is_version, means, numbers
+from ktstr.kernels.debian import (
+    Wanted,
+    available,
+    choose,
+    describe_choices,
+    is_version,
+    means,
+    numbers,
+    parse,
+)
 
 MB = 1_000_000
 INDEX = [
@@ -23,8 +32,14 @@ INDEX = [
 ]
 
 
+def parsed(text: str) -> Wanted:
+    wanted = parse(text)
+    assert wanted is not None
+    return wanted
+
+
 def releases(wanted: str) -> list[str]:
-    return [kernel.release for kernel in choose(wanted, available(INDEX))]
+    return [kernel.release for kernel in choose(parsed(wanted), available(INDEX))]
 
 
 def test_signed_before_unsigned_and_newest_first() -> None:
@@ -79,13 +94,49 @@ def test_prefixes_go_by_whole_components(wanted: str, release: str, expected: bo
 def test_closest_and_series() -> None:
     kernels = available(INDEX)
     listed = "; the newest of each series: 7.3.4, 7.2.13, 6.19.14, 6.12.95"
-    assert describe_choices("9", kernels) == "closest: 7.3.4" + listed
-    assert describe_choices("7.2.11", kernels) == "closest: 7.2.9" + listed
-    assert describe_choices("6.1", kernels) == "closest: 6.12.9" + listed
-    assert describe_choices("7", []) == "the package index has no prebuilt cloud kernel at all"
+    assert describe_choices(Wanted("9"), kernels) == "closest: 7.3.4" + listed
+    assert describe_choices(Wanted("7.2.11"), kernels) == "closest: 7.2.9" + listed
+    assert describe_choices(Wanted("6.1"), kernels) == "closest: 6.12.9" + listed
+    assert describe_choices(Wanted("7"), []) == "the package index has no prebuilt cloud-amd64 kernel at all"
 
 
 def test_what_is_a_version() -> None:
     assert all(map(is_version, ["7", "6.19", "7.1.13", "7.1.13+deb13-cloud-amd64"]))
     assert not any(map(is_version, ["", "x", "7.", "7.1-rc", "../7", "7 "]))
     assert numbers("6.19.14+deb13") == (6, 19, 14)
+
+
+FLAVOURED = [
+    *INDEX,
+    PackageVersion("linux-binary-7.2.13+deb14-amd64", "7.2.13-1", "sid", 13 * MB),
+    PackageVersion("linux-modules-7.2.13+deb14-amd64", "7.2.13-1", "sid", 100 * MB),
+    PackageVersion("linux-image-6.12.95+deb12-amd64", "1", "bookworm-backports", 100 * MB),
+    PackageVersion("linux-image-6.12.96+deb12-rt-amd64", "1", "bookworm-backports", 100 * MB),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ("7", "7.2.13+deb14-cloud-amd64"),
+        ("7/cloud-amd64", "7.2.13+deb14-cloud-amd64"),
+        ("7/amd64", "7.2.13+deb14-amd64"),
+        ("7.2.13+deb14-amd64", "7.2.13+deb14-amd64"),
+        ("6.12/amd64", "6.12.95+deb12-amd64"),
+        ("6/rt-amd64", "6.12.96+deb12-rt-amd64"),
+    ],
+)
+def test_flavours(text: str, release: str) -> None:
+    assert choose(parsed(text), available(FLAVOURED))[0].release == release
+
+
+def test_modules_may_be_a_package_of_their_own() -> None:
+    split, whole = (choose(parsed(t), available(FLAVOURED))[0] for t in ("7/amd64", "6.12/amd64"))
+    assert split.modules is not None
+    assert split.modules.name == "linux-modules-7.2.13+deb14-amd64"
+    assert whole.modules is None
+
+
+@pytest.mark.parametrize("text", ["7/", "7/arm64", "/amd64", "7/amd64/x", "x/amd64"])
+def test_no_such_flavour(text: str) -> None:
+    assert parse(text) is None
