@@ -121,19 +121,22 @@ class KernelCache:
     def salvage(self, digest: str) -> tuple[CacheEntry, dict[str, Path]] | None:
         """What is still good of a damaged entry: its metadata and the intact files by name.
 
-        ``None`` when the metadata or the image is lost.
+        ``None`` when the metadata, the image or the modules are lost.
         """
         path = self._entries / digest
         intact: dict[str, Path] = {}
         try:
             entry = self._load(path)
-            for name, recorded in _metadata(path)[0]["files"].items():
+            files = _metadata(path)[0]["files"]
+            for name, recorded in files.items():
                 with suppress(OSError):
                     if sha256_of(path / name) == recorded["sha256"]:
                         intact[name] = path / name
         except EntryDamaged:
             return None
-        return (entry, intact) if "image" in intact else None
+        # Nothing else can be made again from the image.
+        lost = {"image", *({"modules"} & files.keys())} - intact.keys()
+        return None if lost else (entry, intact)
 
     def find_package(self, package: str, version: str) -> str | None:
         """Digest of the entry that was made from a package version, if there is one."""

@@ -45,9 +45,7 @@ _UNPACK_SECONDS: Final = 60.0
 
 
 def wanted(features: KernelFeatures) -> frozenset[str]:
-    """Modules to look for beside a kernel: none when it can speak without any."""
-    if all(getattr(features, feature) for feature in NEEDED):
-        return frozenset()
+    """Modules to look for beside a kernel: the drivers that are not surely built into it."""
     missing = {driver for feature, driver in DRIVERS.items() if not getattr(features, feature)}
     return frozenset({*missing, SCRATCH})
 
@@ -62,27 +60,48 @@ def silent(features: KernelFeatures, modules: Iterable[Module]) -> str | None:
 
 
 def beside(image: Path, features: KernelFeatures, folder: Path | None = None) -> tuple[Module, ...]:
-    """The modules that a kernel of these features needs, from where they lie with *image*.
+    """The drivers that a kernel has as modules, from where they lie with *image*.
 
     :param folder: where they lie instead.
-    :raise KernelUnfit: *folder* is none or has none of them; a module is damaged or another's.
+    :raise KernelUnfit: the kernel cannot be heard without them, and they are damaged or another's;
+        or *folder* is none or has not what is needed.
     :raise HostUnfit: a program to unpack them is missing.
     """
-    names = wanted(features)
-    if not names or features.release is None:
+    if features.release is None:
         return ()
-    places = module_folders(image, features.release) if folder is None else (folder,)
-    for place in places:
-        found = gather(names, find_modules(place), features.release)
-        if silent(features, found) is None:
+    if folder is not None and not folder.is_dir():
+        raise KernelUnfit(f"{folder} is no folder of modules")
+    for place in module_folders(image, features.release) if folder is None else (folder,):
+        found = of_kernel(features, find_modules(place))
+        if found:
             return found
     if folder is None:
         return ()
-    missing = ", ".join(sorted(DRIVERS[f] for f in NEEDED if getattr(features, f) is False))
     raise KernelUnfit(
-        f"{folder} is not a folder with the modules {missing}",
-        hint=f"it is called lib/modules/{features.release} where modules are installed",
+        f"{folder} has none of the modules {', '.join(sorted(wanted(features)))}",
+        hint=f"modules are installed in a folder lib/modules/{features.release}",
     )
+
+
+def of_kernel(features: KernelFeatures, files: dict[str, Path]) -> tuple[Module, ...]:
+    """The drivers that a kernel of these features has as modules, out of *files*.
+
+    Those that a guest cannot be heard without must be sound. Others (the scratch disk, the panic
+    device) are left out when they are not: the kernel boots without them.
+
+    :raise KernelUnfit: as :func:`gather`, of a driver that must be there.
+    :raise HostUnfit: a program to unpack them is missing.
+    """
+    vital = {DRIVERS[feature] for feature in NEEDED} & wanted(features)
+    names = set(vital)
+    found = gather(names, files, features.release)
+    for name in sorted(wanted(features) - vital):
+        try:
+            found = gather({*names, name}, files, features.release)
+        except KernelUnfit:
+            continue
+        names.add(name)
+    return found
 
 
 def likely(file: str) -> bool:

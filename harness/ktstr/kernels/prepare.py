@@ -16,11 +16,10 @@ from ktstr.kernels.image import MAX_IMAGE, mapped, read_header, unpack
 from ktstr.kernels.kernel import KernelFeatures, Module
 from ktstr.kernels.modules import (
     find_modules,
-    gather,
     likely,
     module_name,
+    of_kernel,
     read_modules,
-    wanted,
     write_modules,
 )
 
@@ -112,8 +111,6 @@ def remake_entry(cache: KernelCache, digest: str) -> CacheEntry | None:
     if salvaged is None:
         return None
     entry, files = salvaged
-    if "package" in entry.origin and "modules" not in files and wanted(entry.features):
-        return None  # it would boot and never say a word
     config = read_config([files["config"]] if "config" in files else [])
     kept = read_modules(files["modules"]) if "modules" in files else ()
     with cache.staging() as folder:
@@ -164,23 +161,18 @@ def unpack_packages(debs: Iterable[Path], tree: Path, release: str) -> tuple[Pat
 
 
 def package_modules(deb: Path, tree: Path, features: KernelFeatures) -> tuple[Module, ...]:
-    """The modules that a kernel of these features needs, out of the Debian package *deb*.
+    """The drivers that a kernel of these features has as modules, out of the Debian package *deb*.
 
-    Only what is likely to be needed is unpacked, and what turns out to be needed besides in a
-    second pass: a package has four thousand modules.
-
-    :raise KernelUnfit: a module is damaged, or what it needs is not in the package.
+    :raise KernelUnfit: one that must be there is damaged, or what it needs is not in the package.
     :raise HostUnfit: the package is damaged, or a program to unpack it is missing.
     """
-    names = wanted(features)
-    if not names:
-        return ()
+    # A package has four thousand modules; a second pass is only for what nobody foresaw.
     extract(deb, likely, tree)
     try:
-        return gather(names, find_modules(tree), features.release)
+        return of_kernel(features, find_modules(tree))
     except KernelUnfit:
         extract(deb, lambda file: module_name(file) is not None, tree)
-        return gather(names, find_modules(tree), features.release)
+        return of_kernel(features, find_modules(tree))
 
 
 def read_config(paths: Iterable[Path]) -> str | None:

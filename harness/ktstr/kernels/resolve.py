@@ -16,7 +16,7 @@ from ktstr.kernels.apt import AptState, PackageVersion, Progress
 from ktstr.kernels.cache import CacheEntry, EntryDamaged, KernelCache
 from ktstr.kernels.catalogue import catalogued
 from ktstr.kernels.kernel import Kernel, KernelFeatures, Module
-from ktstr.kernels.modules import beside, read_modules, silent, wanted
+from ktstr.kernels.modules import beside, read_modules, silent
 from ktstr.kernels.prepare import (
     digest_of_image,
     make_entry,
@@ -225,10 +225,12 @@ async def _from_index(
     refused: list[str] = []
     for candidate in chosen:
         entry = await _debian_entry(request, candidate, apt, notes)
+        kernel = request.kernel(entry, [*notes, *(f"passed over {text}" for text in refused)])
         why = request.lacking(entry.features, strict=True)
-        if why is None:
-            return request.kernel(entry, [*notes, *(f"passed over {text}" for text in refused)])
-        refused.append(f"{candidate.release}: {why}")
+        mute = silent(entry.features, kernel.modules)
+        if why is None and mute is None:
+            return kernel
+        refused.append(f"{candidate.release}: {why or f'{mute}, and the index has no such module'}")
     raise KernelLacks(
         f"{request.spec}: no kernel of that version will do:\n  " + "\n  ".join(refused),
         hint=_hint(request),
@@ -277,9 +279,14 @@ async def _debian_entry(
             }
 
             def modules(features: KernelFeatures) -> tuple[Module, ...]:
-                deb, own = debs[0], candidate.modules
-                if own is not None and wanted(features):
-                    deb = from_thread.run(_fetch, request, apt, own, folder / "debs")
+                mute = silent(features, ()) is not None
+                if candidate.flavour == debian.FLAVOURS[0] and not mute:
+                    return ()  # it has all drivers, and the package of its modules is large
+                deb = debs[0]
+                if candidate.modules is not None:
+                    deb = from_thread.run(_fetch, request, apt, candidate.modules, folder / "debs")
+                    stage = f"unpacking the drivers of {candidate.release}"
+                    from_thread.run_sync(request.progress, stage, None)
                 return package_modules(deb, folder / "modules", features)
 
             make = partial(
