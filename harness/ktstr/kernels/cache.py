@@ -8,6 +8,7 @@
     ROOT/entries/DIGEST/tools/                                 made of its source when asked for
     ROOT/locks/DIGEST.lock                                     shared by users, alone to remove
     ROOT/staging/                                              entries being made
+    ROOT/boots/DIGEST.json                                     how long it took to boot
     ROOT/apt/                                                  the private apt state
     ROOT/sources/, ROOT/builds/                                see ``ktstr.kernels.build``
 """
@@ -252,6 +253,8 @@ class KernelCache:
         whole = self.entries()
         for entry in whole[keep:]:
             (removed if self._remove(entry.path) else busy).append(entry)
+        for entry in removed:
+            (self.root / "boots" / f"{entry.digest}.json").unlink(missing_ok=True)
         for digest in self.damaged():
             self._remove(self._entries / digest)
         for lock in (self.root / "locks").glob("make-*.lock"):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is known of one kernel: its files and the features read from its image."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 
 FEATURES = ("sched_ext", "btf", "pvh", "virtio_console", "virtio_pci", "pvpanic")
 """The yes/no/unknown features of :class:`KernelFeatures`, in display order."""
+
+EEVDF_SINCE = (6, 6)
+"""The first series whose fair class picks by eligible virtual deadline (kernel/sched/fair.c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +114,10 @@ class Kernel:
     notes: tuple[str, ...] = ()
     config: Path | None = None
     modules: tuple[Module, ...] = ()
+
+    @property
+    def own_scheduler(self) -> str:
+        """What schedules ordinary tasks where no sched_ext scheduler does."""
+        match = re.match(r"(\d+)\.(\d+)", self.release)
+        version = (int(match[1]), int(match[2])) if match else (0, 0)
+        return "CFS" if version < EEVDF_SINCE else "EEVDF"

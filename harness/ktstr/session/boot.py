@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import msgpack
 
+from ktstr.kernels import Kernel
+from ktstr.kernels.boot_times import BootTimes
 from ktstr.session.conversation import Conversation
 from ktstr.session.events import Emit, Note
 from ktstr.session.hello import Hello
@@ -63,12 +66,18 @@ async def booted(
 
     if ready.doubt is not None:
         remark(ready.doubt)
+    if ready.kernel.features.sched_ext is False:
+        # Only who brings no scheduler gets this far with it.
+        recorder.note(own_scheduler_note(ready.kernel))
+        emit(Note(own_scheduler_note(ready.kernel)))
     lease = lease or Lease()
     warm = Warm(ready, spec, options, remark, retry, before_boot=partial(_turn, lease, emit))
     async with AsyncExitStack() as stack:
+        launched = time.monotonic() - lease.waited_s
         machine, past = await stack.enter_async_context(
             warm.machine(run_dir, attach=options.keep_vm)
         )
+        launched += lease.waited_s
         if options.verbose:
             emit(Note(f"qemu: {machine.command}"))
             if warm.why_cold is not None:
@@ -88,7 +97,7 @@ async def booted(
         group.start_soon(link.serve)
         group.start_soon(_nudge_at_end, machine, link)
         recorder.on_over = lease.leave
-        yield Live(definition, ready, machine, link, recorder, warm, lease=lease)
+        yield Live(definition, ready, machine, link, recorder, warm, launched, lease=lease)
 
 
 async def _nudge_at_end(machine: Machine, link: Link) -> None:
@@ -135,6 +144,26 @@ async def begin(
     live.link.forget()
     await tell(msgpack.packb(plan))
     return await conversation.attached()
+
+
+def own_scheduler_note(kernel: Kernel) -> str:
+    """What to say of a run on a kernel that can run no sched_ext scheduler."""
+    return (
+        f"kernel {kernel.release} has no sched_ext: this run is about its own scheduler,"
+        f" {kernel.own_scheduler}"
+    )
+
+
+async def remember_boot(live: Live, seconds: float) -> None:
+    """Note how long the guest took to boot, where that says something about its kernel.
+
+    :param seconds: from the start of its QEMU to Hello.
+    """
+    spec = live.machine.spec
+    if live.warm.reached or spec.virtual is not None or spec.one_thread or spec.debug:
+        return
+    kernel, cpus = live.prepared.kernel, live.definition.topology.cpus
+    await anyio.to_thread.run_sync(BootTimes().add, kernel.digest, cpus, spec.accel.name, seconds)
 
 
 async def keep_booted(live: Live) -> None:

@@ -22,6 +22,7 @@ from ktstr.vm.machine import Machine
 class Live:
     """One booted machine with the two ends of its conversation.
 
+    :ivar launched: when its QEMU was started, seconds of the monotonic clock.
     :ivar bridge: takes the captures while the scenario runs; what it loses becomes a note.
     :ivar stats_meta: what the scheduler says about its statistics, once it was asked.
     :ivar monitor: reads the running guest, once it does.
@@ -38,6 +39,7 @@ class Live:
     link: Link
     recorder: Recorder
     warm: Warm
+    launched: float | None = None
     bridge: SnapshotBridge = field(init=False)
     stats_meta: dict[str, object] | None = None
     monitor: GuestMonitor | None = None

@@ -19,7 +19,7 @@ from ktstr.errors import ChannelLost, GuestLost, HostUnfit, OutputUnwritable
 from ktstr.kernels import Kernel
 from ktstr.model.op_programs import WatchSnapshot
 from ktstr.model.scheduler_def import DEFAULT_ATTACH_MS
-from ktstr.session.boot import begin, booted, keep_booted
+from ktstr.session.boot import begin, booted, keep_booted, remember_boot
 from ktstr.session.checkpoint import Checkpoints
 from ktstr.session.conversation import Conversation
 from ktstr.session.emulator import avoiding_words
@@ -281,7 +281,10 @@ async def _talk(live: Live, options: RunOptions, emit: Emit, record: RunRecord) 
     warm = live.warm
     with stage(emit, "boot", "continuing a template" if warm.reached else "booting") as done:
         await conversation.hello()
+        took = None if live.launched is None else time.monotonic() - live.launched
         await keep_booted(live)
+        if took is not None:
+            await remember_boot(live, took)
         done("continued a template" if warm.reached else "booted")
     hello = recorder.hello
     assert hello is not None
