@@ -23,9 +23,10 @@ from ktstr.cli.reports import Reports, check_reports, write_reports
 from ktstr.cli.runner import SIGNALS, TICK_S
 from ktstr.cli.scratch import end_at_once, one_scratch_folder
 from ktstr.cli.screen import Screen, open_standard_streams
-from ktstr.errors import CannotRun, ExitCode, KtstrError
-from ktstr.report.many import Outcome, exit_code, outcome_line, summary
+from ktstr.errors import CannotRun, ExitCode, KernelLacks, KtstrError
+from ktstr.report.many import Outcome, exit_code, outcome_line
 from ktstr.report.many_live import ManyProgress
+from ktstr.report.many_summary import summary
 from ktstr.report.verdict import print_parts
 from ktstr.session.lease import Lease
 from ktstr.session.lineup import surveyed
@@ -150,6 +151,9 @@ class ManyRunner:
         with progress.running(due.title) as watch:
             try:
                 record = await run_scenario(due.turn.path, due.turn.options, watch, lease=lease)
+            except KernelLacks as error:
+                # On a kernel of the command it has no place; on its own it cannot run.
+                outcome = _refused(due, error) if due.turn.kernel is None else _skip(due, error)
             except (KtstrError, OSError) as error:
                 if self._interrupted:
                     # What a signal tore down on its way is no news.
@@ -192,6 +196,14 @@ def _never_ran(due: Outcome) -> Outcome:
     if due.turn.refused is not None:
         return _refused(due, due.turn.refused)
     return replace(due, verdict="skip", exit_code=ExitCode.PASS, reason=due.turn.skipped)
+
+
+def _skip(due: Outcome, error: KernelLacks) -> Outcome:
+    """A scenario of a matrix on a kernel that has not what it needs."""
+    # Where several kernels were looked at, a line each follows the first.
+    why = error.message.splitlines()[-1].strip()
+    reason = f"not on kernel {due.turn.kernel}: {why}"
+    return replace(due, verdict="skip", exit_code=ExitCode.PASS, reason=reason)
 
 
 def _refused(due: Outcome, error: Exception) -> Outcome:

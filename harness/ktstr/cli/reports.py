@@ -15,7 +15,8 @@ from pathlib import Path
 from ktstr.cli.screen import Screen
 from ktstr.errors import ExitCode, OutputUnwritable
 from ktstr.report.junit import junit
-from ktstr.report.many import Outcome, document
+from ktstr.report.many import Outcome
+from ktstr.report.many_summary import document
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ktstr.report.many import Outcome
+from ktstr.report.matrix import kernels_of
 from ktstr.report.xml import attributes as _attributes
 from ktstr.report.xml import content as _text
 
@@ -30,25 +31,44 @@ A failure is a finding about the scheduler; an error is a test that gave no verd
 def junit(outcomes: Sequence[Outcome], wall_s: float, began: str) -> str:
     """The document, one test case for each run in the order of the matrix.
 
+    Where the command names several kernels, each has a suite of its own.
+
     :param wall_s: from the first start to the last end, seconds.
     :param began: when that was, ISO 8601 without a zone, in UTC.
     """
+    whole = _totals(outcomes, wall_s)
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f"<testsuites{_attributes({'name': SUITE, **whole})}>",
+    ]
+    for name, suite in _suites(outcomes).items():
+        # Runs of several kernels take turns, so a suite of theirs took what its runs took.
+        took = wall_s if len(suite) == len(outcomes) else sum(o.wall_s for o in suite)
+        totals = _totals(suite, took)
+        lines.append(f" <testsuite{_attributes({'name': name, **totals, 'timestamp': began})}>")
+        lines += [line for outcome in suite for line in _case(outcome)]
+        lines.append(" </testsuite>")
+    return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _suites(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """One suite, or one for each kernel where the command names several."""
+    kernels = kernels_of(outcomes)
+    if len(kernels) < 2:
+        return {SUITE: list(outcomes)}
+    return {
+        f"{SUITE} {kernel}": [o for o in outcomes if o.turn.kernel == kernel] for kernel in kernels
+    }
+
+
+def _totals(outcomes: Sequence[Outcome], wall_s: float) -> dict[str, str]:
     counts = {
         "tests": len(outcomes),
         "failures": _count(outcomes, "failure"),
         "errors": _count(outcomes, "error"),
         "skipped": _count(outcomes, "skipped"),
     }
-    totals = {**{name: str(count) for name, count in counts.items()}, "time": f"{wall_s:.3f}"}
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f"<testsuites{_attributes({'name': SUITE, **totals})}>",
-        f" <testsuite{_attributes({'name': SUITE, **totals, 'timestamp': began})}>",
-        *(line for outcome in outcomes for line in _case(outcome)),
-        " </testsuite>",
-        "</testsuites>",
-    ]
-    return "\n".join(lines) + "\n"
+    return {**{name: str(count) for name, count in counts.items()}, "time": f"{wall_s:.3f}"}
 
 
 def _count(outcomes: Sequence[Outcome], element: str) -> int:

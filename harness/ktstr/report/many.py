@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How several runs went: a line for each as it ends, tables of all, a document."""
+"""How one of several runs went, and what all of them come to."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ktstr.errors import ExitCode
@@ -17,9 +15,6 @@ from ktstr.report.repro import in_brief
 from ktstr.report.verdict import STYLES, first_reason, reasons
 from ktstr.session.matrix import Turn
 from ktstr.session.record import RunRecord
-
-SCHEMA: Final = 1
-"""Version of :func:`document`."""
 
 SEVERITY: Final = (
     ExitCode.PASS,
@@ -37,8 +32,7 @@ it, but the command must not end with the code for a mere finding. What cannot r
 """
 
 REASON_CHARS: Final = 160
-MAX_NOTES: Final = 10
-_STYLES: Final = {**STYLES, "cannot run": "bold red", "not run": "dim"}
+VERDICT_STYLES: Final = {**STYLES, "cannot run": "bold red", "not run": "dim"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +162,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> ExitCode:
 def outcome_line(outcome: Outcome, number: int, of: int) -> Text:
     """One finished run in one line."""
     line = Text(f"[{number:>{len(str(of))}}/{of}] ", style="dim")
-    line.append(f"{outcome.verdict.upper():<12} ", style=_STYLES.get(outcome.verdict, ""))
+    line.append(f"{outcome.verdict.upper():<12} ", style=VERDICT_STYLES.get(outcome.verdict, ""))
     line.append(f"{one_line(outcome.title)} ")
     line.append(f"{outcome.wall_s:.1f} s", style="dim")
     if outcome.reason:
@@ -178,164 +172,18 @@ def outcome_line(outcome: Outcome, number: int, of: int) -> Text:
     return line
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """All repetitions of one run."""
-
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def worst(self) -> Outcome:
-        """The first of the worst."""
-        return max(self.outcomes, key=_rank)
-
-    @property
-    def verdict(self) -> str:
-        """The worst verdict, and how often it came where there are repetitions."""
-        verdict, of = self.worst.verdict, len(self.outcomes)
-        if of == 1:
-            return verdict
-        count = sum(1 for outcome in self.outcomes if outcome.verdict == verdict)
-        return f"{verdict} {count}/{of}"
-
-    @property
-    def seconds(self) -> str:
-        """How long a run took: one figure, or from the shortest to the longest."""
-        took = [outcome.wall_s for outcome in self.outcomes if outcome.verdict != "not run"]
-        low, high = f"{min(took, default=0.0):.1f}", f"{max(took, default=0.0):.1f}"
-        return high if low == high else f"{low}-{high}"
-
-
-def summary(outcomes: Sequence[Outcome], wall_s: float) -> list[RenderableType]:
-    """The table of all runs, the worst last and skips after passes, and the totals below it.
-
-    In a long log the last lines are what people see first. Repetitions share a row. Where scenarios
-    were multiplied by kernels, topologies or flags, what happened where stands in a grid above it,
-    and the table is left to what did not pass.
-
-    :param wall_s: from the first start to the last end, seconds.
-    """
-    rows = _rows(outcomes)
-    parts: list[RenderableType] = []
-    variants = list(dict.fromkeys(outcome.turn.variant for outcome in outcomes))
-    if len(variants) > 1:
-        parts += [Text(), _grid(rows, variants)]
-        rows = [row for row in rows if row.worst.verdict != "pass"]
-    if rows:
-        parts += [Text(), _table(rows)]
-    parts += [Text(), *_notes(outcomes), _totals(outcomes, wall_s)]
-    return parts
-
-
-def _rows(outcomes: Sequence[Outcome]) -> list[_Row]:
-    """A row for each label, the best first, else in the order of their first runs."""
-    found: dict[tuple[Path, str], list[Outcome]] = {}
-    for outcome in outcomes:
-        found.setdefault((outcome.turn.path, outcome.label), []).append(outcome)
-    return sorted((_Row(tuple(each)) for each in found.values()), key=lambda row: _rank(row.worst))
-
-
-def _table(rows: Iterable[_Row]) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("scenario", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("s", justify="right", no_wrap=True)
-    table.add_column("first reason", no_wrap=True)
-    for row in rows:
-        outcome = row.worst
-        table.add_row(
-            Text(one_line(outcome.label)),
-            Text(row.verdict, style=_STYLES.get(outcome.verdict, "")),
-            row.seconds,
-            Text(one_line(outcome.reason, REASON_CHARS)),
-        )
-    return table
-
-
-def _grid(rows: Sequence[_Row], variants: Sequence[str]) -> Table:
-    """Scenarios downwards, variants across; a scenario's place is that of its first run."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("scenario", no_wrap=True)
-    for variant in variants:
-        table.add_column(one_line(variant) or "-", no_wrap=True)
-    cells: dict[tuple[Path, str], dict[str, _Row]] = {}
-    for row in rows:
-        turn = row.worst.turn
-        cells.setdefault((turn.path, row.worst.name), {})[turn.variant] = row
-    for (_, name), of_variant in sorted(cells.items(), key=lambda item: item[0][1]):
-        found = [of_variant.get(variant) for variant in variants]
-        table.add_row(Text(one_line(name)), *(_cell(row) for row in found))
-    return table
-
-
-def _cell(row: _Row | None) -> Text:
-    if row is None:
-        return Text("")
-    style = _STYLES.get(row.worst.verdict, "")
-    cell = Text(row.verdict, style=style)
-    if row.worst.wall_s >= 0.05:
-        cell.append(f" {row.seconds} s", style="dim")
-    return cell
-
-
-def _notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
-    """What was noted of runs that passed: elsewhere nobody would look for it."""
-    counted = Counter(
-        note for outcome in outcomes if outcome.verdict == "pass" for note in outcome.notes
-    )
-    lines: list[RenderableType] = [
-        Text(f"note: {one_line(note, REASON_CHARS)}" + _times(count), style="dim")
-        for note, count in counted.most_common(MAX_NOTES)
-    ]
-    if len(counted) > MAX_NOTES:
-        lines.append(Text(f"... and {len(counted) - MAX_NOTES} more notes", style="dim"))
-    return lines
-
-
-def _times(count: int) -> str:
-    return f" ({count} runs)" if count > 1 else ""
-
-
-def document(outcomes: Sequence[Outcome], wall_s: float, code: ExitCode) -> dict[str, Any]:
-    """All outcomes and their totals, for programs."""
-    return {
-        "schema": SCHEMA,
-        "exit_code": int(code),
-        "wall_s": round(wall_s, 3),
-        "workload_s": _workload_s(outcomes),
-        "verdicts": dict(_counted(outcomes)),
-        "scenarios": [outcome.document() for outcome in outcomes],
-    }
-
-
-def _totals(outcomes: Sequence[Outcome], wall_s: float) -> Text:
-    counted = _counted(outcomes)
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items())
-    labels = {(outcome.turn.path, outcome.label) for outcome in outcomes}
-    what = "scenario" if len(labels) == len({o.turn.path for o in outcomes}) else "run"
-    what = "run" if len(outcomes) > len(labels) else what
-    text = f"{len(outcomes)} {what}{'' if len(outcomes) == 1 else 's'}: {verdicts}; {wall_s:.0f} s"
-    workload = _workload_s(outcomes)
-    if workload:
-        text += f", {wall_s / workload:.1f} times the {workload:g} s that they hold"
-    good = exit_code(outcomes) == ExitCode.PASS
-    if len(counted) > 1 and not good:
-        text += f"; the worst: {[*counted][-1]}"
-    return Text(text, style="bold green" if good else "bold red")
-
-
-def _counted(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """How often each verdict came, the best first."""
-    return Counter(outcome.verdict for outcome in sorted(outcomes, key=_rank))
-
-
-def _rank(outcome: Outcome) -> tuple[int, int]:
+def rank(outcome: Outcome) -> tuple[int, int]:
     """From passes, skips and what an interruption kept from running to the worst finding."""
     if outcome.verdict == "not run":
         return 0, 2
     return SEVERITY.index(outcome.exit_code), int(outcome.verdict != "pass")
 
 
-def _workload_s(outcomes: Sequence[Outcome]) -> float:
+def counted(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """How often each verdict came, the best first."""
+    return Counter(outcome.verdict for outcome in sorted(outcomes, key=rank))
+
+
+def workload_s(outcomes: Sequence[Outcome]) -> float:
     """What the steps hold that all runs came to."""
     return round(sum(outcome.workload_s or 0.0 for outcome in outcomes), 3)
