@@ -4,6 +4,8 @@
 A name stands wherever a kernel specification may: in a scenario, in ``--kernel`` and ``--kernels``.
 """
 
+import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from ktstr.errors import HostUnfit
 from ktstr.kernels.kernel import FEATURES
 
 FILE: Final = "catalogue.toml"
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9._+-]{0,63}")
 _KEYS: Final = {"spec": str, "fragments": list, "has": list, "lacks": list, "note": str}
 
 
@@ -74,8 +77,14 @@ def catalogued(spec: str) -> str:
     return spec if row is None else row.spec
 
 
+def close_names(spec: str) -> str:
+    """For a hint: the name of the catalogue that may have been meant; empty when none is close."""
+    found = difflib.get_close_matches(spec, named_kernels(), n=1)
+    return f"did you mean {found[0]}? " if found else ""
+
+
 def _row(name: str, row: Any) -> NamedKernel:
-    if not isinstance(row, dict) or ":" in name or "/" in name:
+    if not isinstance(row, dict) or not _NAME.fullmatch(name):
         raise ValueError(f"{FILE}: {name!r} is no name of a kernel")
     for key, value in row.items():
         kind = _KEYS.get(key)

@@ -14,7 +14,7 @@ from ktstr.errors import HostUnfit, KernelLacks, KernelUnfit
 from ktstr.kernels import debian
 from ktstr.kernels.apt import AptState, PackageVersion, Progress
 from ktstr.kernels.cache import CacheEntry, EntryDamaged, KernelCache
-from ktstr.kernels.catalogue import catalogued
+from ktstr.kernels.catalogue import catalogued, close_names
 from ktstr.kernels.kernel import Kernel, KernelFeatures, Module
 from ktstr.kernels.modules import beside, read_modules, silent
 from ktstr.kernels.prepare import (
@@ -158,7 +158,10 @@ def _parse(spec: str) -> tuple[str, str]:
         return spec, os.uname().release
     if os.path.lexists(spec):
         return "path", os.path.abspath(spec)
-    raise KernelUnfit(f"unknown kernel {spec!r}, and there is no such file", hint=f"one of {FORMS}")
+    raise KernelUnfit(
+        f"unknown kernel {spec!r}, and there is no such file",
+        hint=f"{close_names(spec)}one of {FORMS}",
+    )
 
 
 def _host_image(release: str) -> Path:

@@ -52,8 +52,12 @@ SymbolName = Annotated[
     str, _text(r"^[A-Za-z_.$][A-Za-z0-9_.$]*$", "the name of a symbol of the kernel", 512)
 ]
 
-KERNEL_ALLOWED: Final = '"debian:7", "debian:VERSION", "path:FILE" or "host"'
-KernelSpec = Annotated[str, _text(r"^(host|debian:[^\s]+|path:.+)$", KERNEL_ALLOWED, 4096)]
+KERNEL_ALLOWED: Final = (
+    '"debian:7", "debian:VERSION", "debian-source:VERSION", "git:URL#REF", "tar:URL#sha256=HEX",'
+    ' "path:FILE", "host", or a name of the catalogue such as "stock-6.12"'
+)
+_KERNEL: Final = r"^((debian|debian-source|git|tar):[^\s]+|path:.+|[A-Za-z][A-Za-z0-9._+-]{0,63})$"
+KernelSpec = Annotated[str, _text(_KERNEL, KERNEL_ALLOWED, 4096)]
 
 _DURATION_SCHEMA: Final[Schema] = {
     "anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}],

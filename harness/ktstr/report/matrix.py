@@ -135,14 +135,16 @@ def grid_of(outcomes: Sequence[Outcome]) -> Grid | None:
     columns = kernels if by_kernel else tuple(dict.fromkeys(o.turn.variant for o in outcomes))
     if len(columns) < 2:
         return None
-    lines: dict[tuple[Path, str, str], Line] = {}
+    # What could not be read on one kernel has no name of its own there, only its file's.
+    names = {o.turn.path: o.turn.name for o in outcomes if o.turn.name}
+    lines: dict[tuple[Path, str], Line] = {}
     for outcome in outcomes:
         turn = outcome.turn
         words = (turn.topology, turn.profile) if by_kernel else ()
         variant = ", ".join(word for word in words if word)
         line = lines.setdefault(
-            (turn.path, outcome.name, variant),
-            Line(outcome.name, variant, turn.topology, turn.profile, {}),
+            (turn.path, variant),
+            Line(names.get(turn.path, outcome.name), variant, turn.topology, turn.profile, {}),
         )
         column = turn.kernel or "" if by_kernel else turn.variant
         before = line.cells.get(column)
