@@ -29,18 +29,20 @@ if TYPE_CHECKING:
 def build(spec: str, config: str, jobs: int | None) -> None:
     """Build the kernel SPEC unless the cache has it.
 
-    SPEC is debian-source:VERSION, git:URL#REF, tar:URL#sha256=HEX or path:FOLDER.
+    SPEC is debian-source:VERSION, git:URL#REF, tar:URL#sha256=HEX, path:FOLDER, or a name of the
+    catalogue.
     """
     import anyio
 
     from ktstr.kernels import KernelCache
     from ktstr.kernels.build.builder import build_kernel
+    from ktstr.kernels.catalogue import catalogued
 
     fragments = [name.strip() for name in config.split(",") if name.strip()]
 
     async def work(progress: Callable[[str, float | None], None]) -> "Built":
         return await build_kernel(
-            spec, cache=KernelCache(), progress=progress, fragments=fragments, jobs=jobs
+            catalogued(spec), cache=KernelCache(), progress=progress, fragments=fragments, jobs=jobs
         )
 
     started = time.monotonic()

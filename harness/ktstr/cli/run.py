@@ -308,7 +308,7 @@ def main(
             from ktstr.cli.reports import Reports
             from ktstr.session.matrix import Axes, unique
 
-            axes = Axes(unique(kernels), _topologies(unique(topologies)), repeat)
+            axes = Axes(_kernels(unique(kernels)), _topologies(unique(topologies)), repeat)
             try:
                 code = run_many(
                     chosen,
@@ -327,6 +327,17 @@ def main(
         # While no handler of ours is in place: during the imports, or after the last word.
         code = ExitCode.INTERRUPTED
     sys.exit(int(code))
+
+
+def _kernels(specs: tuple[str, ...]) -> tuple[str, ...]:
+    """The specifications, once it is sure that each may mean a kernel."""
+    from ktstr.kernels.catalogue import close_names, may_be_kernel
+
+    for spec in specs:
+        if not may_be_kernel(spec):
+            hint = close_names(spec) + "`ktstr kernel list` has the names"
+            raise BadCommandLine(f"--kernels: {spec!r} names no kernel and is no file; {hint}")
+    return specs
 
 
 def _topologies(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ A name stands wherever a kernel specification may: in a scenario, in ``--kernel`
 """
 
 import difflib
+import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, Final
 
 import ktstr
 from ktstr.errors import HostUnfit
+from ktstr.kernels import debian
+from ktstr.kernels.cache import CacheEntry
 from ktstr.kernels.kernel import FEATURES
 
 FILE: Final = "catalogue.toml"
@@ -75,6 +78,40 @@ def catalogued(spec: str) -> str:
         return spec  # without opening the file
     row = named_kernels().get(spec)
     return spec if row is None else row.spec
+
+
+def may_be_kernel(spec: str) -> bool:
+    """Whether *spec* has a form that some kernel has; that it exists is another question."""
+    return ":" in spec or spec == "host" or spec in named_kernels() or os.path.lexists(spec)
+
+
+def cached(row: NamedKernel, entries: Iterable[CacheEntry]) -> CacheEntry | None:
+    """The newest kernel in the cache that *row* means; ``None`` when there is none."""
+    kind, _, value = row.spec.partition(":")
+    if kind == "debian":
+        sought = debian.parse(value)
+        fit = [e for e in entries if "package" in e.origin and sought and sought.means(e.release)]
+    elif kind == "debian-source":
+        version = value.partition("+")[0]
+        fit = [e for e in entries if _built(e, version) and _fragments(e) == set(row.fragments)]
+    else:
+        fit = [e for e in entries if e.spec == row.spec]
+    return max(fit, key=_preference, default=None)
+
+
+def _preference(entry: CacheEntry) -> tuple[bool, tuple[int, ...], float]:
+    """As a specification chooses: what Debian has signed, then the newest."""
+    signed = "-unsigned-" not in entry.origin.get("package", "")
+    return signed, debian.numbers(entry.release), entry.made_at
+
+
+def _built(entry: CacheEntry, version: str) -> bool:
+    kind, _, source = entry.origin.get("source", "").partition(":")
+    return kind == "debian-source" and debian.means(version, source)
+
+
+def _fragments(entry: CacheEntry) -> set[str]:
+    return set(re.findall(r"[\w-]+", entry.origin.get("fragments", "")))
 
 
 def close_names(spec: str) -> str:

@@ -228,12 +228,10 @@ async def _from_index(
     refused: list[str] = []
     for candidate in chosen:
         entry = await _debian_entry(request, candidate, apt, notes)
-        kernel = request.kernel(entry, [*notes, *(f"passed over {text}" for text in refused)])
         why = request.lacking(entry.features, strict=True)
-        mute = silent(entry.features, kernel.modules)
-        if why is None and mute is None:
-            return kernel
-        refused.append(f"{candidate.release}: {why or f'{mute}, and the index has no such module'}")
+        if why is None:
+            return request.kernel(entry, [*notes, *(f"passed over {text}" for text in refused)])
+        refused.append(f"{candidate.release}: {why}")
     raise KernelLacks(
         f"{request.spec}: no kernel of that version will do:\n  " + "\n  ".join(refused),
         hint=_hint(request),

@@ -417,10 +417,10 @@ def test_missing_tables() -> None:
 
 def test_topology_from_the_command_line_decides_on_the_cpusets() -> None:
     with pytest.raises(DefinitionInvalid) as raised:
-        scenario_from_toml(BASE, file="s.toml", topology="1n1l2c1t", kernel="what")
+        scenario_from_toml(BASE, file="s.toml", topology="1n1l2c1t", kernel="6.12")
     (problem,) = raised.value.problems
     assert (problem.file, problem.line) == ("given in place of s.toml", None)
-    assert (problem.key, problem.found) == ("kernel", '"what"')
+    assert (problem.key, problem.found) == ("kernel", '"6.12"')
     scenario_from_toml(BASE, file="s.toml", topology="1n1l2c1t")  # LLC 0 is there
     with pytest.raises(DefinitionInvalid, match="an LLC from 0 to 0"):
         scenario_from_toml(swap("llc = 0", "llc = 1"), topology="1n1l2c1t")
