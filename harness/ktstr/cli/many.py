@@ -215,7 +215,7 @@ def _refused(due: Outcome, error: Exception) -> Outcome:
         due,
         verdict="guest lost" if code == ExitCode.GUEST_LOST else "cannot run",
         exit_code=code,
-        reason=": ".join([head, *rest[:1]]),
+        reason=": ".join([head.rstrip(":"), *rest[:1]]) if rest else head,
         details=(head, *rest),
     )
 

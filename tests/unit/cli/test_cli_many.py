@@ -22,7 +22,15 @@ from ktstr.cli import many as many_module
 from ktstr.cli.many import run_many
 from ktstr.cli.reports import Reports
 from ktstr.cli.run import main as ktstr_run
-from ktstr.errors import DefinitionInvalid, ExitCode, HostUnfit, OutputUnwritable, Problem, QemuDied
+from ktstr.errors import (
+    DefinitionInvalid,
+    ExitCode,
+    HostUnfit,
+    KernelLacks,
+    OutputUnwritable,
+    Problem,
+    QemuDied,
+)
 from ktstr.report.many import Outcome, outcome_line, worst
 from ktstr.session.events import Note, StepStarted
 from ktstr.session.lease import Lease
@@ -66,14 +74,18 @@ class Runs:
             emit(StepStarted(2, 2, "", 0.5))
             for _ in range(5):
                 await anyio.lowlevel.checkpoint()
-            return await self.end(path.stem, emit)
+            found = await self.end(path.stem, options.kernel, emit)
+            found.facts = {"kernel": {"release": f"release-of-{options.kernel}"}}
+            return found
         finally:
             self.at_once -= 1
 
-    async def end(self, name: str, emit: Any) -> RunRecord:
+    async def end(self, name: str, kernel: str | None, emit: Any) -> RunRecord:
         match name.split("-")[0]:
             case "unfit":
                 raise HostUnfit("no QEMU here", hint="install it")
+            case "picky" if kernel != "new":
+                raise KernelLacks(f"{kernel}: none will do:\n  that-one: sched_ext is absent")
             case "wrong":
                 raise DefinitionInvalid([Problem("x.toml", 3, "steps[0].hold", "1", "2")])
             case "died":
@@ -266,6 +278,80 @@ def test_a_matrix_in_one_table(runs: Runs, capfd: Any) -> None:
         "fail [smt-2llc] fail 2/2 T [Other] it was slow",
     ]
     assert lines[-1].startswith("8 runs: 4 pass, 4 fail;")
+
+
+KERNELS = Axes(kernels=("new", "old"), topologies=("tiny-1llc", "smt-2llc"))
+
+
+def test_a_column_for_each_kernel(runs: Runs, capfd: Any) -> None:
+    """Rows are scenarios times topologies; what a kernel lacks is skipped, and says why."""
+    assert run("picky", "good", axes=KERNELS) == ExitCode.PASS
+    lines = without_times(capfd.readouterr().out)
+    assert lines[9:14] == [
+        "scenario new old",
+        "good [tiny-1llc] pass pass",
+        "good [smt-2llc] pass pass",
+        "picky [tiny-1llc] pass skip",
+        "picky [smt-2llc] pass skip",
+    ]
+    assert lines[15:18] == ["kernel release", "new release-of-new", "old release-of-old"]
+    assert lines[19:22] == [
+        "scenario verdict s first reason",
+        *(
+            f"picky [{topology}, old] skip T not on kernel old: that-one: sched_ext is absent"
+            for topology in ("tiny-1llc", "smt-2llc")
+        ),
+    ]
+
+
+def test_the_matrix_for_programs(runs: Runs, tmp_path: Path) -> None:
+    reports = Reports(json_file=tmp_path / "o.json", junit_file=tmp_path / "j.xml")
+    paths = [Path("picky.toml"), Path("fail.toml")]
+    axes = replace(KERNELS, topologies=("tiny-1llc",), repeat=2)
+    assert run_many(paths, RunOptions(), axes=axes, reports=reports) == ExitCode.FAIL
+    matrix = json.loads((tmp_path / "o.json").read_text())["matrix"]
+    assert matrix["kernels"] == [
+        {"kernel": "new", "release": "release-of-new"},
+        {"kernel": "old", "release": "release-of-old"},
+    ]
+    fail, picky = matrix["rows"]
+    failed = {"verdict": "fail", "exit_code": 1, "count": 2, "of": 2}
+    assert fail == {
+        "name": "fail",
+        "topology": "tiny-1llc",
+        "profile": None,
+        "cells": [{**failed, "reason": "[Other] it was slow"}] * 2,
+    }
+    assert [cell["verdict"] for cell in picky["cells"]] == ["pass", "skip"]
+
+    root = ElementTree.parse(tmp_path / "j.xml").getroot()
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("8", "4", "2")
+    suites = {
+        suite.get("name"): [suite.get(key) for key in ("tests", "failures", "skipped")]
+        for suite in root
+    }
+    assert suites == {"ktstr new": ["4", "2", "0"], "ktstr old": ["4", "2", "2"]}
+    assert all("old" in (case.get("name") or "") for case in root[1])
+
+
+def test_one_kernel_is_no_column(runs: Runs, capfd: Any) -> None:
+    """A kernel that a scenario boots of its own accord must serve it."""
+    assert run("picky", "good") == ExitCode.CANNOT_RUN
+    lines = without_times(capfd.readouterr().out)
+    assert (
+        lines[0] == "[1/2] CANNOT RUN picky T s None: none will do: that-one: sched_ext is absent"
+    )
+    assert run("picky", "good", axes=Axes(kernels=("old",)), as_json=True) == ExitCode.PASS
+    found = json.loads(capfd.readouterr().out)
+    assert found["matrix"] is None and found["verdicts"] == {"pass": 1, "skip": 1}
+
+
+def test_kernels_that_cannot_be(runs: Runs) -> None:
+    done = CliRunner().invoke(ktstr_run, ["x.toml", "--kernels", "debian:7,stock-612"])
+    assert done.exit_code == ExitCode.CANNOT_RUN
+    assert "'stock-612' names no kernel" in done.output
+    assert "did you mean stock-6.12?" in done.output
+    assert runs.seen == []
 
 
 def test_both_reports_are_written_whatever_happens(runs: Runs, tmp_path: Path, capfd: Any) -> None:

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ktstr.cli.kernel import kernel
-from ktstr.kernels import KernelCache
+from ktstr.kernels import KernelCache, catalogue
+from ktstr.kernels.boot_times import BootTimes
 
 
 @pytest.fixture
@@ -47,6 +48,46 @@ def test_fetch_list_clean(ktstr: Callable[..., Result], kernel_file: Callable[..
         assert "in use" in ktstr("clean", "--all").stdout
     assert "1 removed" in ktstr("clean", "--keep", "0").stdout
     assert cache.entries() == []
+
+
+def test_names_say_what_of_them_is_here(
+    ktstr: Callable[..., Result],
+    kernel_file: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the kernel in the cache is not what its row says, the list says so."""
+    image = kernel_file(names=["schedule"])
+    rows = tmp_path / "catalogue.toml"
+    rows.write_text(
+        f'[mine]\nspec = "path:{image}"\nhas = ["btf", "sched_ext"]\nlacks = ["pvh", "pvpanic"]\n'
+        'note = "for a test"\n[absent]\nspec = "debian:99"\nnote = "never was"\n'
+    )
+    monkeypatch.setattr(catalogue, "kernels_folder", lambda: tmp_path)
+    catalogue.named_kernels.cache_clear()
+    try:
+        ktstr("fetch", f"path:{image}")
+        (entry,) = KernelCache().entries()
+        BootTimes().add(entry.digest, 2, "tcg", 3.14)
+        lines = [" ".join(line.split()) for line in ktstr("list").stdout.splitlines()]
+        listed = json.loads(ktstr("list", "--json").stdout)
+    finally:
+        catalogue.named_kernels.cache_clear()
+    assert lines[:6] == [
+        "kernels with a name:",
+        f"mine path:{image} 7.9.1+test-cloud-amd64 {entry.digest[:12]}",
+        "for a test",
+        f"not as expected: {entry.features.why_not('sched_ext')}",
+        "not as expected: it has pvh",
+        "absent debian:99 not here yet",
+    ]
+    assert lines[-1] == "boots 3.1 s (2 vCPUs, tcg)"
+    mine, absent = listed["catalogue"]
+    assert (mine["name"], mine["digest"]) == ("mine", entry.digest)
+    assert (absent["spec"], absent["digest"]) == ("debian:99", None)
+    (kernel,) = listed["kernels"]
+    assert kernel["boots"] == [{"cpus": 2, "accelerator": "tcg", "median_s": 3.14, "boots": 1}]
+    assert kernel["modules"] == []
 
 
 def test_damage_is_listed(ktstr: Callable[..., Result], kernel_file: Callable[..., Path]) -> None:

@@ -97,7 +97,10 @@ def test_closest_and_series() -> None:
     assert describe_choices(Wanted("9"), kernels) == "closest: 7.3.4" + listed
     assert describe_choices(Wanted("7.2.11"), kernels) == "closest: 7.2.9" + listed
     assert describe_choices(Wanted("6.1"), kernels) == "closest: 6.12.9" + listed
-    assert describe_choices(Wanted("7"), []) == "the package index has no prebuilt cloud-amd64 kernel at all"
+    assert (
+        describe_choices(Wanted("7"), [])
+        == "the package index has no prebuilt cloud-amd64 kernel at all"
+    )
 
 
 def test_what_is_a_version() -> None:
