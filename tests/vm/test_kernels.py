@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Real kernels side by side, and one whose drivers are modules."""
 
+import gzip
+import hashlib
 import json
+import lzma
 import os
+import shutil
+import struct
 import time
 from pathlib import Path
 
 import pytest
 
 from ktstr.kernels import KernelCache
-from ktstr.kernels.catalogue import NamedKernel, cached
+from ktstr.kernels.catalogue import NamedKernel, cached, named_kernels
+from ktstr.kernels.image import read_header, unpack
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
@@ -76,6 +82,48 @@ def test_kernels_side_by_side(ktstr) -> None:
         record = next(r for r in found["scenarios"] if (r["name"], r["kernel"]) == ("own", name))
         digest = json.loads(Path(record["record"]).read_text())["kernel"]["digest"]
         assert (cache.root / "boots" / f"{digest}.json").stat().st_mtime >= began - 1
+
+
+def repacked(image: Path, vmlinux: bytes, payload: bytes) -> bytes:
+    """The bzImage with another payload, as if its kernel had been built with that compression."""
+    data = image.read_bytes()
+    header = read_header(data)
+    assert header is not None
+    whole = bytearray(data[: header.offset] + payload + struct.pack("<I", len(vmlinux)))
+    struct.pack_into("<I", whole, 0x24C, len(whole) - header.offset)
+    return bytes(whole)
+
+
+PACKED = {
+    "xz": lambda data: lzma.compress(data, preset=0),
+    "gzip": lambda data: gzip.compress(data, 1)[:-4],  # it ends with the size by itself
+}
+
+
+def test_images_of_other_distributions(ktstr) -> None:
+    """Debian's own image (zstd), packed as others pack theirs."""
+    folder = ktstr.folder / "images"
+    folder.mkdir()
+    entry = cached(named_kernels()["debian-7"], KernelCache().entries())
+    assert entry is not None, "the suite boots this kernel everywhere"
+    image, vmlinux = entry.file("image"), entry.file("vmlinux")
+    assert image is not None and vmlinux is not None
+    plain = vmlinux.read_bytes()
+    for kind, pack in PACKED.items():
+        data = repacked(image, plain, pack(plain))
+        header = read_header(data)
+        assert header is not None and header.release == entry.release
+        assert unpack(data, header, folder / "unpacked") == kind
+        assert (folder / "unpacked").read_bytes() == plain
+        (folder / kind).write_bytes(data)
+    scenario = ktstr.folder / "own.toml"
+    scenario.write_text(TINY.format(name="own", scheduler="kernel_default = true"))
+    done = ktstr.run(scenario, "--kernel", f"path:{folder / 'gzip'}", "--cold")
+    digest = hashlib.sha256((folder / "gzip").read_bytes()).hexdigest()
+    # Made for this test alone, 100 MB of it.
+    shutil.rmtree(KernelCache().root / "entries" / digest)
+    assert done.code == 0, done.output
+    assert done.record["kernel"]["release"] == entry.release
 
 
 def generic_is_here() -> bool:

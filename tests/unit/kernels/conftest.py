@@ -95,6 +95,9 @@ def compress(kind: str, data: bytes) -> bytes:
             return bz2.compress(data) + size
         case "none":
             return data
+        case "lz4":  # -l: the form that the kernel unpacks
+            done = subprocess.run(["lz4", "-qlc"], input=data, stdout=subprocess.PIPE, check=True)
+            return done.stdout + size
         case "zstd":
             done = subprocess.run(["zstd", "-qc"], input=data, stdout=subprocess.PIPE, check=True)
             return done.stdout + size

@@ -40,7 +40,7 @@ def test_truncated_image_is_refused(build: SimpleNamespace) -> None:
         read_header(image[:4000])
 
 
-@pytest.mark.parametrize("kind", ["gzip", "xz", "lzma", "bzip2", "zstd", "none"])
+@pytest.mark.parametrize("kind", ["gzip", "xz", "lzma", "bzip2", "zstd", "lz4", "none"])
 def test_payload_unpacks_to_the_elf(kind: str, build: SimpleNamespace, tmp_path: Path) -> None:
     elf = build.elf()
     image = build.bzimage(build.compress(kind, elf))
