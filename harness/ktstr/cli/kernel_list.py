@@ -125,10 +125,9 @@ def _origin(entry: "CacheEntry") -> str:
 
 
 def _module_names(entry: "CacheEntry") -> list[str]:
-    from ktstr.kernels.modules import read_modules
+    from ktstr.kernels.modules import kept_modules
 
-    packed = entry.file("modules")
-    return [] if packed is None else [module.name for module in read_modules(packed)]
+    return [module.name for module in kept_modules(entry)]
 
 
 def _print_offered(offered: "Sequence[DebianKernel]", have: set[str | None]) -> None:

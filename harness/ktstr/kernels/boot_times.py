@@ -45,7 +45,8 @@ class BootTime:
 
     def __str__(self) -> str:
         times = f", {self.boots} boots" if self.boots > 1 else ""
-        return f"{self.median_s:.1f} s ({self.cpus} vCPUs, {self.accelerator}{times})"
+        cpus = f"{self.cpus} vCPU{'' if self.cpus == 1 else 's'}"
+        return f"{self.median_s:.1f} s ({cpus}, {self.accelerator}{times})"
 
 
 class BootTimes:

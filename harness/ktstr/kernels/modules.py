@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from ktstr.errors import HostUnfit, KernelUnfit
+from ktstr.kernels.cache import CacheEntry
 from ktstr.kernels.elf import Elf, ImageError
 from ktstr.kernels.kernel import KernelFeatures, Module
 
@@ -301,11 +302,20 @@ def write_modules(modules: Iterable[Module], path: Path) -> None:
 
 
 def read_modules(path: Path) -> tuple[Module, ...]:
-    """What :func:`write_modules` kept; the cache has seen to it that the file is whole."""
+    """What :func:`write_modules` kept; nothing where that is damaged."""
     found: list[Module] = []
-    with tarfile.open(path, "r") as archive:
-        for member in archive:
-            content = archive.extractfile(member)
-            if content is not None:
-                found.append(Module(member.name, content.read()))
+    try:
+        with tarfile.open(path, "r") as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                if content is not None:
+                    found.append(Module(member.name, content.read()))
+    except (OSError, tarfile.TarError):
+        return ()
     return tuple(found)
+
+
+def kept_modules(entry: CacheEntry) -> tuple[Module, ...]:
+    """The modules that the cache has for a kernel."""
+    packed = entry.file("modules")
+    return () if packed is None else read_modules(packed)

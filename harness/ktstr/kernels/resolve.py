@@ -16,7 +16,7 @@ from ktstr.kernels.apt import AptState, PackageVersion, Progress
 from ktstr.kernels.cache import CacheEntry, EntryDamaged, KernelCache
 from ktstr.kernels.catalogue import catalogued, close_names
 from ktstr.kernels.kernel import Kernel, KernelFeatures, Module
-from ktstr.kernels.modules import beside, read_modules, silent
+from ktstr.kernels.modules import DRIVERS, beside, kept_modules, silent
 from ktstr.kernels.prepare import (
     digest_of_image,
     make_entry,
@@ -110,10 +110,17 @@ class _Request:
     progress: Progress
     need: frozenset[str]
 
-    def lacking(self, features: KernelFeatures, *, strict: bool = False) -> str | None:
-        """Why a kernel will not do: what it lacks and, if *strict*, what cannot be verified."""
+    def lacking(
+        self, features: KernelFeatures, modules: Iterable[Module] = (), *, strict: bool = False
+    ) -> str | None:
+        """Why a kernel will not do: what it lacks and, if *strict*, what cannot be verified.
+
+        :param modules: what is loaded into it, which is as good as built in.
+        """
         accepted = (True,) if strict else (True, None)
-        lacks = sorted(f for f in self.need if getattr(features, f) not in accepted)
+        loaded = {module.name for module in modules}
+        needed = {f for f in self.need if DRIVERS.get(f) not in loaded}
+        lacks = sorted(f for f in needed if getattr(features, f) not in accepted)
         return "; ".join(features.why_not(f) or f for f in lacks) or None
 
     def kernel(
@@ -127,7 +134,6 @@ class _Request:
         kept = entry.file("image")
         image = kept or source
         assert image is not None
-        packed = entry.file("modules")
         return Kernel(
             spec=self.spec,
             release=entry.release,
@@ -137,7 +143,7 @@ class _Request:
             digest=entry.digest,
             notes=tuple(notes),
             config=entry.file("config"),
-            modules=modules if packed is None else read_modules(packed),
+            modules=modules or kept_modules(entry),
         )
 
 
@@ -228,7 +234,7 @@ async def _from_index(
     refused: list[str] = []
     for candidate in chosen:
         entry = await _debian_entry(request, candidate, apt, notes)
-        why = request.lacking(entry.features, strict=True)
+        why = request.lacking(entry.features, kept_modules(entry), strict=True)
         if why is None:
             return request.kernel(entry, [*notes, *(f"passed over {text}" for text in refused)])
         refused.append(f"{candidate.release}: {why}")
@@ -245,7 +251,7 @@ async def _cached(request: _Request, sought: debian.Wanted, notes: Iterable[str]
         for entry in request.cache.entries()
         if "package" in entry.origin
         and sought.means(entry.release)
-        and request.lacking(entry.features, strict=True) is None
+        and request.lacking(entry.features, kept_modules(entry), strict=True) is None
     ]
     entries.sort(key=lambda entry: debian.numbers(entry.release), reverse=True)
     for entry in entries:
@@ -328,15 +334,15 @@ async def _path(
                 source = {origin: str(path)}
                 make = partial(make_entry, spec=request.spec, origin=source, config=config)
                 entry = await to_thread.run_sync(make, cache, path, staged)
-    why = request.lacking(entry.features)
+    modules = await to_thread.run_sync(beside, path, entry.features, folder)
+    why = request.lacking(entry.features, modules)
     if why is not None:
         raise KernelLacks(
             f"the kernel {path} ({entry.release}) will not do: {why}", hint=_hint(request)
         )
-    unsure = request.lacking(entry.features, strict=True)
+    unsure = request.lacking(entry.features, modules, strict=True)
     if unsure is not None:
         notes.append(unsure)
-    modules = await to_thread.run_sync(beside, path, entry.features, folder)
     return request.kernel(entry, notes, path, modules)
 
 

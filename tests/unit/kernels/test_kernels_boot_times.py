@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.kernels import KernelCache, resolve_kernel
+from ktstr.kernels import Kernel, KernelCache, resolve_kernel
 from ktstr.kernels.boot_times import KEPT, BootTimes
+from ktstr.kernels.features import unknown_features
+from ktstr.session.boot import own_scheduler_note
 
 
 @pytest.fixture
@@ -78,3 +80,20 @@ async def test_they_go_with_their_kernel(
     assert times.of(kernel.digest)
     cache.clean(0)
     assert times.of(kernel.digest) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "scheduler"),
+    [
+        ("6.12.95+deb12-cloud-amd64", "EEVDF"),
+        ("7.0.1", "EEVDF"),
+        ("6.6.0", "EEVDF"),
+        ("6.5.13", "CFS"),
+        ("5.19", "CFS"),
+    ],
+)
+def test_whose_scheduling_a_kernel_without_sched_ext_shows(release: str, scheduler: str) -> None:
+    features = unknown_features(release, "a test")
+    kernel = Kernel("x", release, Path(), None, features, "digest")
+    assert kernel.own_scheduler == scheduler
+    assert own_scheduler_note(kernel).endswith(f"its own scheduler, {scheduler}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ktstr.errors import KernelUnfit
+from ktstr.errors import KernelLacks, KernelUnfit
 from ktstr.kernels import KernelCache, Module, open_kernel, resolve_kernel
 from ktstr.kernels.apt import AptState
 from ktstr.kernels.features import unknown_features
@@ -225,6 +225,8 @@ def test_kept_in_their_order(tmp_path: Path) -> None:
     modules = (Module("b", b"22"), Module("a", b""), Module("c", bytes(3000)))
     write_modules(modules, tmp_path / "modules")
     assert read_modules(tmp_path / "modules") == modules
+    (tmp_path / "modules").write_bytes(b"x" * 600)
+    assert read_modules(tmp_path / "modules") == ()
 
 
 NAMES = ["schedule", "sched_ext_ops", "bpf_struct_ops_sched_ext_ops"]
@@ -246,6 +248,18 @@ async def test_a_file_with_its_modules(
             pass
     async with open_kernel(f"path:{image}#modules={moved}", cache=cache) as opened:
         assert names(opened.modules) == names(kernel.modules)
+
+
+async def test_what_is_loaded_is_as_good_as_built_in(
+    kernel_file: Callable[..., Path], tree: Path, tmp_path: Path
+) -> None:
+    cache = KernelCache(tmp_path / "kernels")
+    image = kernel_file(names=NAMES, release=RELEASE)
+    with pytest.raises(KernelLacks, match="pvpanic is absent"):
+        await resolve_kernel(f"path:{image}", cache=cache, need=("pvpanic", "virtio_pci"))
+    (tree / "pvpanic-pci.ko").write_bytes(ko())
+    kernel = await resolve_kernel(f"path:{image}", cache=cache, need=("pvpanic", "virtio_pci"))
+    assert "pvpanic_pci" in names(kernel.modules) and kernel.notes == ()
 
 
 def deb_files(release: str) -> dict[str, bytes]:
