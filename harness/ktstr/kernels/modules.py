@@ -70,18 +70,20 @@ def beside(image: Path, features: KernelFeatures, folder: Path | None = None) ->
     """
     if features.release is None:
         return ()
-    if folder is not None and not folder.is_dir():
-        raise KernelUnfit(f"{folder} is no folder of modules")
-    for place in module_folders(image, features.release) if folder is None else (folder,):
-        found = of_kernel(features, find_modules(place))
-        if found:
-            return found
     if folder is None:
+        for place in module_folders(image, features.release):
+            found = of_kernel(features, find_modules(place))
+            if found:
+                return found
         return ()
-    raise KernelUnfit(
-        f"{folder} has none of the modules {', '.join(sorted(wanted(features)))}",
-        hint=f"modules are installed in a folder lib/modules/{features.release}",
-    )
+    # Who names a folder wants what is in it: nothing of it is left out in silence.
+    found = gather(wanted(features), find_modules(folder), features.release)
+    if not found:
+        raise KernelUnfit(
+            f"{folder} is no folder with any of the modules {', '.join(sorted(wanted(features)))}",
+            hint=f"modules are installed in a folder lib/modules/{features.release}",
+        )
+    return found
 
 
 def of_kernel(features: KernelFeatures, files: dict[str, Path]) -> tuple[Module, ...]:
