@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import GuestBuildFailed
+from ktstr.kernels import Module
 from ktstr.vm import image as image_module
 from ktstr.vm.cpio import Entry, write_cpio
-from ktstr.vm.image import ImageStore, program_overlay
+from ktstr.vm.image import ImageStore, module_entries, program_overlay
 
 MAKEFILE = """
 all:
@@ -221,3 +222,13 @@ def test_a_scheduler_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     (entry,) = program_overlay(tmp_path / "obj", "ktstr/sched/mine.bpf.o")
     assert (entry.path, entry.data) == ("ktstr/sched/mine.bpf.o", b"\x7fELF rest")
     assert stat.S_IMODE(entry.mode) == 0o755
+
+
+def test_modules_sort_in_the_order_in_which_they_load() -> None:
+    """Init goes by the names of the files, and ten come after nine."""
+    modules = [Module(name, name.encode()) for name in ("virtio", "nvme", *map(str, range(100)))]
+    entries = module_entries(modules)
+    assert [entry.data for entry in sorted(entries, key=lambda entry: entry.path)] == [
+        module.data for module in modules
+    ]
+    assert entries[0].path == "ktstr/modules/000-virtio.ko"
