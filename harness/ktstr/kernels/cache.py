@@ -153,7 +153,6 @@ class KernelCache:
                 return entry.digest
         return None
 
-
     def tools(self, digest: str) -> Path:
         """Folder of the programs made from a kernel's source; it goes with the entry."""
         return self._entries / digest / "tools"
