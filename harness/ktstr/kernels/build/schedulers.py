@@ -22,7 +22,7 @@ from typing import Final
 
 from anyio import to_thread
 
-from ktstr.errors import KernelUnfit
+from ktstr.errors import KernelLacks, KernelUnfit
 from ktstr.kernels.apt import Progress
 from ktstr.kernels.build.source import SourceTree, locked, source_of
 from ktstr.kernels.build.tools import find_clang, make_tool
@@ -31,6 +31,12 @@ from ktstr.kernels.kernel import Kernel
 
 SUBDIR: Final = "tools/sched_ext"
 """Where a kernel source has its schedulers."""
+
+KNOWN: Final = frozenset(
+    f"scx_{name}"
+    for name in ("simple", "qmap", "central", "flatcg", "pair", "userland", "cpu0", "sdt")
+)
+"""Schedulers that kernel sources have had: all of them Linux 7.2, the first four 6.12."""
 
 _FLAGS: Final = "-fno-builtin-memset"
 """Without it, zeros stored side by side into an arena become one memset, and clang 19 does not cast
@@ -55,6 +61,7 @@ async def kernel_schedulers(
     Call it with the kernel's cache entry locked.
 
     :param find_source: finds the source when the kernel does not lie in it.
+    :raise KernelLacks: its source lacks a scheduler that others have.
     :raise KernelUnfit: there is no source, it has no such scheduler, or it does not compile.
     :raise HostUnfit: a compiler or library is missing, or the source cannot be fetched.
     """
@@ -168,7 +175,8 @@ async def _make(
     there = await to_thread.run_sync(available, tree)
     for name in names:
         if name not in there:
-            raise KernelUnfit(
+            # What some kernels have, another lacks; what none has is a mistake of whoever asks.
+            raise (KernelLacks if name in KNOWN else KernelUnfit)(
                 f"the source of kernel {kernel.release} has no scheduler {name!r}",
                 hint=_choices(name, there),
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.kernels.build.source_tree import make_tree
 
-from ktstr.errors import KernelUnfit
+from ktstr.errors import KernelLacks, KernelUnfit
 from ktstr.kernels.build.schedulers import all_schedulers, available, kernel_schedulers, tree_around
 from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.cache import KernelCache
@@ -109,6 +109,14 @@ async def test_a_scheduler_that_the_source_has_not_is_named_with_those_it_has(
     assert raised.value.message == "the source of kernel 7.9.1 has no scheduler 'scx_tow'"
     assert raised.value.hint == "it has scx_one, scx_two; did you mean scx_two?"
     assert not cache.tools(fetched.digest).exists()
+    assert not isinstance(raised.value, KernelLacks)  # a mistake, which no matrix may skip
+
+
+async def test_a_scheduler_that_other_kernels_have_is_what_this_one_lacks(
+    cache: KernelCache, fetched: Kernel, tree: Path
+) -> None:
+    with pytest.raises(KernelLacks, match="has no scheduler 'scx_qmap'"):
+        await kernel_schedulers(fetched, ["scx_qmap"], cache=cache, find_source=Finder(tree))
 
 
 async def test_a_source_from_before_sched_ext_says_so(
