@@ -15,7 +15,7 @@ import anyio.to_thread
 from ktstr.errors import DefinitionInvalid, GuestBuildFailed, GuestLost, KernelUnfit, Problem
 from ktstr.kernels import Kernel, KernelCache, open_kernel
 from ktstr.kernels.apt import Progress
-from ktstr.kernels.build.selftests import listing, make_runner
+from ktstr.kernels.build.selftests import lacking, listing, make_runner
 from ktstr.kernels.build.source import SourceTree, ensure_source, locked, source_of
 from ktstr.session.emulator import slipped
 from ktstr.session.events import Emit, Note, StageProgress
@@ -273,6 +273,9 @@ async def _made(options: SelftestOptions, emit: Emit) -> AsyncIterator[_Made]:
         with stage(emit, "selftests", "self-tests") as done:
             source = await _source(options, kernel, cache, progress)
             with locked(source, cache):
+                if options_lacking := lacking(kernel, source):
+                    words = ", ".join(options_lacking)
+                    emit(Note(f"the tests ask for what the kernel lacks: {words}", warning=True))
                 folder = cache.tools(kernel.digest)
                 runner = await make_runner(kernel, source, folder, progress=progress)
             tests = _named(listed(await listing(runner)), options.word)

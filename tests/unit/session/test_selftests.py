@@ -19,7 +19,7 @@ from ktstr.errors import (
     GuestPanicked,
     KernelUnfit,
 )
-from ktstr.kernels import Kernel
+from ktstr.kernels import Kernel, KernelCache
 from ktstr.kernels.features import unknown_features
 from ktstr.session import selftests
 from ktstr.session.events import Note, RunEvent
@@ -319,6 +319,18 @@ async def test_a_guest_that_cannot_be_is_refused_before_anything_is_made(
     for options in (SelftestOptions(topology="0n"), SelftestOptions(memory="lots")):
         with pytest.raises(DefinitionInvalid):
             await run_selftests(options, lambda event: None, lambda event: None, lambda data: None)
+
+
+async def test_without_a_source_it_is_said_how_to_name_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unknown(*args: Any, **more: Any) -> None:
+        return None
+
+    monkeypatch.setattr(selftests, "source_of", unknown)
+    with pytest.raises(KernelUnfit, match=r"source of kernel 6\.12\.0") as caught:
+        await selftests._source(SelftestOptions(), KERNEL, KernelCache(), lambda *told: None)
+    assert caught.value.hint == "--source DIR names its tree"
 
 
 LISTED = [Selftest(name, "skip") for name in ("exit", "minimal", "maximal")]

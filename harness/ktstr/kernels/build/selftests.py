@@ -13,6 +13,7 @@ from ktstr.errors import HostUnfit, KernelUnfit
 from ktstr.kernels.apt import Progress
 from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.build.tools import make_tool
+from ktstr.kernels.features import parse_config
 from ktstr.kernels.kernel import Kernel
 from ktstr.kernels.locks import exclusive
 from ktstr.kernels.process import run
@@ -139,6 +140,20 @@ async def _library(name: str) -> Path | None:
     told = await run(["gcc", f"-print-file-name={name}"], _ASK_SECONDS)
     path = Path(told.output.strip())
     return path if path.is_absolute() else None
+
+
+def lacking(kernel: Kernel, source: SourceTree) -> list[str]:
+    """Options that the tests ask for (their ``config``) and the kernel does not have.
+
+    Nothing where the kernel came without its configuration, or the tests ask for nothing.
+    """
+    asked = source.path / SUBDIR / "config"
+    if kernel.config is None or not asked.is_file():
+        return []
+    wanted, has = (
+        parse_config(path.read_text(errors="replace")) for path in (asked, kernel.config)
+    )
+    return [name for name, value in wanted.items() if has.get(name, "n") != value]
 
 
 async def listing(runner: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 from ktstr.errors import HostUnfit, KernelUnfit
 from ktstr.kernels import Kernel
 from ktstr.kernels.build import selftests
-from ktstr.kernels.build.selftests import SUBDIR, listing, make_runner
+from ktstr.kernels.build.selftests import SUBDIR, lacking, listing, make_runner
 from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.features import unknown_features
 
@@ -148,6 +148,21 @@ async def test_a_tree_without_such_tests_and_a_kernel_without_types(
     (source.path / SUBDIR / "Makefile").unlink()
     with pytest.raises(KernelUnfit, match="has no sched_ext self-tests"):
         await make_runner(kernel, source, tmp_path / "tools")
+
+
+def test_options_that_the_tests_ask_for_are_looked_for(
+    kernel: Kernel, source: SourceTree, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("CONFIG_BPF=y\n# CONFIG_CGROUPS is not set\nCONFIG_TEST_BPF=m\n")
+    configured = replace(kernel, config=config)
+    assert lacking(configured, source) == []
+    (source.path / SUBDIR / "config").write_text(
+        "CONFIG_BPF=y\nCONFIG_CGROUPS=y\nCONFIG_EXT_GROUP_SCHED=y\n# CONFIG_NUMA is not set\n"
+    )
+    assert lacking(configured, source) == ["CONFIG_CGROUPS", "CONFIG_EXT_GROUP_SCHED"]
+    # Of a kernel without its configuration nothing can be said.
+    assert lacking(kernel, source) == []
 
 
 @pytest.mark.parametrize(
