@@ -149,7 +149,7 @@ class Templates:
 
     @contextmanager
     def using(self, key: str, remark: object) -> Iterator[object]:
-        found = SimpleNamespace(incoming=lambda run_dir: "saved", frames=b"said")
+        found = SimpleNamespace(incoming=lambda run_dir, look: "saved", frames=b"said")
         yield found if self.there else None
 
 
