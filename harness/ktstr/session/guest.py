@@ -22,6 +22,7 @@ from ktstr.session.boot import begin, booted, keep_booted
 from ktstr.session.events import Emit, Note, ignore
 from ktstr.session.hello import Hello, check_topology
 from ktstr.session.journal import open_journal
+from ktstr.session.judge import why_not_attached
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Definition, defined, prepared, stage
@@ -79,15 +80,13 @@ class Wanted:
 class SchedulerNotAttached(KtstrError):
     """The scheduler that was asked for refused, or was refused.
 
-    :ivar log: what it printed meanwhile, and the kernel's words.
+    :ivar log: what it printed meanwhile.
     """
 
     exit_code = ExitCode.FAIL
 
-    def __init__(self, told: SchedulerExit | None, log: str) -> None:
-        stage = f" at {told.stage}" if told is not None and told.stage else ""
-        why = "" if told is None else told.message or told.reason or told.process
-        super().__init__(f"the scheduler did not attach{stage}: {why or 'it said not why'}")
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message)
         self.log = log
 
 
@@ -322,4 +321,4 @@ async def _come_up(live: Live, options: RunOptions, emit: Emit) -> Hello:
 def _refused(recorder: Recorder) -> KtstrError:
     if recorder.scheduler_exit is None and recorder.agent_errors:
         return ChannelLost("the guest's agent failed: " + "; ".join(recorder.agent_errors))
-    return SchedulerNotAttached(recorder.scheduler_exit, recorder.scheduler_log.text())
+    return SchedulerNotAttached(why_not_attached(recorder), recorder.scheduler_log.text())

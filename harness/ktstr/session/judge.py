@@ -260,3 +260,11 @@ def _death(recorder: Recorder, record: SchedulerExit, steps: int) -> SchedulerDe
 def _last_kernel_line(record: SchedulerExit) -> str:
     lines = [line for line in record.kernel_log.splitlines() if "disabled" in line]
     return lines[-1] if lines else ""
+
+
+def why_not_attached(recorder: Recorder) -> str:
+    """Why the scheduler did not attach, in a sentence."""
+    record = recorder.scheduler_exit
+    if record is None:
+        return "the scheduler did not attach, and nothing was said of it"
+    return _not_attached(record, recorder).message
