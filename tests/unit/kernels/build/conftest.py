@@ -21,7 +21,7 @@ NAME = A test
 FILES = $(patsubst %.c,$(O)/%.o,$(notdir $(wildcard code/*.c)))
 
 tinyconfig:
-\t@echo CONFIG_64BIT=y > $(O)/.config; echo '# CONFIG_SMP is not set' >> $(O)/.config
+\t@echo '# CONFIG_SMP is not set' > $(O)/.config; echo CONFIG_64BIT=y >> $(O)/.config
 
 olddefconfig:
 \t@test ! -e refuse || { echo "Kconfig:1: syntax error" >&2; exit 1; }

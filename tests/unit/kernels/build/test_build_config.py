@@ -237,7 +237,9 @@ def test_a_condition_on_a_dependency(kconfig: Kconfig) -> None:
 
 
 def test_hostile_files(tmp_path: Path) -> None:
-    (tmp_path / "Kconfig").write_text('config A\n\tdepends on ((\nsource "Kconfig"\nendmenu\nif\n')
+    (tmp_path / "Kconfig").write_text(
+        "config A\n\tdepends on ((\n" + 3 * 'source "Kconfig"\n' + "endmenu\nif\n"
+    )
     assert "A" in Kconfig(tmp_path).definitions, "a file that names itself comes to an end"
 
 

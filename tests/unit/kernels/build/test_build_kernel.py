@@ -18,7 +18,7 @@ from ktstr.kernels import KernelCache, open_kernel, resolve_kernel
 from ktstr.kernels.build import builder
 from ktstr.kernels.build.builder import Built, build_kernel, default_jobs, remove_builds
 from ktstr.kernels.build.make import first_error
-from ktstr.kernels.build.source import source_of
+from ktstr.kernels.build.source import remove_unused, source_of
 
 pytestmark = pytest.mark.usefixtures("fragments", "programs")
 
@@ -43,7 +43,7 @@ async def test_built_then_found(cache: KernelCache, repository: SimpleNamespace,
     image, vmlinux, config = (entry.file(name) for name in ("image", "vmlinux", "config"))
     assert image is not None and vmlinux is not None and config is not None
     assert image.samefile(vmlinux) and entry.size < 1.5 * image.stat().st_size + 1000
-    assert config.read_text() == "CONFIG_64BIT=y\nCONFIG_SMP=y\n", "base is on top of tinyconfig"
+    assert config.read_text() == "CONFIG_64BIT=y\nCONFIG_SMP=y\n", "base comes last"
     assert sorted(objects((entry.path / "build.log").read_text())) == [
         "code/one.o", "code/three.o", "code/two.o"
     ]  # fmt: skip
@@ -217,8 +217,22 @@ async def test_an_interrupted_build_goes_on(
     built = await build_kernel(spec, cache=cache, progress=told, jobs=1)
     made = objects((built.entry.path / "build.log").read_text())
     assert made[: len(first)] == first and made.count("code/one.o") == 1, made
+    assert not any(text.startswith("configuring") for text in told.texts)
     compiling = [text for text in told.texts if text.startswith("compiling")]
     assert compiling[0] == f"compiling linux 7.9.1: {len(first)} of about 1500 files"
+
+
+async def test_a_source_stays_while_it_is_built(
+    cache: KernelCache, repository: SimpleNamespace
+) -> None:
+    removed = []
+
+    def try_to_remove(text: str, fraction: float | None) -> None:
+        if text.startswith("compiling"):
+            removed.extend([*remove_unused(cache), *remove_builds(cache)])
+
+    await build_kernel(f"git:{repository.path}#main", cache=cache, progress=try_to_remove)
+    assert removed == [] and len(remove_unused(cache)) == 1
 
 
 async def test_two_at_a_time_build_once(

@@ -20,9 +20,11 @@ from ktstr.kernels.apt import AptState
 from ktstr.kernels.build.origins import NoSuchSource
 from ktstr.kernels.build.source import (
     ensure_source,
+    find_origin,
     is_source_spec,
     locked,
     open_source,
+    realize,
     remove_unused,
     source_of,
     version_of,
@@ -54,6 +56,16 @@ async def test_git_branch_tag_and_commit(
     assert (moved.path / "code/one.c").read_text() == "int another;\n"
     still = await ensure_source(f"{url}#v1", cache=cache, progress=told)
     assert still.path == first.path and (still.path / "code/one.c").read_text() == "int one;\n"
+
+
+async def test_a_branch_that_moves_meanwhile(
+    cache: KernelCache, repository: SimpleNamespace, told: Any
+) -> None:
+    origin = await find_origin(f"git:{repository.path}#main", cache=cache, progress=told)
+    (repository.path / "code/one.c").write_text("int another;\n")
+    repository.git("commit", "-qam", "two")
+    tree = await realize(origin, cache=cache, progress=told)
+    assert (tree.path / "code/one.c").read_text() == "int one;\n"
 
 
 async def test_git_mistakes(cache: KernelCache, repository: SimpleNamespace, told: Any) -> None:
