@@ -20,7 +20,7 @@ from anyio import to_thread
 from ktstr.errors import HostUnfit
 from ktstr.kernels.apt import AptState, Progress
 from ktstr.kernels.build.fragments import load_fragments, split_spec
-from ktstr.kernels.build.make import LOG, compile_kernel, configure
+from ktstr.kernels.build.make import LOG, compile_kernel, configure, refuse_built_in
 from ktstr.kernels.build.recipe import Recipe
 from ktstr.kernels.build.source import SourceTree, find_origin, locked, realize
 from ktstr.kernels.build.toolchain import check_headers, find_toolchain
@@ -115,6 +115,8 @@ def _lock(folder: Path) -> Path:
 async def _build(
     recipe: Recipe, source: SourceTree, cache: KernelCache, jobs: int, progress: Progress
 ) -> CacheEntry:
+    if not source.kept:
+        refuse_built_in(source.path)
     build = cache.root / "builds" / recipe.folder
     build.mkdir(parents=True, exist_ok=True)
     with exclusive_now(_lock(build)) as free:

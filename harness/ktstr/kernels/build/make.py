@@ -57,8 +57,6 @@ async def configure(
         source's own programs fail.
     :raise HostUnfit: they do not end in time.
     """
-    if not source.kept:
-        _refuse_built_in(source.path)
     done = build / "configured"
     if not _is(done, recipe.key):
         progress(f"configuring linux {source.version} ({recipe.names})", None)
@@ -145,7 +143,11 @@ def _merge(path: Path, fragments: Sequence[Fragment]) -> None:
     path.write_text(render({**options, **wanted}), encoding="utf-8")
 
 
-def _refuse_built_in(tree: Path) -> None:
+def refuse_built_in(tree: Path) -> None:
+    """See that the kernel's make will build *tree* elsewhere.
+
+    :raise KernelUnfit: it was built or configured in place.
+    """
     found = configured_in(tree)
     if found is not None:
         committed = f"git:{tree}#HEAD for what is committed, " if (tree / ".git").exists() else ""

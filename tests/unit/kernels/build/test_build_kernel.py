@@ -128,6 +128,7 @@ async def test_a_folder_built_in_place(
     with pytest.raises(KernelUnfit) as caught:
         await build_kernel(f"path:{tree}", cache=cache, progress=told)
     assert f"git:{tree}#HEAD for what is committed" in str(caught.value)
+    assert not (cache.root / "builds").exists()
 
 
 async def test_a_lost_option(
