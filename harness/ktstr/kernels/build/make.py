@@ -34,7 +34,7 @@ _SILENCE_SECONDS = 3600.0
 
 _COMPILED = re.compile(r"  (?:CC|AS|HOSTCC|HOSTLD) +(?:\[M\] +)?\S+")
 _LINKING = re.compile(r"  (?:LD +(?:vmlinux|\.tmp_vmlinux)|BTF |BTFIDS|KSYMS|NM |SORTTAB)")
-_FIRST_GUESS = 1500
+_FIRST_GUESS = 1350
 """Files of a kernel with ``base`` and nothing known of its like."""
 
 _ERRORS = (
