@@ -178,7 +178,8 @@ async def realize(origin: Origin, *, cache: KernelCache, progress: Progress) -> 
             written = configured_in(found.path)
             if written is None:
                 return found
-            _give_up(found, written, cache)
+            progress(f"removing the source {found.version}: somebody ran make in it", None)
+            await to_thread.run_sync(_give_up, found, written, cache)
         with cache.staging() as folder:
             tree = folder / "made" / "tree"
             tree.mkdir(parents=True)
