@@ -126,7 +126,11 @@ async def _build(
         await configure(recipe, source, build, progress)
         vmlinux = await compile_kernel(recipe, source, build, jobs, progress)
         progress(f"keeping linux {source.version}", None)
-        return await to_thread.run_sync(partial(_keep, recipe, source, cache, build, vmlinux))
+        entry = await to_thread.run_sync(partial(_keep, recipe, source, cache, build, vmlinux))
+        if source.kept:  # nothing would ever be built there again
+            await to_thread.run_sync(partial(shutil.rmtree, build, ignore_errors=True))
+            _lock(build).unlink(missing_ok=True)
+        return entry
 
 
 def _keep(
@@ -155,8 +159,6 @@ def _keep(
             keep=True,
         )
     shutil.copyfile(build / LOG, entry.path / LOG)
-    if source.kept:  # nothing would ever be built there again
-        shutil.rmtree(build, ignore_errors=True)
     return entry
 
 
