@@ -12,11 +12,9 @@ A folder of the user's (``path:DIR``) stays where it is.
 import json
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
@@ -190,7 +188,7 @@ async def realize(origin: Origin, *, cache: KernelCache, progress: Progress) -> 
             facts = {"version": version, "facts": dict(origin.facts)}
             (tree.parent / "source.json").write_text(json.dumps(facts), encoding="utf-8")
             home.parent.mkdir(parents=True, exist_ok=True)
-            await to_thread.run_sync(partial(shutil.rmtree, home, ignore_errors=True))
+            await to_thread.run_sync(_discard, home, cache)
             tree.parent.rename(home)
     return SourceTree(home / "tree", version, origin.digest, origin.facts, notes=origin.notes)
 
@@ -206,7 +204,15 @@ def _give_up(tree: SourceTree, written: str, cache: KernelCache) -> None:
                 f"{tree.path} was configured in place ({written} is there) and is in use",
                 hint="try again when no other ktstr works with that source",
             )
-        shutil.rmtree(tree.path.parent, ignore_errors=True)
+        _discard(tree.path.parent, cache)
+
+
+def _discard(home: Path, cache: KernelCache) -> None:
+    """Take a tree away at once: its tens of thousands of files may take minutes to remove."""
+    if not home.exists():
+        return
+    with cache.staging() as grave:
+        home.rename(grave / "source")
 
 
 async def source_of(
@@ -271,7 +277,7 @@ def remove_unused(cache: KernelCache) -> list[Path]:
         lock = cache.root / "locks" / f"source-{home.name}.lock"
         with exclusive_now(lock) as free:
             if free:
-                shutil.rmtree(home, ignore_errors=True)
+                _discard(home, cache)
                 lock.unlink(missing_ok=True)
                 removed.append(home)
     return removed
