@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktstr kernel build``: a kernel from its source."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ktstr.cli.fetching import errors, progress_shown
+from ktstr.errors import ExitCode
 
 if TYPE_CHECKING:
     from ktstr.kernels.build.builder import Built
@@ -46,8 +48,12 @@ def build(spec: str, config: str, jobs: int | None) -> None:
         )
 
     started = time.monotonic()
-    with errors(), progress_shown() as progress:
-        built = anyio.run(work, progress)
+    try:
+        with errors(), progress_shown() as progress:
+            built = anyio.run(work, progress)
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on from here", err=True)
+        sys.exit(int(ExitCode.INTERRUPTED))
     seconds = time.monotonic() - started
     for note in built.notes:
         click.echo(f"note: {note}", err=True)

@@ -54,3 +54,14 @@ def test_mistakes(ktstr: Callable[..., Result], make_tree: Callable[..., Path]) 
     result = ktstr("build", f"path:{tree}", "--config", "nothing")
     assert result.exit_code == 4 and "no kernel configuration 'nothing'" in result.stderr
     assert ktstr("build", f"path:{tree}", "-j", "0").exit_code == 2
+
+
+def test_interrupted(
+    ktstr: Callable[..., Result], make_tree: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anyio.run", interrupted)
+    result = ktstr("build", f"path:{make_tree()}")
+    assert result.exit_code == 130 and "goes on from here" in result.stderr
