@@ -28,7 +28,7 @@ kernel.add_command(list_)
 @kernel.command()
 @click.argument("spec")
 def fetch(spec: str) -> None:
-    """Fetch and examine the kernel SPEC: debian:VERSION, path:FILE, host, a name; a source is built."""
+    """Fetch and examine the kernel SPEC: debian:VERSION, path:FILE, host, a name, or a source."""
     import anyio
 
     from ktstr.kernels import resolve_kernel

@@ -4,6 +4,7 @@
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -32,20 +33,34 @@ def build(spec: str, config: str, jobs: int | None) -> None:
     """Build the kernel SPEC unless the cache has it.
 
     SPEC is debian-source:VERSION, git:URL#REF, tar:URL#sha256=HEX, path:FOLDER, or a name of the
-    catalogue.
+    catalogue. The schedulers of its source are made too, for `binary = "kernel:NAME"`.
     """
     import anyio
 
     from ktstr.kernels import KernelCache
     from ktstr.kernels.build.builder import build_kernel
+    from ktstr.kernels.build.schedulers import all_schedulers
     from ktstr.kernels.catalogue import catalogued
+    from ktstr.kernels.resolve import kernel_of
 
     fragments = [name.strip() for name in config.split(",") if name.strip()]
 
+    made: dict[str, Path] = {}
+    refused: dict[str, str] = {}
+
     async def work(progress: Callable[[str, float | None], None]) -> "Built":
-        return await build_kernel(
-            catalogued(spec), cache=KernelCache(), progress=progress, fragments=fragments, jobs=jobs
+        cache = KernelCache()
+        built = await build_kernel(
+            catalogued(spec), cache=cache, progress=progress, fragments=fragments, jobs=jobs
         )
+        if built.fresh:
+            with cache.locked(built.entry):
+                done, failed = await all_schedulers(
+                    kernel_of(built.entry), cache=cache, progress=progress
+                )
+            made.update(done)
+            refused.update(failed)
+        return built
 
     started = time.monotonic()
     try:
@@ -64,6 +79,10 @@ def build(spec: str, config: str, jobs: int | None) -> None:
     click.echo(f"built by  {entry.origin.get('toolchain', '')}")
     click.echo(f"vmlinux   {entry.file('vmlinux')}")
     click.echo(f"digest    {entry.digest}")
+    if made:
+        click.echo(f"has       {', '.join(sorted(made))}")
+    for name, why in sorted(refused.items()):
+        click.echo(f"note: {name} of its source cannot be made: {why}", err=True)
     click.echo(f"{'built' if built.fresh else 'found in the cache'} in {_time(seconds)}")
 
 

@@ -4,7 +4,7 @@
 import os
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -131,20 +131,28 @@ class _Request:
         modules: tuple[Module, ...] = (),
     ) -> Kernel:
         """The answer from a cache entry, or from *source* when that is the vmlinux itself."""
-        kept = entry.file("image")
-        image = kept or source
-        assert image is not None
-        return Kernel(
-            spec=self.spec,
-            release=entry.release,
-            image=image,
-            vmlinux=entry.file("vmlinux") if kept else source,
-            features=entry.features,
-            digest=entry.digest,
-            notes=tuple(notes),
-            config=entry.file("config"),
-            modules=modules or kept_modules(entry),
-        )
+        found = kernel_of(entry, source)
+        return replace(found, spec=self.spec, notes=tuple(notes), modules=modules or found.modules)
+
+
+def kernel_of(entry: CacheEntry, source: Path | None = None) -> Kernel:
+    """The kernel of a cache entry.
+
+    :param source: the vmlinux, for an entry that holds no image because it stays where it lies.
+    """
+    kept = entry.file("image")
+    image = kept or source
+    assert image is not None
+    return Kernel(
+        spec=entry.spec,
+        release=entry.release,
+        image=image,
+        vmlinux=entry.file("vmlinux") if kept else source,
+        features=entry.features,
+        digest=entry.digest,
+        config=entry.file("config"),
+        modules=kept_modules(entry),
+    )
 
 
 def _parse(spec: str) -> tuple[str, str]:
