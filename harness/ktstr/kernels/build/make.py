@@ -170,6 +170,13 @@ def _lost(lost: Sequence[Lost], source: SourceTree, options: dict[str, str]) -> 
 
 def _failed(what: str, source: SourceTree, build: Path, start: int = 0) -> KernelUnfit:
     log = build / LOG
+    written = configured_in(source.path)
+    if written is not None:  # headers made there come before those of the build
+        return KernelUnfit(
+            f"{what} of linux {source.version} failed, and meanwhile somebody ran make in"
+            f" {source.path}: {written} is there",
+            hint=f"`ktstr kernel clean --all`, then try again; the log is {log}",
+        )
     with log.open("rb") as file:
         file.seek(start)
         text = file.read().decode("utf-8", "replace")

@@ -173,6 +173,18 @@ async def test_make_that_fails(
         await build_kernel(f"path:{tree}", cache=cache, progress=told)
 
 
+async def test_make_in_the_source_meanwhile(
+    cache: KernelCache, make_tree: Callable[..., Path]
+) -> None:
+    tree = make_tree(two="BROKEN\n")
+
+    def spoil(text: str, fraction: float | None) -> None:
+        (tree / "include/config").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(KernelUnfit, match=r"somebody ran make in .*: include/config is there"):
+        await build_kernel(f"path:{tree}", cache=cache, progress=spoil)
+
+
 @pytest.mark.parametrize(
     ("log", "told"),
     [
