@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ktstr.cli.run import BadCommandLine, Command
+from ktstr.cli.command_line import BadCommandLine, Command
+from ktstr.cli.options import report_file
 
 MOST = 1e9
 
@@ -41,13 +42,7 @@ class Number(click.FloatRange):
     help="Instead of one instant, snapshots of the whole run at this interval.",
 )
 @click.option("--no-wait", is_flag=True, help="Keep no VM: leave the snapshot and end.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where the snapshot of --ms goes.",
-)
+@report_file("--json", "Where the snapshot of --ms goes.")
 @click.option(
     "--timeout",
     "timeout_s",

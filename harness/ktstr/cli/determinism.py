@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktstr.cli.run import Command
+from ktstr.cli.command_line import Command
+from ktstr.cli.options import instead, out_folder
 
 if TYPE_CHECKING:
     from ktstr.session.difference import Difference
@@ -47,18 +48,8 @@ class Turn:
 @click.option("-n", "times", type=click.IntRange(2, 1000), default=5, show_default=True)
 @click.option("--load", is_flag=True, help="Beside every other run, keep each host CPU busy.")
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), metavar="N", help="The seed.")
-@click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's.")
-@click.option("--topology", metavar="T", help="Topology instead of the file's.")
-@click.option("--scheduler", metavar="S", help="Scheduler instead of the file's.")
-@click.option(
-    "--out",
-    "out_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("ktstr-runs/determinism"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder for records and frames.",
-)
+@instead("kernel", "topology", "scheduler")
+@out_folder("ktstr-runs/determinism", "Folder for records and frames.")
 def verify_determinism(
     scenario: str,
     times: int,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktstr.cli.run import Command
+from ktstr.cli.command_line import Command
 from ktstr.errors import CannotRun, KtstrError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ktstr.cli.run import Command
+from ktstr.cli.command_line import Command
+from ktstr.cli.options import instead, out_folder, report_file
 
 
 def _seeds(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -37,28 +38,9 @@ def _seeds(context: click.Context, parameter: click.Parameter, value: str) -> tu
 )
 @click.option("--until-fail", is_flag=True, help="Stop at the first seed that fails.")
 @click.option("--vary-shift", is_flag=True, help="Let the seed also say how fast vCPUs are.")
-@click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's.")
-@click.option("--topology", metavar="T", help="Topology instead of the file's.")
-@click.option("--scheduler", metavar="S", help="Scheduler instead of the file's.")
-@click.option("--flags", metavar="A+B", help="Flags of the scheduler instead of the file's.")
-@click.option("--work-type", metavar="TYPE", help="Work type, in swappable cgroups.")
-@click.option(
-    "-o",
-    "--out",
-    "out_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("ktstr-runs/explore"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder for the records and the evidence.",
-)
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write everything that was found to FILE.",
-)
+@instead("kernel", "topology", "scheduler", "flags", "work_type")
+@out_folder("ktstr-runs/explore", "Folder for the records and the evidence.", "-o")
+@report_file("--json", "Write everything that was found to FILE.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the spread of every metric.")
 def explore(
     scenario: str,

@@ -13,9 +13,9 @@ import click
 from rich.console import Console
 
 from ktstr.cli.attach import go_on
+from ktstr.cli.command_line import Command
 from ktstr.cli.keep import announce_machine
 from ktstr.cli.logs import configure_logging
-from ktstr.cli.run import Command
 from ktstr.cli.runner import SIGNALS
 from ktstr.cli.screen import Screen, open_standard_streams
 from ktstr.errors import ExitCode, KtstrError

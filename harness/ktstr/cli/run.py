@@ -9,31 +9,14 @@ from typing import Literal
 
 import click
 
+from ktstr.cli import options
+from ktstr.cli.command_line import BadCommandLine, Command
+from ktstr.cli.options import instead, out_folder, report_file
 from ktstr.errors import ExitCode
 
 AUTO = "auto"
 MAX_JOBS = 256
 MAX_REPEAT = 10_000
-
-
-class BadCommandLine(click.UsageError):
-    """A mistake on the command line; click's own exit status, 2, means inconclusive here."""
-
-    exit_code = int(ExitCode.CANNOT_RUN)
-
-
-class Command(click.Command):
-    """A command whose mistakes on the command line do not exit as a verdict."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line.
-
-        :raise BadCommandLine: when it cannot be read.
-        """
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            raise BadCommandLine(error.format_message(), error.ctx or ctx) from None
 
 
 _JSON, _JSON_FILE = "--json", "--json-file"
@@ -113,26 +96,11 @@ def _not_nan(
 )
 @click.option("--topologies", multiple=True, metavar="T,T", help="Run on each of these topologies.")
 @click.option("--kernels", multiple=True, metavar="SPEC,SPEC", help="Run on each of these kernels.")
-@click.option("--kernel", metavar="SPEC", help="Kernel instead of the file's (debian:7, path:…).")
-@click.option(
-    "--topology", metavar="T", help="Topology instead of the file's (1n2l2c1t, tiny-2llc)."
-)
-@click.option(
-    "--scheduler",
-    metavar="S",
-    help="Scheduler instead of the file's (scx_ktstr, a *.o, a program, kernel:NAME, none).",
-)
-@click.option(
-    "--flags",
-    metavar="A+B",
-    help="Flags of the scheduler instead of the file's; `default` for none of them.",
-)
+@instead("kernel", "topology", "scheduler", "flags")
 @click.option(
     "--all-flags", is_flag=True, help="Run once for every combination of the scheduler's flags."
 )
-@click.option(
-    "--work-type", metavar="TYPE", help="Work type instead of the file's, in swappable cgroups."
-)
+@instead("work_type")
 @click.option(
     "--clock",
     type=click.Choice(["wall", "virtual"]),
@@ -150,13 +118,7 @@ def _not_nan(
     metavar="N",
     help="By the virtual clock, an instruction takes 2^N ns; default: 1.",
 )
-@click.option(
-    "--accel",
-    type=click.Choice(["auto", "kvm", "tcg"]),
-    default="auto",
-    show_default=True,
-    help="Accelerator; auto takes KVM only where it really runs a guest.",
-)
+@options.accel
 @click.option(
     "--timeout",
     "timeout_s",
@@ -165,15 +127,7 @@ def _not_nan(
     metavar="S",
     help="Longest stay in the VM, seconds.",
 )
-@click.option(
-    "--out",
-    "out_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("ktstr-runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder for the record and the evidence.",
-)
+@out_folder("ktstr-runs", "Folder for the record and the evidence.")
 @click.option(
     "--repro/--no-repro",
     "auto_repro",
@@ -191,7 +145,7 @@ def _not_nan(
     metavar="STEP",
     help="Keep the guest at the end of this step (its number from 1 on, or its name) in a file.",
 )
-@click.option("--cold", is_flag=True, help="Boot the guest instead of continuing a saved one.")
+@options.cold
 @click.option("--keep-vm", is_flag=True, help="Leave the VM paused at the end, until Ctrl-C.")
 @click.option(
     "--json",
@@ -201,13 +155,7 @@ def _not_nan(
     "--json FILE.json, or --json=FILE: write the outcomes there.",
 )
 @click.option(_JSON_FILE, type=click.Path(path_type=Path), hidden=True)
-@click.option(
-    "--junit",
-    "junit_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the outcomes as JUnit XML.",
-)
+@report_file("--junit", "Write the outcomes as JUnit XML.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
 def main(
     scenarios: tuple[str, ...],

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ktstr.cli.run import Command
+from ktstr.cli.command_line import Command
+from ktstr.cli.options import report_file
 
 
 @click.command(cls=Command, name="selftests")
@@ -40,20 +41,8 @@ from ktstr.cli.run import Command
     help="How long one test may take, seconds.",
 )
 @click.option("--list", "only_list", is_flag=True, help="List the tests and run none.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write all results, with every test's output, to FILE.",
-)
-@click.option(
-    "--junit",
-    "junit_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the results as JUnit XML.",
-)
+@report_file("--json", "Write all results, with every test's output, to FILE.")
+@report_file("--junit", "Write the results as JUnit XML.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what every test prints, as it comes.")
 def selftests(
     kernel: str,

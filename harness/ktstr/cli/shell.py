@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ktstr.cli.run import BadCommandLine, Command
+from ktstr.cli import options
+from ktstr.cli.command_line import BadCommandLine, Command
 
 
 def _timeout(
@@ -49,14 +50,8 @@ def _timeout(
     metavar="WORD",
     help="A word for the kernel's command line.",
 )
-@click.option("--cold", is_flag=True, help="Boot the guest instead of continuing a saved one.")
-@click.option(
-    "--accel",
-    type=click.Choice(["auto", "kvm", "tcg"]),
-    default="auto",
-    show_default=True,
-    help="Accelerator.",
-)
+@options.cold
+@options.accel
 @click.option("-v", "--verbose", is_flag=True, help="Also show stages, commands and debug logs.")
 def shell(
     kernel: str | None,

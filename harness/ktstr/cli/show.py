@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ktstr.cli.run import Command
+from ktstr.cli.command_line import Command
 from ktstr.errors import CannotRun, ExitCode, KtstrError
 
 

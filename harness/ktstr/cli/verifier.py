@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from ktstr.cli.run import BadCommandLine, Command
+from ktstr.cli import options
+from ktstr.cli.command_line import BadCommandLine, Command
+from ktstr.cli.options import out_folder, report_file
 
 
 @click.command(cls=Command, name="verifier")
@@ -25,30 +27,10 @@ from ktstr.cli.run import BadCommandLine, Command
     metavar="N",
     help="Fail when a program takes the verifier more than N instructions.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the figures, and logs of failures, as JSON.",
-)
-@click.option(
-    "--junit",
-    "junit_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a test case for each kernel as JUnit XML.",
-)
-@click.option(
-    "--out",
-    "out_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("ktstr-runs/verifier"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder for the records and the evidence.",
-)
-@click.option("--cold", is_flag=True, help="Boot the guest instead of continuing a saved one.")
+@report_file("--json", "Write the figures, and logs of failures, as JSON.")
+@report_file("--junit", "Write a test case for each kernel as JUnit XML.")
+@out_folder("ktstr-runs/verifier", "Folder for the records and the evidence.")
+@options.cold
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
 def verifier(
     scheduler: str,
