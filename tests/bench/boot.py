@@ -15,16 +15,18 @@ import msgpack
 from ktstr.errors import BootTimeout, GuestLost
 from ktstr.kernels import KernelCache
 from ktstr.session.conversation import Conversation
+from ktstr.session.definition import define
 from ktstr.session.emulator import STALE_BREAKPOINT
 from ktstr.session.events import ignore
 from ktstr.session.link import Link
 from ktstr.session.mailbox import ring
+from ktstr.session.needs import vm_spec
 from ktstr.session.options import Deadlines, RunOptions
-from ktstr.session.prepare import Prepared, define, prepared
+from ktstr.session.prepare import Prepared, prepared
 from ktstr.session.recorder import Recorder
-from ktstr.session.run import vm_spec
 from ktstr.session.scopes import task_scope
-from ktstr.vm.machine import Machine, launch
+from ktstr.vm.launch import launch
+from ktstr.vm.machine import Machine
 from ktstr.vm.spec import VmSpec
 
 T = TypeVar("T")

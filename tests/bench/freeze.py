@@ -15,7 +15,7 @@ from tests.bench.boot import Booted, booted, ready, unspoiled
 
 from ktstr.capture.freezer import Freezer
 from ktstr.introspect import Kernel, attach, copy, decode, make_plan
-from ktstr.session.run import vm_spec
+from ktstr.session.needs import vm_spec
 
 PAUSE_BETWEEN_S = 0.02
 DECODES = 20

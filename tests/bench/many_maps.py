@@ -13,10 +13,11 @@ import anyio.to_thread
 from tests.bench.boot import Booted, booted
 
 from ktstr.introspect import Kernel, list_maps
+from ktstr.session.definition import define
 from ktstr.session.events import ignore
+from ktstr.session.needs import vm_spec
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Prepared, define, prepared
-from ktstr.session.run import vm_spec
+from ktstr.session.prepare import Prepared, prepared
 from ktstr.testing.ram import INT_BOOL, INT_SIGNED, BtfBuilder
 
 MAPS = 30

@@ -21,11 +21,12 @@ from ktstr.capture.freezer import Freezer
 from ktstr.capture.monitor import GuestMonitor, Moment
 from ktstr.introspect import attach
 from ktstr.introspect.monitor import MonitorPlan, make_monitor_plan
+from ktstr.session.definition import define
 from ktstr.session.dump import exit_kind
 from ktstr.session.events import ignore
+from ktstr.session.needs import vm_spec
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import define, prepared
-from ktstr.session.run import vm_spec
+from ktstr.session.prepare import prepared
 from ktstr.session.scopes import task_scope
 
 WINDOW_S = 1

@@ -38,7 +38,8 @@ from ktstr.series.snapshot import Snapshot
 from ktstr.testing.ram import INT_BOOL, INT_SIGNED, BtfBuilder
 from ktstr.vm.accel import Accelerator
 from ktstr.vm.cpio import Entry, write_cpio
-from ktstr.vm.machine import Machine, launch
+from ktstr.vm.launch import launch
+from ktstr.vm.machine import Machine
 from ktstr.vm.spec import VmSpec
 
 pytestmark = [pytest.mark.vm, pytest.mark.anyio, pytest.mark.timeout(400)]

@@ -18,7 +18,8 @@ from ktstr.kernels import Kernel, resolve_kernel
 from ktstr.model.topology import Topology, parse_cpulist
 from ktstr.vm.accel import Accelerator, choose_accelerator
 from ktstr.vm.cpio import Entry, write_cpio
-from ktstr.vm.machine import Machine, launch
+from ktstr.vm.launch import launch
+from ktstr.vm.machine import Machine
 from ktstr.vm.probe import trial_boot
 from ktstr.vm.qemu import find_qemu
 from ktstr.vm.spec import VmSpec

@@ -28,7 +28,8 @@ from ktstr.session.guest_snapshots import GuestSnapshots
 from ktstr.session.guest_types import GuestTypes, kernel_types
 from ktstr.vm.accel import Accelerator
 from ktstr.vm.cpio import Entry, write_cpio
-from ktstr.vm.machine import Machine, launch
+from ktstr.vm.launch import launch
+from ktstr.vm.machine import Machine
 from ktstr.vm.spec import VmSpec
 
 ROOT = Path(__file__).parents[2]

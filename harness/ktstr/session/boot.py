@@ -25,9 +25,10 @@ from ktstr.session.listening import ListeningLink
 from ktstr.session.live import Live
 from ktstr.session.mailbox import ring
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Prepared, stage
+from ktstr.session.prepare import Prepared
 from ktstr.session.recorder import Recorder
 from ktstr.session.scopes import task_scope
+from ktstr.session.stages import stage
 from ktstr.session.virtual import is_virtual
 from ktstr.session.warm import BOOTED, READY, Warm
 from ktstr.vm.machine import Machine

@@ -30,9 +30,9 @@ from ktstr.vm.ram import GuestRam
 from ktstr.vm.sparse import copy_data
 
 if TYPE_CHECKING:
+    from ktstr.session.definition import Definition
     from ktstr.session.inspector import Inspector
     from ktstr.session.live import Live
-    from ktstr.session.prepare import Definition
 
 LEAD_S: Final = 0.05
 """How long before the end of its hold a step is taken, so that its workers still run."""

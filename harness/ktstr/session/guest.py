@@ -19,16 +19,19 @@ import anyio
 from ktstr.errors import ChannelLost, DefinitionInvalid, ExitCode, GuestLost, KtstrError, Problem
 from ktstr.model.scenario import Scenario, scenario_from_toml
 from ktstr.session.boot import begin, booted, keep_booted
+from ktstr.session.definition import Definition, defined
 from ktstr.session.events import Emit, Note, ignore
 from ktstr.session.hello import Hello, check_topology
 from ktstr.session.journal import open_journal
 from ktstr.session.judge import why_not_attached
 from ktstr.session.live import Live
+from ktstr.session.needs import conversation_with, vm_spec
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Definition, defined, prepared, stage
+from ktstr.session.prepare import prepared
 from ktstr.session.program import Program, Silent, Size, read_frame
 from ktstr.session.recorder import Recorder, SchedulerExit
-from ktstr.session.run import conversation_with, new_run_id, scratch_folder, vm_spec
+from ktstr.session.run import new_run_id, scratch_folder
+from ktstr.session.stages import stage
 from ktstr.session.tries import Tries
 from ktstr.vm.console import tail_lines
 from ktstr.vm.cpio import Entry

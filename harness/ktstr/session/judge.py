@@ -11,9 +11,9 @@ from ktstr.model.topology import Topology
 from ktstr.series.monitor.report import MonitorReport, phase_readings
 from ktstr.series.monitor.samples import MonitorSample, monitor_samples
 from ktstr.series.sample import SampleSeries
+from ktstr.session.definition import Definition
 from ktstr.session.payloads import PayloadResult
 from ktstr.session.phase_checks import phase_checks
-from ktstr.session.prepare import Definition
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.session.temporal import TemporalCheck, judge_temporal, temporal_checks
 from ktstr.telemetry.decode import printable

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from ktstr.errors import DefinitionInvalid, KtstrError, Problem
+from ktstr.session.definition import define
 from ktstr.session.matrix import Turn
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import define
 from ktstr.session.room import cost_of
 from ktstr.vm.spec import MAX_APIC_ID, highest_apic_id
 

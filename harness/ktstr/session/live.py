@@ -9,10 +9,11 @@ from ktstr.series.monitor.report import MonitorReport
 from ktstr.series.programs import VerifiedProgram
 from ktstr.series.sample import Sample, SampleSeries, StatsMeta
 from ktstr.session.checkpoint import Checkpoints
+from ktstr.session.definition import Definition
 from ktstr.session.dump import Dumps
 from ktstr.session.lease import Lease
 from ktstr.session.link import Link
-from ktstr.session.prepare import Definition, Prepared
+from ktstr.session.prepare import Prepared
 from ktstr.session.recorder import Recorder
 from ktstr.session.warm import Warm
 from ktstr.vm.machine import Machine

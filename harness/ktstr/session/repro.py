@@ -14,10 +14,10 @@ from ktstr.series.repro.probes import ProbeData, read_probes
 from ktstr.series.repro.report import TAIL_LINES, ReproReport
 from ktstr.series.snapshot import Snapshot
 from ktstr.series.values import SnapshotError
+from ktstr.session.definition import Definition
 from ktstr.session.events import Emit, Note
 from ktstr.session.evidence import write_evidence
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Definition
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar.write import write_sidecar
 from ktstr.verdict import AssertResult

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ktstr.session.definition import Definition
 from ktstr.session.pool import Budget, Cost
-from ktstr.session.prepare import Definition
 from ktstr.vm.spec import QEMU_OVERHEAD_MIB
 
 RESERVE_SHARE: Final = 8

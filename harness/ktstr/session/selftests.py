@@ -21,8 +21,8 @@ from ktstr.session.emulator import slipped
 from ktstr.session.events import Emit, Note, StageProgress
 from ktstr.session.guest import Guest, Wanted, guest_scenario, open_guest
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import stage
 from ktstr.session.program import Size
+from ktstr.session.stages import stage
 from ktstr.verdict.selftests import (
     Began,
     Ending,

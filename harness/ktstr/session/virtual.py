@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgpack
 
 from ktstr.errors import DefinitionInvalid, OutputUnwritable, Problem
+from ktstr.session.definition import Definition
 from ktstr.session.identity import digest_of_file, identity_of
 from ktstr.session.live import Live
 from ktstr.session.options import Deadlines, RunOptions
-from ktstr.session.prepare import Definition
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar.write import sidecar_values
 from ktstr.vm.cpio import Entry

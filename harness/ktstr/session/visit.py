@@ -24,17 +24,20 @@ from ktstr.errors import KernelUnfit
 from ktstr.introspect import Kernel
 from ktstr.series.dump.report import AT_TIME, FailureDumpReport
 from ktstr.session.boot import booted
+from ktstr.session.definition import define
 from ktstr.session.difference import Difference, first_frame_difference
 from ktstr.session.dump import read_registers, scheduler_comm
 from ktstr.session.events import Emit, Note
 from ktstr.session.inspector import attach_to
 from ktstr.session.journal import open_journal
 from ktstr.session.live import Live
+from ktstr.session.needs import conversation_with, planned_spec, time_limit_s
 from ktstr.session.options import RunOptions
 from ktstr.session.past import Instant, Moment, NotVisitable, Past
-from ktstr.session.prepare import Prepared, define, prepared, stage
-from ktstr.session.run import conversation_with, planned_spec, scratch_folder, time_limit_s
+from ktstr.session.prepare import Prepared, prepared
+from ktstr.session.run import scratch_folder
 from ktstr.session.scopes import task_scope
+from ktstr.session.stages import stage
 from ktstr.session.wrap_up import JOURNAL
 from ktstr.vm.tripwire import Tripwire
 from ktstr.wire import FrameDecoder, MsgType, Stimulus

@@ -16,11 +16,13 @@ import anyio.to_thread
 import msgpack
 
 from ktstr.errors import StateUnusable
+from ktstr.session.definition import Definition
 from ktstr.session.early import EarlyLook
 from ktstr.session.link import Link
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Definition, Prepared
-from ktstr.vm.machine import Machine, launch
+from ktstr.session.prepare import Prepared
+from ktstr.vm.launch import launch
+from ktstr.vm.machine import Machine
 from ktstr.vm.spec import VmSpec
 from ktstr.vm.template import TemplateStore, limit_bytes
 from ktstr.vm.template_key import template_key

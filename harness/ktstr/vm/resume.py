@@ -16,7 +16,8 @@ from ktstr.vm.accel import kvm_obstacle
 from ktstr.vm.checkpoint import Checkpoint
 from ktstr.vm.checkpoint_manifest import Manifest, QemuVersion
 from ktstr.vm.console import tail_lines
-from ktstr.vm.machine import QEMU_LOG, Machine, launch
+from ktstr.vm.launch import launch
+from ktstr.vm.machine import QEMU_LOG, Machine
 from ktstr.vm.migration import Incoming
 from ktstr.vm.qemu import Qemu
 from ktstr.vm.qemu_choice import qemu_of_version

@@ -10,9 +10,9 @@ from ktstr.metrics.phase import Phase
 from ktstr.model.across import COMPARATORS
 from ktstr.model.scenario import scenario_from_toml
 from ktstr.scenario import ops, scenario
+from ktstr.session.definition import define
 from ktstr.session.options import RunOptions
 from ktstr.session.phase_checks import phase_checks
-from ktstr.session.prepare import define
 
 BASE = """\
 [scheduler]

@@ -11,8 +11,8 @@ from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.temporal import PARAMETERS, PATTERNS, Temporal
 from ktstr.scenario import scenario
 from ktstr.series.phase import Phase
+from ktstr.session.definition import define
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import define
 from ktstr.session.temporal import temporal_checks
 from ktstr.verdict.detail import TEMPORAL_VOCABULARY
 

@@ -7,7 +7,7 @@ from ktstr.errors import DefinitionInvalid
 from ktstr.model.plan import build_plan
 from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.works.registry import WORK_TYPES
-from ktstr.session.prepare import reporting_workers
+from ktstr.session.definition import reporting_workers
 
 
 def scenario(work: str, cpuset: str = "", topology: str = "2n2l4c1t"):

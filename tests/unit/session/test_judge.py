@@ -15,9 +15,9 @@ from ktstr.series.monitor.report import MonitorReport
 from ktstr.series.monitor.samples import CpuReading, MonitorSample
 from ktstr.series.sample import MissingStats, MissingStatsReason, Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
+from ktstr.session.definition import define
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import define
 from ktstr.session.recorder import Recorder, SchedulerExit
 from ktstr.telemetry import TaggedReport, WorkerReport
 from ktstr.verdict import Assert, AssertResult, DetailKind, exit_code

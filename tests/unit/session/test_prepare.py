@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from ktstr.errors import DefinitionInvalid, HostUnfit
+from ktstr.session.definition import define, reporting_workers, silenced_groups
 from ktstr.session.events import RunEvent, StageDone, StageStarted
+from ktstr.session.needs import longer_attach_s, time_limit_s
 from ktstr.session.options import Deadlines, RunOptions
-from ktstr.session.prepare import define, reporting_workers, shortened, silenced_groups, stage
-from ktstr.session.run import longer_attach_s, time_limit_s
+from ktstr.session.stages import shortened, stage
 
 SCENARIO = """
 [vm]

@@ -10,9 +10,9 @@ import pytest
 
 from ktstr.errors import ExitCode, GuestHung
 from ktstr.metrics.stimulus import StimulusEvent
+from ktstr.session.definition import Definition, define
 from ktstr.session.events import Note, RunEvent
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Definition, define
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes, repeat, report_of, why_not, with_probes
 from ktstr.session.sidecar.read import read_sidecar

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.session.definition import define
 from ktstr.session.options import RunOptions
 from ktstr.session.pool import Budget, Cost
-from ktstr.session.prepare import define
 from ktstr.session.room import Room, budget, cost_of, free_memory_mib, host_room
 from ktstr.vm.spec import QEMU_OVERHEAD_MIB
 

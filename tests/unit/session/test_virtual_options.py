@@ -8,8 +8,9 @@ import pytest
 from ktstr.errors import HostUnfit
 from ktstr.model.scenario import scenario_from_toml
 from ktstr.model.topology import Topology
+from ktstr.session.definition import define
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import _accelerator, define, uneven
+from ktstr.session.prepare import _accelerator, uneven
 from ktstr.vm.checkpoint_manifest import QemuVersion
 from ktstr.vm.qemu import Qemu
 from ktstr.vm.qemu_choice import Choice

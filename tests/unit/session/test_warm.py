@@ -10,8 +10,8 @@ import msgpack
 import pytest
 
 from ktstr.errors import GuestHung, GuestLost, GuestPanicked
+from ktstr.session.definition import Definition, define
 from ktstr.session.options import RunOptions
-from ktstr.session.prepare import Definition, define
 from ktstr.session.repro import with_probes
 from ktstr.session.tries import Tries
 from ktstr.session.warm import preparation, why_cold

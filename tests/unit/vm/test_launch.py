@@ -11,7 +11,7 @@ import pytest
 from ktstr.errors import HostUnfit, KernelUnfit, QemuDied
 from ktstr.model.topology import Topology
 from ktstr.vm.accel import Accelerator
-from ktstr.vm.machine import launch
+from ktstr.vm.launch import launch
 from ktstr.vm.qemu import Qemu
 from ktstr.vm.spec import VmSpec
 
