@@ -22,7 +22,7 @@ from ktstr.vm.argv import (
     standalone_wiring,
 )
 from ktstr.vm.freeze import Freezes
-from ktstr.vm.machine import EXIT_GRACE_S, BULK_FILE, CONSOLE_LOG, Machine
+from ktstr.vm.machine import BULK_FILE, CONSOLE_LOG, EXIT_GRACE_S, Machine
 from ktstr.vm.migration import Incoming, filling, load_state
 from ktstr.vm.process import spawn
 from ktstr.vm.qemu import Qemu, find_qemu
