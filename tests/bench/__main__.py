@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -22,6 +23,7 @@ from tests.bench import (
     clones,
     command,
     freeze,
+    kernels,
     many,
     monitor,
     record,
@@ -76,6 +78,26 @@ def fast_rows(runs: int) -> Iterator[Row]:
         yield Row(what, None, "s", 1.5, missing)
         return
     yield median_row(what, anyio.run(boot.measure_fast, kernel, runs), "s", 1.5)
+
+
+def kernel_rows(runs: int, *, build: bool) -> Iterator[Row]:
+    """Kernels that come to be."""
+    found = anyio.run(partial(kernels.measure, runs, build=build))
+    own = [a - b for a, b in zip(found.fetched_s, found.download_s, strict=True)]
+    yield median_row("Debian kernel, nothing cached, to ready, without downloads", own, "s", 20.0)
+    yield median_row("  with index and downloads", found.fetched_s, "s", None)
+    what = f"kernel of {kernels.SOURCE}, configuration base"
+    if found.built_s:
+        yield median_row(f"{what}, built", found.built_s, "s", 540.0)
+    else:
+        yield Row(
+            f"{what}, built", None, "s", 540.0, "minutes: make bench BENCH_ARGS=--build"
+        )
+    if found.found_s:
+        yield median_row("  found in the cache", found.found_s, "s", 0.1)
+    else:
+        missing = f"not in the cache: ktstr kernel build {kernels.SOURCE}"
+        yield Row("  found in the cache", None, "s", 0.1, missing)
 
 
 def clone_rows(runs: int) -> Iterator[Row]:
@@ -215,26 +237,32 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    quick = parser.parse_args().quick
+    parser.add_argument("--build", action="store_true", help="also build a kernel")
+    parser.add_argument("--only", metavar="WORD", help="only the parts whose names have WORD")
+    options = parser.parse_args()
+    quick = options.quick
     console = Console(width=120)
-    parts: list[Callable[[], Iterator[Row]]] = [
-        lambda: statistics_rows(5 if quick else 9),
-        lambda: command_rows(2 if quick else 3),
-        lambda: boot_rows(2 if quick else 5),
-        lambda: fast_rows(2 if quick else 5),
-        lambda: clone_rows(2 if quick else 5),
-        lambda: shell_rows(2 if quick else 5),
-        lambda: many_rows(*((10, 4) if quick else (50, 10))),
-        lambda: virtual_rows(4 if quick else 50),
-        lambda: freeze_rows(60 if quick else 300),
-        lambda: many_maps_rows(100 if quick else 300),
-        lambda: monitor_rows(6 if quick else 30),
-        worker_rows,
-        lambda: carrier_rows(3 if quick else 9),
-        lambda: record_rows(3 if quick else 5),
-    ]
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
+        "statistics": lambda: statistics_rows(5 if quick else 9),
+        "command": lambda: command_rows(2 if quick else 3),
+        "boot": lambda: boot_rows(2 if quick else 5),
+        "boot-fast": lambda: fast_rows(2 if quick else 5),
+        "kernels": lambda: kernel_rows(1 if quick else 3, build=options.build),
+        "clones": lambda: clone_rows(2 if quick else 5),
+        "shell": lambda: shell_rows(2 if quick else 5),
+        "many": lambda: many_rows(*((10, 4) if quick else (50, 10))),
+        "virtual": lambda: virtual_rows(4 if quick else 50),
+        "freeze": lambda: freeze_rows(60 if quick else 300),
+        "freeze-maps": lambda: many_maps_rows(100 if quick else 300),
+        "monitor": lambda: monitor_rows(6 if quick else 30),
+        "worker": worker_rows,
+        "carriers": lambda: carrier_rows(3 if quick else 9),
+        "records": lambda: record_rows(3 if quick else 5),
+    }
     table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)
-    for part in parts:
+    for name, part in parts.items():
+        if options.only is not None and options.only not in name:
+            continue
         for row in part():
             bar = "" if row.bar is None else f"≤ {row.bar:g} {row.unit}"
             if row.value is None:
