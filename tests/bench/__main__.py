@@ -90,9 +90,7 @@ def kernel_rows(runs: int, *, build: bool) -> Iterator[Row]:
     if found.built_s:
         yield median_row(f"{what}, built", found.built_s, "s", 540.0)
     else:
-        yield Row(
-            f"{what}, built", None, "s", 540.0, "minutes: make bench BENCH_ARGS=--build"
-        )
+        yield Row(f"{what}, built", None, "s", 540.0, "minutes: make bench BENCH_ARGS=--build")
     if found.found_s:
         yield median_row("  found in the cache", found.found_s, "s", 0.1)
     else:

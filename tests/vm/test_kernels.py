@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import lzma
-import os
 import shutil
 import struct
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.kernels import KernelCache
-from ktstr.kernels.catalogue import NamedKernel, cached, named_kernels
+from ktstr.kernels.catalogue import cached, named_kernels
 from ktstr.kernels.image import read_header, unpack
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
@@ -126,15 +125,6 @@ def test_images_of_other_distributions(ktstr) -> None:
     assert done.record["kernel"]["release"] == entry.release
 
 
-def generic_is_here() -> bool:
-    row = NamedKernel("", "debian:7/amd64", (), (), (), "")
-    return cached(row, KernelCache().entries()) is not None
-
-
-@pytest.mark.skipif(
-    not (generic_is_here() or os.environ.get("KTSTR_TEST_LARGE")),
-    reason="125 MB to download: `ktstr kernel fetch debian:7/amd64`, or set KTSTR_TEST_LARGE=1",
-)
 def test_drivers_that_are_modules(ktstr) -> None:
     """Debian's kernel for machines has the disk's and the panic device's drivers as modules."""
     scenario = ktstr.folder / "disk.toml"
