@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import anyio
 from anyio.abc import Process
@@ -63,7 +64,7 @@ async def run(
     output, messages = bytearray(), bytearray()
     try:
         with anyio.fail_after(seconds):
-            async with _started(argv, {**environ, "LC_ALL": "C", **(env or {})}, cwd) as process:
+            async with started(argv, {**environ, "LC_ALL": "C", **(env or {})}, cwd) as process:
                 stdout, stderr = process.stdout, process.stderr
                 assert stdout is not None and stderr is not None
 
@@ -86,20 +87,27 @@ async def run(
 
 
 @asynccontextmanager
-async def _started(
-    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None
+async def started(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    *,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
 ) -> AsyncIterator[Process]:
     """A child in a session of its own; left early, it is killed with all its children.
 
-    apt's helpers would otherwise work on for seconds after apt itself is gone.
+    apt's helpers, and make's compilers, would otherwise work on after apt or make itself is gone.
+
+    :raise OSError: it cannot be started.
     """
     async with await anyio.open_process(
         list(argv),
         cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     ) as process:
         try:

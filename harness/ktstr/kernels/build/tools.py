@@ -8,19 +8,17 @@ what their vmlinux.h is generated from.
 import os
 import re
 import shutil
-import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
 import anyio
-from anyio.abc import Process
 
 from ktstr.errors import HostUnfit, KernelUnfit
 from ktstr.kernels.apt import Progress
 from ktstr.kernels.locks import exclusive
+from ktstr.kernels.process import started
 
 CLANGS: Final = ("clang-19", "clang")
 """What BPF programs are compiled with, best first."""
@@ -105,7 +103,9 @@ class _Make:
         self._progress(f"making {name}", None)
         try:
             with anyio.fail_after(_MAKE_SECONDS):
-                async with _started(argv, env, self._sink) as process:
+                async with started(
+                    argv, env, stdout=self._sink, stderr=subprocess.STDOUT
+                ) as process:
                     status = await process.wait()
         except TimeoutError:
             raise KernelUnfit(
@@ -168,24 +168,3 @@ def _tail(path: Path, lines: int) -> str:
 
 def _silent(stage: str, fraction: float | None) -> None:
     """The progress callback of a caller that wants none."""
-
-
-@asynccontextmanager
-async def _started(
-    argv: Sequence[str], env: dict[str, str], sink: IO[bytes]
-) -> AsyncIterator[Process]:
-    """make in a session of its own; left early, it is killed with all that it started."""
-    async with await anyio.open_process(
-        list(argv),
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=sink,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        except BaseException:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
