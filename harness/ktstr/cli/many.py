@@ -17,10 +17,10 @@ import anyio
 import anyio.to_thread
 from rich.console import Console
 
+from ktstr.cli.guarded import SIGNALS, TICK_S
 from ktstr.cli.logs import configure_logging
 from ktstr.cli.profiles import turns
 from ktstr.cli.reports import Reports, check_reports, write_reports
-from ktstr.cli.runner import SIGNALS, TICK_S
 from ktstr.cli.scratch import end_at_once, one_scratch_folder
 from ktstr.cli.screen import Screen, open_standard_streams
 from ktstr.errors import CannotRun, ExitCode, KernelLacks, KtstrError

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from ktstr.cli.attach import go_on
 from ktstr.cli.command_line import Command
+from ktstr.cli.guarded import SIGNALS
 from ktstr.cli.keep import announce_machine
 from ktstr.cli.logs import configure_logging
-from ktstr.cli.runner import SIGNALS
 from ktstr.cli.screen import Screen, open_standard_streams
 from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.printable import lines, one_line

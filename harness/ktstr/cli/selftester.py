@@ -2,29 +2,20 @@
 """Runs a kernel's self-tests for a terminal or a pipe, and answers to signals."""
 
 import json
-import signal
 import sys
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import ClassVar
 
-import anyio
-from rich.console import Console
-
+from ktstr.cli.guarded import Guarded
 from ktstr.cli.logs import configure_logging
 from ktstr.cli.reports import Reports, check_reports, unwritable, write_whole
-from ktstr.cli.runner import SIGNALS, TICK_S
 from ktstr.cli.screen import Screen, open_standard_streams
-from ktstr.errors import ExitCode, KtstrError
-from ktstr.report.live import LiveProgress
-from ktstr.report.plain import PlainProgress
+from ktstr.errors import ExitCode
 from ktstr.report.printable import one_line
 from ktstr.report.selftests import closing as closing_lines
 from ktstr.report.selftests import details, document, headline, junit
 from ktstr.session.events import Emit, StageProgress, StageStarted
-from ktstr.session.scopes import task_scope
 from ktstr.session.selftests import (
     SelftestOptions,
     SelftestRun,
@@ -33,13 +24,14 @@ from ktstr.session.selftests import (
 )
 from ktstr.verdict.selftests import MAX_LINE, Began, Selftest
 
-T = TypeVar("T")
 _STAGE = "tests"
 _STYLES = {"pass": "green", "fail": "red", "skip": "yellow", "not run": "yellow"}
 
 
-class Selftester:
+class Selftester(Guarded):
     """One run, or list, of a kernel's self-tests, and how it is told."""
+
+    about: ClassVar[str] = "the kernel"
 
     def __init__(
         self,
@@ -51,14 +43,12 @@ class Selftester:
     ) -> None:
         open_standard_streams()
         configure_logging(verbose=False)
+        # A list may be for a program; what goes on meanwhile is for people.
+        super().__init__(Screen(sys.stderr if only_list else sys.stdout))
         self._options = options
         self._reports = reports
         self._verbose = verbose
-        # A list may be for a program; what goes on meanwhile is for people.
-        self._screen = Screen(sys.stderr if only_list else sys.stdout)
-        self._console = Console(file=self._screen.text, soft_wrap=True)
         self._lively = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._interrupted = False
         self._line = b""
 
     def list(self) -> ExitCode:
@@ -97,46 +87,10 @@ class Selftester:
 
     def _to_end(self, work: Callable[[Emit], Awaitable[None]]) -> ExitCode:
         """Do it, whatever ends it."""
-        try:
-            anyio.run(self._guarded, work)
-        except (KtstrError, OSError) as error:
-            # What a signal tore down on its way is no news.
-            if not self._interrupted:
-                self._say_error(error)
-                for line in getattr(error, "__notes__", ()):
-                    self._console.print(f"  {one_line(line)}", markup=False, highlight=False)
-                return getattr(error, "exit_code", ExitCode.CANNOT_RUN)
-        except Exception:
-            self._console.print(traceback.format_exc(), markup=False, highlight=False)
-            self._say_error("ktstr itself went wrong; this is no verdict on the kernel")
-            return ExitCode.CANNOT_RUN
-        if self._interrupted:
-            self._console.print("interrupted; everything is cleaned up", style="yellow")
-            return ExitCode.INTERRUPTED
-        return ExitCode.PASS
-
-    async def _guarded(self, work: Callable[[Emit], Awaitable[None]]) -> None:
-        # The receiver outlasts the clean-up, so that a second signal cannot cut it short.
-        with (
-            anyio.open_signal_receiver(*SIGNALS) as received,
-            closing(self._new_progress()) as progress,
-        ):
-            scope = anyio.CancelScope()
-            async with task_scope() as helpers:
-                helpers.start_soon(self._answer, received, scope)
-                helpers.start_soon(_tick, progress)
-                with scope:
-                    await work(progress)
-
-    def _new_progress(self) -> LiveProgress | PlainProgress:
-        return LiveProgress(self._console) if self._lively else PlainProgress(self._screen.text)
-
-    async def _answer(
-        self, received: AsyncIterator[signal.Signals], scope: anyio.CancelScope
-    ) -> None:
-        async for _ in received:
-            self._interrupted = True
-            scope.cancel()
+        code = self.attempt(lambda: self.watched(self.progress(), work))
+        if code is ExitCode.INTERRUPTED:
+            self.say_interrupted()
+        return ExitCode.PASS if code is None else code
 
     def _tell(self, event: Began | Selftest, emit: Emit) -> None:
         if isinstance(event, Selftest):
@@ -184,18 +138,9 @@ class Selftester:
                     write_whole(path, content)
                 except OSError as error:
                     refused = unwritable(path, error)
-                    self._say_error(refused)
+                    self.say_error(refused)
                     code = refused.exit_code
         return code
 
     def _say(self, text: str, style: str | None = None) -> None:
         self._console.print(text, style=style, markup=False, highlight=False)
-
-    def _say_error(self, error: object) -> None:
-        self._console.print(f"error: {error}", style="red", markup=False, highlight=False)
-
-
-async def _tick(progress: LiveProgress | PlainProgress) -> None:
-    while True:
-        await anyio.sleep(TICK_S)
-        progress.tick()

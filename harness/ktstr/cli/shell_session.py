@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from ktstr.cli.guarded import SIGNALS
 from ktstr.cli.terminal import HELP, RESET, Action, Escapes, chunks, raw, size_of, write_all
 from ktstr.errors import ExitCode, GuestLost, KtstrError
 from ktstr.report.plain import describe
@@ -33,7 +34,6 @@ from ktstr.vm.cpio import Entry
 from ktstr.vm.include import include_entries, parse_include
 from ktstr.vm.toolbox import PROFILE, SHELL, busybox, tool_entries
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TIMED_OUT: Final = 124
 """Exit status of a command that took too long, as timeout(1) has it."""
 

@@ -11,6 +11,7 @@ from typing import Final
 import anyio
 from rich.console import Console
 
+from ktstr.cli.guarded import SIGNALS, TICK_S
 from ktstr.cli.keep import announce
 from ktstr.cli.screen import Screen
 from ktstr.report.live import LiveProgress
@@ -22,9 +23,6 @@ from ktstr.session.past import Instant, Past, where
 from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.visit import Stand, Visit, make_visit
-
-TICK_S: Final = 0.1
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 FOLDER_SUFFIX: Final = ".at"
 """How the folder with a run's visited instants ends, beside its record."""
