@@ -104,6 +104,8 @@ def _print_entries(
         used = "in use" if cache.in_use(entry) else _ago(time.time() - entry.used_at)
         head = f"{entry.release:28}  {_origin(entry):18}  {entry.size / 1e6:3.0f} MB"
         click.echo(f"{head}  {used:10}  {entry.digest[:12]}")
+        if source := entry.origin.get("source"):
+            click.echo(f"    {'source':8}{source}, {entry.origin.get('fragments', '')}")
         for word, state in (("has", True), ("lacks", False), ("unknown", None)):
             names = [name for name, value, _ in features_of(entry.features) if value is state]
             if names:
