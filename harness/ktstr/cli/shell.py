@@ -3,6 +3,7 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -63,7 +64,7 @@ def shell(
     timeout_s: float | None,
     kernel_args: tuple[str, ...],
     cold: bool,
-    accel: str,
+    accel: Literal["auto", "kvm", "tcg"],
     verbose: bool,
 ) -> None:
     """Open a shell in a guest; it ends with the shell.
@@ -95,7 +96,7 @@ def shell(
         configure_logging(verbose=verbose)
         session = ShellSession(
             Wanted(kernel, topology, memory, scheduler, kernel_args),
-            RunOptions(accel=accel, cold=cold, verbose=verbose),  # type: ignore[arg-type]
+            RunOptions(accel=accel, cold=cold, verbose=verbose),
             includes=includes,
             folder=Path.cwd(),
             command=command,

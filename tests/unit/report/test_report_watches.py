@@ -2,6 +2,7 @@
 """The table of writes that watches answered."""
 
 import io
+from typing import Any
 
 from rich.console import Console
 
@@ -28,8 +29,8 @@ def listed(samples: list[Sample], sections: Sections = IN_BRIEF) -> list[str]:
     return [" ".join(line.split()) for line in block.splitlines()]
 
 
-def hit(tag: str, at: int | None, **more: object) -> Sample:
-    trigger = Trigger("v", "s.bss", 4096, 8, 1, **more)  # type: ignore[arg-type]
+def hit(tag: str, at: int | None, **more: Any) -> Sample:
+    trigger = Trigger("v", "s.bss", 4096, 8, 1, **more)
     return Sample(tag, at, trigger=trigger)
 
 

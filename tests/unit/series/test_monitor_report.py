@@ -2,6 +2,7 @@
 """What a monitor's readings come to, and which of them are believed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,9 @@ from ktstr.series.sample import Sample, SampleSeries
 from ktstr.series.snapshot import CpuSnapshot, SchedExtState, Snapshot
 
 
-def reading(n: int, *lengths: int, held: bool = True, **more: object) -> MonitorSample:
+def reading(n: int, *lengths: int, held: bool = True, **more: Any) -> MonitorSample:
     cpus = tuple(CpuReading(i, length, rq_clock=n) for i, length in enumerate(lengths))
-    return MonitorSample(100 * n, cpus, held=held, **more)  # type: ignore[arg-type]
+    return MonitorSample(100 * n, cpus, held=held, **more)
 
 
 def captures() -> SampleSeries:
@@ -120,8 +121,8 @@ def of(cpu: CpuReading) -> MonitorSample:
         ({"time": PerCpuTime(0, hardirqs=4, user_ns=999)}, "user_ns went back"),
     ],
 )
-def test_what_cannot_be(change: dict[str, object], why: str) -> None:
-    found = torn(of(replace(GOOD, **change)), of(GOOD))  # type: ignore[arg-type]
+def test_what_cannot_be(change: dict[str, Any], why: str) -> None:
+    found = torn(of(replace(GOOD, **change)), of(GOOD))
     assert found is not None and why in found
 
 
@@ -135,8 +136,8 @@ def test_what_cannot_be(change: dict[str, object], why: str) -> None:
         {"local_dsq_depth": 10_000, "nr_running": 10_000},
     ],
 )
-def test_what_can_be(change: dict[str, object]) -> None:
-    assert torn(of(replace(GOOD, **change)), of(GOOD)) is None  # type: ignore[arg-type]
+def test_what_can_be(change: dict[str, Any]) -> None:
+    assert torn(of(replace(GOOD, **change)), of(GOOD)) is None
 
 
 def test_a_counter_of_32_bits_may_start_again() -> None:

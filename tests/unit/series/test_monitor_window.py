@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Statistics over consecutive monitor readings, worked out by hand."""
 
+from typing import Any
+
 import pytest
 
 from ktstr.series.monitor.samples import CpuReading, MonitorSample, Schedstat
@@ -11,15 +13,15 @@ def sample(
     elapsed_ms: int,
     *cpus: CpuReading,
     events: dict[str, int] | None = None,
-    **values: float | None,
+    **values: Any,
 ) -> MonitorSample:
-    return MonitorSample(elapsed_ms, cpus, events=events, **values)  # type: ignore[arg-type]
+    return MonitorSample(elapsed_ms, cpus, events=events, **values)
 
 
 def cpu(
-    number: int = 0, running: int | None = None, depth: int | None = None, **values: object
+    number: int = 0, running: int | None = None, depth: int | None = None, **values: Any
 ) -> CpuReading:
-    return CpuReading(number, running, local_dsq_depth=depth, **values)  # type: ignore[arg-type]
+    return CpuReading(number, running, local_dsq_depth=depth, **values)
 
 
 def test_averages_are_means_of_means_and_skip_what_was_not_read() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.unit.kernels.build import source_tree
 
 from ktstr.kernels import KernelCache
 
@@ -72,6 +73,12 @@ def make_tree(tmp_path: Path, build: SimpleNamespace) -> Callable[..., Path]:
         return tree
 
     return make
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A source with two schedulers in its tools."""
+    return source_tree.make_tree(tmp_path / "linux", "scx_one", "scx_two")
 
 
 @pytest.fixture

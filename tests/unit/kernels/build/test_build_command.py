@@ -3,6 +3,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -19,8 +20,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def sh(text: str, **options: object) -> tuple[int, list[str]]:
-    return await stream(["sh", "-c", text], **{"seconds": 30.0, **options})  # type: ignore[arg-type]
+async def sh(text: str, **options: Any) -> tuple[int, list[str]]:
+    return await stream(["sh", "-c", text], **{"seconds": 30.0, **options})
 
 
 async def test_output() -> None:

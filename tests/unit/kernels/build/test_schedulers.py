@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.kernels.build.source_tree import make_tree
 
 from ktstr.errors import KernelLacks, KernelUnfit
 from ktstr.kernels.build.schedulers import all_schedulers, available, kernel_schedulers, tree_around
@@ -14,19 +13,7 @@ from ktstr.kernels.build.source import SourceTree
 from ktstr.kernels.cache import KernelCache
 from ktstr.kernels.kernel import Kernel, KernelFeatures
 
-pytestmark = pytest.mark.anyio
-
 UNKNOWN = KernelFeatures("7.9.1", None, True, True, True, True, True, True, None)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return make_tree(tmp_path / "linux", "scx_one", "scx_two")
 
 
 @pytest.fixture

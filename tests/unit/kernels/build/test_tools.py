@@ -6,23 +6,11 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.unit.kernels.build.source_tree import listing, make_tree
+from tests.unit.kernels.build.source_tree import listing
 
 from ktstr.errors import HostUnfit, KernelUnfit
 from ktstr.kernels.build import tools
 from ktstr.kernels.build.tools import make_tool
-
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return make_tree(tmp_path / "linux", "scx_one", "scx_two")
 
 
 @pytest.fixture
