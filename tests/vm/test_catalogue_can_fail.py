@@ -33,8 +33,15 @@ def test_a_scheduler_that_seldom_dispatches_is_found_behind_a_cpuset(ktstr, tmp_
     scenario = misbehaving(tmp_path, "advanced/cgroup_idle_overloaded.toml", "slow_every = 25")
     done = ktstr.run(scenario)
     assert done.code == 1, done.output
-    crowd = [text for text in done.details() if text.startswith("Step[0] overloaded: ")]
-    # How the crowd fares depends on who is let in at all: some wait, some never get their turn, and
-    # those that never do leave no rates to compare.
-    found = (" stuck ", "no progress", "below floor", "unfair cgroup")
-    assert any(words in text for text in crowd for words in found), crowd
+    found = [text for text in done.details() if text.startswith("Step[0] ")]
+    # How each fares depends on who is let in at all: some wait, some never get their turn, and those
+    # that never do leave no rates to compare. On a busy host the crowd may get by and the lone
+    # sleeper, which is let in no more often, falls behind instead.
+    crowd = (" stuck ", "no progress", "below floor", "unfair cgroup")
+    sleeper = ("below floor", "p99 wake latency")
+    assert any(
+        any(words in text for words in signs)
+        for cgroup, signs in (("overloaded", crowd), ("idle", sleeper))
+        for text in found
+        if text.startswith(f"Step[0] {cgroup}: ")
+    ), done.output
