@@ -14,6 +14,7 @@ COMMANDS = {
     "image": ("ktstr.cli.image", "image", "Build the guest image ahead of time."),
     "console": ("ktstr.cli.attach", "console", "Connect the terminal to a kept VM's console."),
     "resume": ("ktstr.cli.resume", "resume", "Let a kept VM run on, or bring a checkpoint back."),
+    "locks": ("ktstr.cli.locks", "locks", "Show which run has which CPUs of this host."),
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
     "qemu": ("ktstr.cli.qemu", "qemu", "Show QEMU; fetch one for the virtual clock."),
     "selftests": (

@@ -146,6 +146,11 @@ def _not_nan(
     help="Keep the guest at the end of this step (its number from 1 on, or its name) in a file.",
 )
 @options.cold
+@click.option(
+    "--exclusive-llc",
+    is_flag=True,
+    help="Share no last-level cache of this host with another run (`ktstr locks`).",
+)
 @click.option("--keep-vm", is_flag=True, help="Leave the VM paused at the end, until Ctrl-C.")
 @click.option(
     "--json",
@@ -181,6 +186,7 @@ def main(
     checkpoint_on_fail: bool,
     checkpoint_at: str | None,
     cold: bool,
+    exclusive_llc: bool,
     keep_vm: bool,
     as_json: bool,
     json_file: Path | None,
@@ -231,6 +237,7 @@ def main(
             checkpoint_on_fail=checkpoint_on_fail,
             checkpoint_at=checkpoint_at,
             cold=cold,
+            exclusive_llc=exclusive_llc,
             keep_vm=keep_vm,
             verbose=verbose,
         )

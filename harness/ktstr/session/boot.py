@@ -108,8 +108,8 @@ async def _nudge_at_end(machine: Machine, link: Link) -> None:
 
 async def _turn(lease: Lease, emit: Emit) -> float:
     """Wait for CPUs, and say so where others may have them; the seconds it took."""
-    if lease.held or not lease.shared:
-        return await lease.enter()
+    if lease.enter_now():
+        return 0.0
     with stage(emit, "turn", "waiting for CPUs"):
         return await lease.enter()
 

@@ -13,10 +13,12 @@ class Lease:
     """The lease of a run that has the host to itself; others wait in :meth:`_granted`.
 
     :cvar shared: whether others may have to be waited for.
+    :cvar crowded: whether its CPUs may be those of others in this process.
     :ivar waited_s: how long it has waited for CPUs, seconds.
     """
 
     shared = False
+    crowded = False
 
     def __init__(self) -> None:
         self.waited_s = 0.0
@@ -25,6 +27,12 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether the guest's vCPUs may run."""
+        return self._held
+
+    def enter_now(self) -> bool:
+        """Whether the vCPUs may run, without waiting for anybody."""
+        if not self.shared:
+            self._held = True
         return self._held
 
     async def enter(self) -> float:

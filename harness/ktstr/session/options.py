@@ -38,6 +38,7 @@ class RunOptions:
     :param checkpoint_on_fail: keep the guest of a run that does not pass in a file.
     :param checkpoint_at: keep the guest at the end of this step: its number, from 1 on, or name.
     :param cold: boot the guest, whatever template there is, and keep none of it.
+    :param exclusive_llc: run where no other run has a CPU of the same last-level cache.
     :param keep_frames: leave the frames of a run with a virtual clock beside its record.
     :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
     """
@@ -57,6 +58,7 @@ class RunOptions:
     checkpoint_on_fail: bool = False
     checkpoint_at: str | None = None
     cold: bool = False
+    exclusive_llc: bool = False
     keep_frames: bool = False
     keep_vm: bool = False
     verbose: bool = False

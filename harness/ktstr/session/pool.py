@@ -79,6 +79,11 @@ class Admission:
         self._passed_over = 0
 
     @property
+    def crowded(self) -> bool:
+        """Whether runs may be on CPUs of others."""
+        return self._budget.cpus is None
+
+    @property
     def waiting(self) -> int:
         """How many have not started."""
         return len(self._waiting)
@@ -212,6 +217,8 @@ class _Leased(Lease):
 
     def __init__(self, pool: "Pool", index: int) -> None:
         super().__init__()
+        # So many at a time, whatever they ask of the CPUs.
+        self.crowded = pool.admission.crowded
         self._pool = pool
         self._index = index
 

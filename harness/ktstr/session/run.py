@@ -22,6 +22,7 @@ from ktstr.session.definition import Definition, define
 from ktstr.session.events import Emit, Note, StepEnded, StepStarted
 from ktstr.session.guest_snapshots import listen
 from ktstr.session.hello import check_topology
+from ktstr.session.host_lease import on_this_host
 from ktstr.session.journal import open_journal
 from ktstr.session.judge import Expectations, judge
 from ktstr.session.lease import Lease
@@ -31,6 +32,7 @@ from ktstr.session.options import RunOptions
 from ktstr.session.prepare import Prepared, prepared
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import SUFFIX, has_probes, repeat, why_not, with_probes
+from ktstr.session.room import cost_of
 from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
@@ -72,11 +74,19 @@ async def run_scenario(
 
     A record that cannot be written is no exception: see ``RunRecord.output_error``.
     """
-    lease = lease or Lease()
     definition = define(path, options)
     check_writable(options.out_dir)
     with scratch_folder() as run_dir:
-        async with prepared(definition, options, run_dir, emit) as ready:
+        async with (
+            on_this_host(
+                lease or Lease(),
+                cost_of(definition),
+                definition.scenario.name,
+                emit,
+                exclusive_llc=options.exclusive_llc,
+            ) as lease,
+            prepared(definition, options, run_dir, emit) as ready,
+        ):
             record = await _stays(ready, new_run_id(), options, run_dir, emit, keep, lease)
             reason = why_not(record, definition, options)
             if reason:
