@@ -118,6 +118,8 @@ async def test_a_guest_that_is_not_looked_into_yet_asks_for_no_cpus() -> None:
     asked: list[bool] = []
 
     class Watched(Lease):
+        shared = True
+
         async def _granted(self) -> None:
             asked.append(run.looking.is_set())
 
