@@ -34,8 +34,8 @@ def test_a_scheduler_that_seldom_dispatches_is_found_behind_a_cpuset(ktstr, tmp_
     done = ktstr.run(scenario)
     assert done.code == 1, done.output
     found = [text for text in done.details() if text.startswith("Step[0] ")]
-    # How each fares depends on who is let in at all: some wait, some never get their turn, and those
-    # that never do leave no rates to compare. On a busy host the crowd may get by and the lone
+    # How each fares depends on who is let in at all: some wait, some never get their turn, and they
+    # leave no rates to compare. On a busy host the crowd may get by and the lone
     # sleeper, which is let in no more often, falls behind instead.
     crowd = (" stuck ", "no progress", "below floor", "unfair cgroup")
     sleeper = ("below floor", "p99 wake latency")
