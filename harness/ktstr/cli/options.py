@@ -8,14 +8,22 @@ from typing import Any, Final
 
 import click
 
+from ktstr.cli.complete import complete_kernel, complete_topology
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _INSTEAD: Final[dict[str, Decorator]] = {
     "kernel": click.option(
-        "--kernel", metavar="SPEC", help="Kernel instead of the file's (debian:7, path:…)."
+        "--kernel",
+        metavar="SPEC",
+        shell_complete=complete_kernel,
+        help="Kernel instead of the file's (debian:7, path:…).",
     ),
     "topology": click.option(
-        "--topology", metavar="T", help="Topology instead of the file's (1n2l2c1t, tiny-2llc)."
+        "--topology",
+        metavar="T",
+        shell_complete=complete_topology,
+        help="Topology instead of the file's (1n2l2c1t, tiny-2llc).",
     ),
     "scheduler": click.option(
         "--scheduler",

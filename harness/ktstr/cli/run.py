@@ -11,6 +11,7 @@ import click
 
 from ktstr.cli import options
 from ktstr.cli.command_line import BadCommandLine, Command
+from ktstr.cli.complete import complete_kernel, complete_scenario, complete_topology
 from ktstr.cli.options import instead, out_folder, report_file
 from ktstr.errors import ExitCode
 
@@ -71,7 +72,7 @@ def _not_nan(
 
 
 @click.command(cls=RunCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...", shell_complete=complete_scenario)
 @click.option("--all", "run_all", is_flag=True, help="Run the whole catalogue.")
 @click.option(
     "--filter",
@@ -94,8 +95,20 @@ def _not_nan(
     metavar="N",
     help="Run everything N times.",
 )
-@click.option("--topologies", multiple=True, metavar="T,T", help="Run on each of these topologies.")
-@click.option("--kernels", multiple=True, metavar="SPEC,SPEC", help="Run on each of these kernels.")
+@click.option(
+    "--topologies",
+    multiple=True,
+    metavar="T,T",
+    shell_complete=complete_topology,
+    help="Run on each of these topologies.",
+)
+@click.option(
+    "--kernels",
+    multiple=True,
+    metavar="SPEC,SPEC",
+    shell_complete=complete_kernel,
+    help="Run on each of these kernels.",
+)
 @instead("kernel", "topology", "scheduler", "flags")
 @click.option(
     "--all-flags", is_flag=True, help="Run once for every combination of the scheduler's flags."

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The whole examination, in the order in which a run meets things."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio.to_thread
+import platformdirs
+
+from ktstr.doctor import emulator, host, programs
+from ktstr.doctor.finding import Finding, Grade
+from ktstr.session.room import host_room
+
+
+async def examine(tell: Callable[[Finding], None]) -> list[Finding]:
+    """Look at everything; ``tell`` hears of each finding as it is made.
+
+    What cannot be looked at is a finding as well, never an exception. Nothing is fetched, built or
+    changed; a trial guest for KVM is started where the last answer is not known (1 s).
+    """
+    findings: list[Finding] = []
+
+    def add(finding: Finding) -> None:
+        findings.append(finding)
+        tell(finding)
+
+    room = host_room()
+    cache = Path(platformdirs.user_cache_path("ktstr"))
+    add(programs.python())
+    async for finding in emulator.emulator():
+        add(finding)
+    for finding in [*host.machine(room), *host.disk(cache), host.load(room.cpus), host.leases()]:
+        add(finding)
+    add(await anyio.to_thread.run_sync(programs.guest_tools))
+    async for finding in programs.image():
+        add(finding)
+    add(programs.kernels())
+    add(await programs.kernel_tools())
+    for finding in programs.extras():
+        add(finding)
+    return findings
+
+
+def verdict(findings: list[Finding]) -> str:
+    """The whole in a sentence."""
+    gaps = [finding.topic for finding in findings if finding.grade is Grade.GAP]
+    limits = [finding.topic for finding in findings if finding.grade is Grade.LIMIT]
+    if gaps:
+        return f"scenarios cannot run here: {', '.join(gaps)}"
+    if limits:
+        return f"scenarios run here, with limits: {', '.join(limits)}"
+    return "scenarios run here"
