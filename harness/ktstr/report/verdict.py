@@ -194,13 +194,19 @@ def _listed(details: list[AssertDetail], style: str, record: RunRecord) -> Itera
 
 
 def _in_words(detail: AssertDetail, record: RunRecord) -> str:
-    """The detail; where it names phases, each step's own name follows its label."""
+    return f"[{detail.kind.value}] {titled(detail, record)}"
+
+
+def titled(detail: AssertDetail, record: RunRecord) -> str:
+    """The detail's message; where it names phases, each step's own name follows its label."""
     message = detail.message
     if detail.phase is not None:
         for bucket in record.phases:
             label = rf"(?<!\w){re.escape(bucket.label)}(?!\w)"
-            message = re.sub(label, record.phase_title(bucket.step_index), message)
-    return f"[{detail.kind.value}] {message}"
+            # Taken as it is: a name may have backslashes in it.
+            title = record.phase_title(bucket.step_index).replace("\\", r"\\")
+            message = re.sub(label, title, message)
+    return message
 
 
 def timeline_text(record: RunRecord) -> str:

@@ -105,7 +105,6 @@ def add_identity(record: RunRecord, live: Live, options: RunOptions) -> None:
         ],
         "uptime_ms": live.recorder.uptime_ms,
     }
-    record.host["again"] = again(live.definition, options)
     if live.said is not None:
         # What went wrong with reading the guest's memory afterwards is no part of the run.
         notes = record.facts["notes"]

@@ -17,7 +17,7 @@ from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes
 from ktstr.session.sidecar.write import write_sidecar
 from ktstr.session.snapshots import LastLook
-from ktstr.session.virtual import LAST_LINE, add_identity, is_virtual
+from ktstr.session.virtual import LAST_LINE, add_identity, again, is_virtual
 from ktstr.vm.console import tail, tail_lines
 
 JOURNAL = "harness.log"
@@ -50,6 +50,7 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
         "accelerator_reason": live.prepared.accel.reason,
         "agent_start_s": None if recorder.hello is None else recorder.hello.agent_start_s,
         "harness_peak_mib": peak_memory_mib(),
+        "again": again(live.definition, options),
     }
     virtual = is_virtual(live.definition.plan)
     until = LAST_LINE if virtual else None

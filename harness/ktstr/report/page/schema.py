@@ -77,7 +77,6 @@ class CpuSeries(TypedDict):
     :param readings: how many readings the columns stand for.
     :param left_out: readings taken while no step was held; they belong to no phase.
     :param busy_pct: of the time since the reading before, by the kernel's accounting.
-    :param run_delay_pct: tasks that waited for the CPU while they could run: 100 is one all along.
     :param events: growth of each of the kernel's sched_ext counters since the first reading.
     :param imbalance: longest run queue over shortest, the shortest counted as 1 at least.
     """
@@ -91,7 +90,6 @@ class CpuSeries(TypedDict):
     nr_running: list[Series]
     busy_pct: list[Series]
     local_dsq: list[Series]
-    run_delay_pct: list[Series]
     imbalance: Series
     events: dict[str, Series]
 
