@@ -18,6 +18,9 @@ from ktstr.report.printable import one_line
 def locks(as_json: bool) -> None:
     """Show which run holds which CPUs and how much memory of this host, and who waits.
 
+    Kernels and templates of this user's cache that some run uses are named as well: these cannot be
+    removed now.
+
     Every run takes its CPUs and memory out of one ledger, whichever process, user or daemon starts
     it. KTSTR_LEASES names another folder for the ledger; with KTSTR_LEASES=off a run heeds nobody.
     """
@@ -34,9 +37,24 @@ def locks(as_json: bool) -> None:
         )
         click.echo(f"error: {unfit}", err=True)
         sys.exit(int(unfit.exit_code))
-    click.echo(
-        json.dumps(_plain(ledger, entries), indent=2) if as_json else _table(ledger, entries)
-    )
+    kernels, templates = _in_use()
+    if as_json:
+        document = {**_plain(ledger, entries), "kernels": kernels, "templates": templates}
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(_table(ledger, entries))
+    for what, keys in (("kernels", kernels), ("templates", templates)):
+        if keys:
+            click.echo(f"{what} in use: {', '.join(keys)}")
+
+
+def _in_use() -> tuple[list[str], list[str]]:
+    from ktstr.kernels import KernelCache
+    from ktstr.vm.template import TemplateStore
+
+    cache = KernelCache()
+    kernels = [entry.release for entry in cache.entries() if cache.in_use(entry)]
+    return kernels, [key[:12] for key in TemplateStore(limit=0).in_use()]
 
 
 def _plain(ledger: Ledger, entries: list[Entry]) -> dict[str, object]:

@@ -229,6 +229,15 @@ class TemplateStore:
                     shutil.rmtree(folder, ignore_errors=True)
         return removed
 
+    def in_use(self) -> list[str]:
+        """Keys of the templates that some process continues, or makes, at this moment."""
+        busy = []
+        for lock in sorted((self.root / "locks").glob("*.lock")):
+            with exclusive_now(lock) as free:
+                if not free:
+                    busy.append(lock.stem)
+        return busy
+
     def _lock(self, key: str) -> Path:
         return self.root / "locks" / f"{key}.lock"
 
