@@ -11,6 +11,8 @@
     │   │   └── KernelLacks          it would boot, but has not what the scenario needs
     │   ├── GuestBuildFailed         the guest image could not be made: read the build log
     │   ├── CheckpointUnusable       a checkpoint is damaged or does not fit: copy or take another
+    │   ├── RequestInvalid           a request to the daemon is wrong: correct the key named
+    │   ├── ServiceRefused           the daemon takes no runs now: wait, free space, or go without
     │   ├── StateUnusable            a machine's state cannot be saved or continued here: boot
     │   └── OutputUnwritable         the output folder refuses writes: free or choose another
     └── GuestLost                    exit 3: the guest is gone, the evidence bundle is kept
@@ -111,6 +113,14 @@ class GuestBuildFailed(CannotRun):
 
 class CheckpointUnusable(CannotRun):
     """A checkpoint is damaged, is none, or cannot be resumed by this QEMU."""
+
+
+class RequestInvalid(CannotRun):
+    """A request to the daemon is wrong; the first key that is so is named."""
+
+
+class ServiceRefused(CannotRun):
+    """The daemon takes no runs now: it drains, or its state cannot be written."""
 
 
 class StateUnusable(CannotRun):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ktstr.report.plain import describe
 from ktstr.report.printable import one_line
-from ktstr.session.events import Froze, Note, RunEvent, StepEnded, StepStarted
+from ktstr.session.events import Froze, Note, Reading, RunEvent, StepEnded, StepStarted
 
 LABEL_CHARS = 80
 MAX_WARNINGS = 20
@@ -45,7 +45,7 @@ class Watch:
                 text = f"         {self._name}: {describe(event)}"
                 self._shown.print(Text(one_line(text), style="yellow"))
                 return
-            case StepEnded() | Froze() | Note():
+            case StepEnded() | Froze() | Note() | Reading():
                 return
         self._shown.describe(self._task, f"{self._name}  {describe(event)}")
 

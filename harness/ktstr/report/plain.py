@@ -8,6 +8,7 @@ from ktstr.report.printable import one_line
 from ktstr.session.events import (
     Froze,
     Note,
+    Reading,
     RunEvent,
     StageDone,
     StageProgress,
@@ -42,7 +43,7 @@ class PlainProgress:
                     return None
                 self._last_progress = words
                 return f"  ... {one_line(text)}"
-            case StepEnded():
+            case StepEnded() | Reading():
                 return None
             case _:
                 return describe(event)
@@ -77,3 +78,5 @@ def _describe(event: RunEvent) -> str:
             return f"  {tag} at {offset_ms / 1000:.1f} s: {frozen}{maps} maps{why}"
         case Note(text, warning):
             return f"warning: {text}" if warning else text
+        case Reading(elapsed_ms):
+            return f"  {elapsed_ms / 1000:.1f} s"

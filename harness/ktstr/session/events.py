@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,32 @@ class Note:
     warning: bool = False
 
 
-RunEvent = StageStarted | StageProgress | StageDone | StepStarted | StepEnded | Froze | Note
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the monitor read of each CPU: runnable tasks, busy share, depth of the local queue.
+
+    Only for those who ask (:func:`wants_readings`), at most every :data:`READING_PERIOD_MS`.
+
+    :param elapsed_ms: workload time.
+    :param cpus: by CPU number; the busy share, 0 to 1, is of the time since the reading before.
+        ``None`` where it is not known.
+    """
+
+    elapsed_ms: int
+    cpus: tuple[tuple[int | None, float | None, int | None], ...]
+
+
+READING_PERIOD_MS: Final = 200
+
+RunEvent = (
+    StageStarted | StageProgress | StageDone | StepStarted | StepEnded | Froze | Note | Reading
+)
 Emit = Callable[[RunEvent], None]
+
+
+def wants_readings(emit: Emit) -> bool:
+    """Whether an observer takes :class:`Reading`: it says so by an attribute of that name."""
+    return bool(getattr(emit, "wants_readings", False))
 
 
 def ignore(event: RunEvent) -> None:
