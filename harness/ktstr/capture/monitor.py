@@ -70,6 +70,7 @@ class GuestMonitor:
     :param on_exit_kind: called once, at the first reading with a scheduler that ended, with the
         kind's number and name.
     :param hz: ticks a second of the guest, when known; otherwise they are counted.
+    :param on_sample: called with each reading that is kept.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class GuestMonitor:
         vcpu_times: Callable[[], Mapping[int, int] | None] = lambda: None,
         on_exit_kind: Callable[[int, str], None] | None = None,
         hz: int | None = None,
+        on_sample: Callable[[MonitorSample], None] | None = None,
         period_s: float = PERIOD_S,
     ) -> None:
         self.samples: list[MonitorSample] = []
@@ -96,6 +98,7 @@ class GuestMonitor:
         self._vcpu_times = vcpu_times
         self._on_exit_kind = on_exit_kind
         self._hz = hz
+        self._on_sample = on_sample
         self._period_s = period_s
         self._decode_ns = 0
         self._last: MonitorSample | None = None
@@ -159,6 +162,8 @@ class GuestMonitor:
                 return look.stale
         self._last = sample
         self._keep(look, sample)
+        if self._on_sample is not None:
+            self._on_sample(sample)
         self._tell_exit(look)
         return look.stale
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktstr.cli.keep import DEBUG_FILE
 from ktstr.errors import KtstrError
+from ktstr.session.kept import DEBUG_FILE
 from ktstr.vm.ram import Segment
 
 if TYPE_CHECKING:

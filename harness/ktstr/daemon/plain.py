@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ktstr.errors import RequestInvalid
 
@@ -53,7 +53,7 @@ def from_plain(
     if not isinstance(value, Mapping):
         raise wrong(key, value, "a map")
     found = dict(ready or {})
-    hints = {name: hint for name, hint in _hints(kind).items() if name not in found}
+    hints = {name: hint for name, hint in _hints(cast(Hashable, kind)).items() if name not in found}
     for name in value:
         if name not in hints:
             raise wrong(_under(key, str(name)), value[name], f"the keys {', '.join(hints)}")

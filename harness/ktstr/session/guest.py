@@ -30,7 +30,8 @@ from ktstr.session.options import RunOptions
 from ktstr.session.prepare import prepared
 from ktstr.session.program import Program, Silent, Size, read_frame
 from ktstr.session.recorder import Recorder, SchedulerExit
-from ktstr.session.run import new_run_id, scratch_folder
+from ktstr.session.run import scratch_folder
+from ktstr.session.run_id import new_run_id
 from ktstr.session.stages import stage
 from ktstr.session.tries import Tries
 from ktstr.vm.console import tail_lines

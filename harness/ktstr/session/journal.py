@@ -10,12 +10,26 @@ from typing import Any
 
 import structlog
 
-from ktstr.session.events import Emit, RunEvent
+from ktstr.session.events import Emit, Reading, RunEvent, wants_readings
 from ktstr.vm.events import MachineEvent
 from ktstr.wire import Frame
 from ktstr.wire.frame import type_name
 
 MAX_LINES = 20_000
+
+
+class _Observed:
+    """An observer, with what passes to it written down; readings are the monitor's own to keep."""
+
+    def __init__(self, journal: "Journal", emit: Emit) -> None:
+        self._journal = journal
+        self._emit = emit
+        self.wants_readings = wants_readings(emit)
+
+    def __call__(self, event: RunEvent) -> None:
+        if not isinstance(event, Reading):
+            self._journal.log(type(event).__name__, **asdict(event))
+        self._emit(event)
 
 
 class Journal:
@@ -54,11 +68,7 @@ class Journal:
     def observing(self, emit: Emit) -> Emit:
         """``emit``, with everything that passes through it written down as well."""
 
-        def both(event: RunEvent) -> None:
-            self.log(type(event).__name__, **asdict(event))
-            emit(event)
-
-        return both
+        return _Observed(self, emit)
 
 
 @contextmanager

@@ -10,6 +10,9 @@ import anyio
 from ktstr.capture.monitor import GuestMonitor, Moment
 from ktstr.errors import GuestLost
 from ktstr.kernels.features import parse_config
+from ktstr.series.host import PerCpuTime
+from ktstr.series.monitor.samples import CpuReading, MonitorSample
+from ktstr.session.events import READING_PERIOD_MS, Emit, Reading, ignore, wants_readings
 from ktstr.session.inspector import Inspector
 from ktstr.session.live import Live
 from ktstr.vm.events import MachineEvent
@@ -22,10 +25,12 @@ async def watch(
     inspector: Inspector,
     started: anyio.Event,
     on_exit_kind: Callable[[int, str], None] | None = None,
+    emit: Emit = ignore,
 ) -> None:
     """Watch the guest from the scenario's start until cancelled.
 
     :param on_exit_kind: called once, when a reading first shows a scheduler that ended.
+    :param emit: is told of readings if it wants them.
     """
     await started.wait()
     clock = HostClock(live)
@@ -44,6 +49,7 @@ async def watch(
         vcpu_times=vcpus.read,
         on_exit_kind=on_exit_kind,
         hz=configured_hz(live.prepared.kernel.config),
+        on_sample=Readings(emit) if wants_readings(emit) else None,
     )
     if vcpus.reason is not None:
         live.monitor.notes.append(vcpus.reason)
@@ -85,6 +91,49 @@ class HostClock:
             held=clock.running,
             step_index=self._recorder.step_index,
         )
+
+
+class Readings:
+    """Tells an observer of the monitor's readings: some of them, and of each a few figures."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._last: MonitorSample | None = None
+
+    def __call__(self, sample: MonitorSample) -> None:
+        """Take a reading."""
+        last = self._last
+        if last is not None and sample.clock_ms - last.clock_ms < READING_PERIOD_MS:
+            return
+        self._last = sample
+        before = {} if last is None else {cpu.cpu: cpu for cpu in last.cpus}
+        passed_ms = 0 if last is None else sample.clock_ms - last.clock_ms
+        self._emit(
+            Reading(
+                sample.elapsed_ms,
+                tuple(
+                    (
+                        cpu.nr_running,
+                        _busy(before.get(cpu.cpu), cpu, passed_ms),
+                        cpu.local_dsq_depth,
+                    )
+                    for cpu in sample.cpus
+                ),
+            )
+        )
+
+
+def _busy(before: CpuReading | None, now: CpuReading, passed_ms: int) -> float | None:
+    """Which share of the time a CPU was not idle; None when it is not known."""
+    if before is None or before.time is None or now.time is None or passed_ms <= 0:
+        return None
+    share = (_busy_ns(now.time) - _busy_ns(before.time)) / (passed_ms * 1_000_000)
+    # A tick's worth may fall on either side.
+    return round(min(1.0, share), 3) if share >= 0 else None
+
+
+def _busy_ns(time: PerCpuTime) -> int:
+    return time.user_ns + time.nice_ns + time.system_ns + time.softirq_ns + time.irq_ns
 
 
 class VcpuTimes:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ktstr.session.definition import Definition
 from ktstr.session.pool import Budget, Cost
-from ktstr.vm.spec import QEMU_OVERHEAD_MIB
+
+if TYPE_CHECKING:
+    from ktstr.session.definition import Definition
 
 RESERVE_SHARE: Final = 8
 """One part in so many of the free memory stays free: page cache, the harness itself."""
@@ -74,11 +75,14 @@ def budget(room: Room, jobs: int | None) -> Budget:
     return Budget(cpus=room.cpus, memory_mib=memory)
 
 
-def cost_of(definition: Definition) -> Cost:
+def cost_of(definition: "Definition") -> Cost:
     """What a run takes: a host thread for each vCPU while its guest runs, memory, and QEMU's own.
 
     Under the virtual clock all vCPUs share one thread.
     """
+    # Here, so that who only asks for room need not load what makes machines.
+    from ktstr.vm.spec import QEMU_OVERHEAD_MIB
+
     memory_mib = definition.scenario.vm.memory_mib + QEMU_OVERHEAD_MIB
     one_thread = definition.plan.get("clock") == "virtual"
     return Cost(1 if one_thread else definition.topology.cpus, memory_mib)

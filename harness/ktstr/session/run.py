@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run, from the scenario file to the record on disk."""
 
-import secrets
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +31,7 @@ from ktstr.session.prepare import Prepared, prepared
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import SUFFIX, has_probes, repeat, why_not, with_probes
 from ktstr.session.room import cost_of
+from ktstr.session.run_id import new_run_id
 from ktstr.session.scopes import task_scope
 from ktstr.session.sidecar.write import check_writable
 from ktstr.session.snapshots import LastLook, last_look, look_in
@@ -53,23 +52,20 @@ T = TypeVar("T")
 KeepVm = Callable[[Live, RunRecord], Awaitable[None]]
 
 
-def new_run_id() -> str:
-    """Time and four random digits: unique among runs that share a folder."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
 async def run_scenario(
     path: Path,
     options: RunOptions,
     emit: Emit,
     keep: KeepVm | None = None,
     lease: Lease | None = None,
+    run_id: str | None = None,
 ) -> RunRecord:
     """Run the scenario in ``path`` and leave its record in ``options.out_dir``.
 
     :param keep: called with the paused machine and the written record, when
         ``options.keep_vm`` is set.
     :param lease: of the host's CPUs, where others run beside it; left when a guest has ended.
+    :param run_id: what the run is called; None: a name of its own.
     :raise CannotRun: when nothing could be tried.
 
     A record that cannot be written is no exception: see ``RunRecord.output_error``.
@@ -87,7 +83,8 @@ async def run_scenario(
             ) as lease,
             prepared(definition, options, run_dir, emit) as ready,
         ):
-            record = await _stays(ready, new_run_id(), options, run_dir, emit, keep, lease)
+            own = run_id or new_run_id()
+            record = await _stays(ready, own, options, run_dir, emit, keep, lease)
             reason = why_not(record, definition, options)
             if reason:
                 emit(Note(reason))

@@ -70,7 +70,7 @@ async def look_in(live: Live, emit: Emit, looking: anyio.Event, started: anyio.E
             emit(Note(f"{what}: {_words(error)}", warning=True))
         looking.set()
         if inspector.attached:
-            group.start_soon(watch, live, inspector, started)
+            group.start_soon(watch, live, inspector, started, None, emit)
         group.start_soon(live.checkpoints.keep_step, live, inspector, emit)
         await started.wait()
         if inspector.attached:
