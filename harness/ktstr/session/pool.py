@@ -7,7 +7,7 @@ start and who gets CPUs is decided by :class:`Admission`, which neither waits no
 :class:`Pool` waits and owns the runs.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,11 @@ class Admission:
 
     A guest that takes all CPUs is left alone: nothing is prepared beside it.
 
+    Runs may come later (:meth:`add`), also before their cost is known: until then such a run starts
+    only where no other is, and none beside it.
+
+    :param order: gives those that wait in the order of their turns; without it they keep the one in
+        which they came. A run whose turn has come keeps it, whoever would be before it later.
     :param memory_free: memory that is free on the host now, MiB; None when that is not known.
         Others use the host too, so this is asked beside the budget.
     """
@@ -66,11 +71,15 @@ class Admission:
         costs: Sequence[Cost],
         budget: Budget,
         memory_free: Callable[[], int | None] = lambda: None,
+        order: Callable[[], Iterable[int]] | None = None,
     ) -> None:
-        self._costs = list(costs)
+        self._costs: dict[int, Cost | None] = dict(enumerate(costs))
         self._budget = budget
         self._memory_free = memory_free
-        self._waiting = list(range(len(self._costs)))
+        self._order = order
+        # A map, because a run may leave it from anywhere.
+        self._waiting = dict.fromkeys(self._costs)
+        self._turn: int | None = None
         self._started: set[int] = set()
         self._asking: set[int] = set()
         self._leased: set[int] = set()
@@ -101,22 +110,37 @@ class Admission:
     @property
     def taken(self) -> Cost:
         """What the runs take together: vCPUs of guests that run, and memory of all."""
-        memory_mib = sum(self._costs[index].memory_mib for index in self._started)
-        return Cost(sum(self._costs[index].cpus for index in self._leased), memory_mib)
+        memory_mib = sum(self._cost(index).memory_mib for index in self._started)
+        return Cost(sum(self._cost(index).cpus for index in self._leased), memory_mib)
+
+    def add(self, index: int, cost: Cost | None) -> None:
+        """One more run waits; ``index`` is the larger the later it came."""
+        self._costs[index] = cost
+        self._waiting[index] = None
+
+    def learn(self, index: int, cost: Cost) -> None:
+        """What a run costs that has been added."""
+        self._costs[index] = cost
+
+    def drop(self, index: int) -> None:
+        """A run that waits is not to start."""
+        del self._waiting[index], self._costs[index]
 
     def start(self) -> int | None:
         """The index of the run to start now, which from here on counts as running; None: none."""
         if not self._waiting:
             return None
-        if not self._started or self._may_start(self._waiting[0]):
+        if self._turn not in self._waiting:
+            self._turn = next(iter(self._in_turn()))
             self._overtaken = 0
-            return self._begin(0)
+        if not self._started or self._may_start(self._turn):
+            return self._begin(self._turn)
         if self._overtaken >= MAX_OVERTAKEN:
             return None
-        for place, index in enumerate(self._waiting[1:], start=1):
-            if self._may_start(index):
+        for index in self._in_turn():
+            if index != self._turn and self._may_start(index):
                 self._overtaken += 1
-                return self._begin(place)
+                return self._begin(index)
         return None
 
     def ask(self, index: int) -> None:
@@ -152,6 +176,7 @@ class Admission:
     def end(self, index: int) -> None:
         """A run has ended and gives back all that it took."""
         self._started.remove(index)
+        del self._costs[index]
         for some in (self._asking, self._leased, self._done):
             some.discard(index)
 
@@ -159,8 +184,11 @@ class Admission:
         """Nothing more is to start."""
         self._waiting.clear()
 
-    def _begin(self, place: int) -> int:
-        index = self._waiting.pop(place)
+    def _in_turn(self) -> Iterable[int]:
+        return self._waiting if self._order is None else self._order()
+
+    def _begin(self, index: int) -> int:
+        del self._waiting[index]
         self._started.add(index)
         return index
 
@@ -171,8 +199,12 @@ class Admission:
 
     def _cpus(self, index: int) -> int:
         """A run's vCPUs, but no more than there are CPUs: it may run where no other does."""
-        cpus = self._costs[index].cpus
+        cpus = self._cost(index).cpus
         return cpus if self._budget.cpus is None else min(cpus, self._budget.cpus)
+
+    def _cost(self, index: int) -> Cost:
+        """A run's cost, the least there is while it is not known."""
+        return self._costs[index] or Cost()
 
     def _free_cpus(self, cpus: int) -> int:
         return cpus - sum(self._cpus(index) for index in self._leased)
@@ -183,6 +215,8 @@ class Admission:
 
     def _may_start(self, index: int) -> bool:
         budget, cost = self._budget, self._costs[index]
+        if cost is None or any(self._costs[other] is None for other in self._started):
+            return False
         if budget.jobs is not None and len(self._started) >= budget.jobs:
             return False
         if budget.cpus is not None and not self._may_prepare(index, budget.cpus):

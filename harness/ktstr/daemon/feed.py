@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The events of one run while it lives: numbered, bounded, and there for any number of readers."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import anyio
+
+from ktstr.daemon.submission import EventRow
+
+MAX_EVENTS: Final = 20_000
+MAX_BYTES: Final = 4 << 20
+TRANSIENT: Final = frozenset({"reading"})
+"""Types that are not kept beyond the run: its record has them all."""
+
+TRANSIENT_SHARE: Final = 0.75
+"""What of the bounds they may take, so that a long run still has room for its steps."""
+
+
+class Feed:
+    """What a run has said, in order. Readers keep a place in it and never hold it up.
+
+    :ivar dropped: events beyond the bounds.
+    """
+
+    def __init__(self, run_id: str, first: int = 1) -> None:
+        self.dropped = 0
+        self.first = first
+        self._run_id = run_id
+        self._events: list[EventRow] = []
+        self._next = first
+        self._bytes = 0
+        self._news = anyio.Event()
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether more has been said than is kept."""
+        return self.dropped > 0
+
+    def add(
+        self, kind: str, data: Mapping[str, Any], at: float, *, vital: bool = False
+    ) -> EventRow | None:
+        """Take an event; None when there is no room for it.
+
+        :param vital: it is taken in any case.
+        """
+        size = len(json.dumps(data))
+        share = TRANSIENT_SHARE if kind in TRANSIENT else 1.0
+        full = len(self._events) >= MAX_EVENTS * share or self._bytes + size > MAX_BYTES * share
+        if full and not vital:
+            self.dropped += 1
+            return None
+        event = EventRow(self._run_id, self._next, at, kind, data)
+        self._next += 1
+        self._bytes += size
+        self._events.append(event)
+        self._tell()
+        return event
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._closed = True
+        self._tell()
+
+    async def after(self, seq: int) -> AsyncIterator[EventRow]:
+        """The events after ``seq``, then those to come, until the feed is closed."""
+        place = max(0, seq + 1 - self.first)
+        while True:
+            while place < len(self._events):
+                yield self._events[place]
+                place += 1
+            if self._closed:
+                return
+            await self._news.wait()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
