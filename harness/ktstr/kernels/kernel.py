@@ -103,6 +103,7 @@ class Kernel:
     :param notes: what the user should know about how this kernel was chosen.
     :param config: the kernel's configuration file when one came with it, else ``None``.
     :param modules: drivers that are not built in and were found, each after those it needs.
+    :param commit: of the source it was built from here; ``None`` when that is not known.
     """
 
     spec: str
@@ -114,6 +115,7 @@ class Kernel:
     notes: tuple[str, ...] = ()
     config: Path | None = None
     modules: tuple[Module, ...] = ()
+    commit: str | None = None
 
     @property
     def own_scheduler(self) -> str:

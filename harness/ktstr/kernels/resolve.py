@@ -152,6 +152,7 @@ def kernel_of(entry: CacheEntry, source: Path | None = None) -> Kernel:
         digest=entry.digest,
         config=entry.file("config"),
         modules=kept_modules(entry),
+        commit=entry.origin.get("commit"),
     )
 
 

@@ -174,6 +174,17 @@ def reporting_workers(plan: Mapping[str, Any]) -> dict[tuple[int, str], int]:
     return workers
 
 
+def work_types(plan: Mapping[str, Any]) -> list[str]:
+    """The types of everything that works in a plan, sorted, each once."""
+    works = [
+        work for part in _parts(plan) for cgroup in part["cgroups"] for work in cgroup["works"]
+    ]
+    works += [work for _, op in _ops(plan) for _, work in _works_of(op)]
+    return sorted(
+        {str(each["type"]) for work in works for each in (work, *work.get("composed", ()))}
+    )
+
+
 def _works_of(op: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Cgroup and work of all that an op starts."""
     if op["op"] == "AddCgroupDef":

@@ -8,11 +8,13 @@ from typing import Any
 from ktstr.metrics.phase import Phase
 from ktstr.series.dump.text import dump_text
 from ktstr.series.repro.probes import without_ring
+from ktstr.session.definition import work_types
 from ktstr.session.evidence import as_json, write_evidence
 from ktstr.session.judge import Expectations
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.programs import verifier_facts
+from ktstr.session.provenance import provenance
 from ktstr.session.record import RunRecord
 from ktstr.session.repro import has_probes
 from ktstr.session.sidecar.write import write_sidecar
@@ -51,6 +53,7 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
         "agent_start_s": None if recorder.hello is None else recorder.hello.agent_start_s,
         "harness_peak_mib": peak_memory_mib(),
         "again": again(live.definition, options),
+        **provenance(Path(live.definition.scenario.source.file)),
     }
     virtual = is_virtual(live.definition.plan)
     until = LAST_LINE if virtual else None
@@ -90,6 +93,7 @@ def _facts(live: Live) -> dict[str, Any]:
             "spec": ready.kernel.spec,
             "release": ready.kernel.release,
             "digest": ready.kernel.digest,
+            "commit": ready.kernel.commit,
         },
         "image_digest": ready.image.digest,
         "topology": str(live.definition.topology),
@@ -111,6 +115,7 @@ def _facts(live: Live) -> dict[str, Any]:
                 zip(scenario.steps, live.definition.holds_ms, strict=True)
             )
         ],
+        "work_types": work_types(live.definition.plan),
         "checks": scenario.checks.plain()
         | {
             "across": [check.plain() for check in scenario.checks.across],

@@ -35,6 +35,8 @@ _NOT_FACTS: Final = frozenset(
         "error",
         "metrics",
         "phases",
+        "reason",
+        "counts",
         "host",
         "log_tails",
         "expected_nodes",

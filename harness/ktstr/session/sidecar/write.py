@@ -22,6 +22,7 @@ from ktstr.session.sidecar.monitor import monitor_record
 from ktstr.session.sidecar.samples import sample_record
 from ktstr.session.sidecar.vectors import VectorTable
 from ktstr.telemetry import PhaseCgroupStats
+from ktstr.verdict import AssertDetail
 
 SCHEMA: Final = 3
 BULK: Final = frozenset({"samples", "workers", "vectors", "monitor"})
@@ -52,6 +53,11 @@ def sidecar_values(record: RunRecord) -> dict[str, Any]:
         "error": record.error,
         "metrics": safe(record.run_metrics()),
         "phases": safe(_phases(record)),
+        "reason": _reason(record),
+        "counts": {
+            "captures": len(record.samples.periodic_only()),
+            "readings": None if record.monitor is None else record.monitor.summary.total_samples,
+        },
         **safe(record.facts),
         "host": safe(_host(record)),
         "log_tails": {
@@ -97,11 +103,20 @@ def _phases(record: RunRecord) -> dict[str, Any]:
     return {
         bucket.label: {
             "step": record.step_name(bucket.step_index),
+            "samples": bucket.sample_count,
             "metrics": in_order(bucket.metrics),
             "cgroups": {name: _cgroup(found) for name, found in bucket.per_cgroup.items()},
         }
         for bucket in record.phases
     }
+
+
+def _reason(record: RunRecord) -> str | None:
+    """The first reason of a verdict that is no pass, in one line."""
+    if record.error is not None or record.result is None:
+        return None if record.error is None else record.error.partition("\n")[0]
+    detail = getattr(record.result.outcome(), "detail", None)
+    return detail.message if isinstance(detail, AssertDetail) else None
 
 
 def _cgroup(carrier: PhaseCgroupStats) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where a run comes from: commit of its scenario, who ran it, on how many host CPUs."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ktstr.session.room import host_room
+
+CI_ENV: Final = "KTSTR_CI"
+GIT_TIMEOUT_S: Final = 10.0
+SHORT: Final = 7
+"""Hexadecimal digits of a commit."""
+
+
+def provenance(scenario: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """What later comparisons tell runs apart by and the guest does not know.
+
+    ``project_commit`` is ``None`` outside of git and where git does not answer within ten seconds;
+    ``cpu_budget`` counts host CPUs that this process may run on.
+    """
+    return {
+        "project_commit": project_commit(scenario.absolute().parent),
+        "run_source": "ci" if environ.get(CI_ENV) else "local",
+        "cpu_budget": host_room().cpus,
+    }
+
+
+def project_commit(folder: Path) -> str | None:
+    """The commit checked out where ``folder`` is, and ``-dirty`` when tracked files differ from it.
+
+    Submodules and files that git does not track are left out.
+    """
+    head = _git(folder, "rev-parse", "--verify", "HEAD")
+    if not head:
+        return None
+    changed = _git(folder, "status", "--porcelain", "-uno", "--ignore-submodules=all")
+    return head[:SHORT] + ("-dirty" if changed else "")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    # A repository's own configuration must not start programs, and nothing is written to it.
+    command = ["git", "-c", "core.fsmonitor=false", "--no-optional-locks", "-C", str(folder)]
+    try:
+        done = subprocess.run(
+            [*command, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
