@@ -49,7 +49,8 @@ def together(
     tested = [key for key, f in findings.items() if f.p is not None and f.test is not Decider.EXACT]
     listed = frozenset(strict)
     must = [key for key in tested if key in listed]
-    gating, telling = [], []
+    gating: list[KeyT] = []
+    telling: list[KeyT] = []
     for key in tested:
         if key not in listed:
             informs = findings[key].polarity.classify_direction() is None
