@@ -8,6 +8,7 @@ import click
 COMMANDS = {
     "kernel": ("ktstr.cli.kernel", "kernel", "List, fetch and remove kernels."),
     "run": ("ktstr.cli.run", "main", "Run a scenario (the same as ktstr-run)."),
+    "compare": ("ktstr.cli.compare", "compare", "Tell what got worse between two sets of runs."),
     "debug": ("ktstr.cli.debug", "debug", "Open a drgn prompt on a VM that was kept."),
     "at": ("ktstr.cli.at", "at", "Stop a repeat of a virtual-clock run at an instant."),
     "doctor": ("ktstr.cli.doctor", "doctor", "Say what this host can do, and how to mend gaps."),
