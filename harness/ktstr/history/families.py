@@ -67,6 +67,11 @@ def together(
     return found
 
 
+def chancy(finding: Finding) -> bool:
+    """Whether chance had a say in it."""
+    return finding.p is not None and finding.test is not Decider.EXACT and not finding.constant
+
+
 def _p(finding: Finding) -> float:
     assert finding.p is not None
     return finding.p

@@ -154,6 +154,11 @@ class Finding:
     ruled_out: bool = False
 
     @property
+    def constant(self) -> bool:
+        """Whether every run of both sides has one and the same value: chance had no say."""
+        return self.a.low is not None and self.a.low == self.a.high == self.b.low == self.b.high
+
+    @property
     def decides(self) -> float | None:
         """The p that is held against ``alpha``."""
         return self.p if self.p_adjusted is None else self.p_adjusted
