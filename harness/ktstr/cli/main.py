@@ -29,6 +29,11 @@ COMMANDS = {
         "selftests",
         "Run the sched_ext self-tests of a kernel's source on it.",
     ),
+    "perf-delta": (
+        "ktstr.cli.perf_delta",
+        "perf_delta",
+        "Run scenarios on two commits in turn; tell changes from noise.",
+    ),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "shell": ("ktstr.cli.shell", "shell", "Open a shell in a guest, or run a command there."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),

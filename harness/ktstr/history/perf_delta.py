@@ -127,16 +127,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A run that is over.
-
-    :param row: its figures; None where the guest was lost before there was a record.
-    """
+    """A run that is over, with its figures."""
 
     turn: Turn
     verdict: str
     wall_s: float
     reason: str
-    row: Row | None
+    row: Row
 
 
 @dataclass(slots=True)
@@ -186,12 +183,8 @@ class Delta:
 
     def _rows(self, subject: Subject, side: SideName) -> Iterator[Row]:
         for ran in self.ran:
-            if ran.turn.subject == subject and ran.turn.side == side and ran.row is not None:
+            if ran.turn.subject == subject and ran.turn.side == side:
                 yield ran.row
-
-    def lost(self) -> list[Ran]:
-        """Runs that have no record."""
-        return [ran for ran in self.ran if ran.row is None]
 
 
 class Watcher(Protocol):
@@ -366,7 +359,9 @@ async def _run(delta: Delta, turn: Turn, execute: Execute, watcher: Watcher) -> 
             record = await execute(turn.subject.on(side), delta.options_of(turn), emit)
         except GuestLost as error:
             reason = error.message.partition("\n")[0]
-            return Ran(turn, "lost", anyio.current_time() - began, reason, None)
+            # There is no record where it was lost that early; it counts as a run that did not pass.
+            row = Row(Path(), "", turn.subject.name, "lost", int(error.exit_code), reason=reason)
+            return Ran(turn, "lost", anyio.current_time() - began, reason, row)
         except CannotRun as error:
             error.add_note(f"on the side of {side.name}, {side.commit}")
             raise

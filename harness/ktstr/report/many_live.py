@@ -89,6 +89,12 @@ class ManyProgress:
             self._progress.remove_task(task)
             self._tell()
 
+    def expect(self, total: int) -> None:
+        """Take how many runs there are, where that was not known from the start."""
+        self._total = total
+        self._progress.update(self._all, total=total)
+        self._tell()
+
     def finished(self, verdict: str) -> None:
         """Count one that is over."""
         self._verdicts[verdict] += 1

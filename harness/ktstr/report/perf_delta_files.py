@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What two commits differ in, as Markdown for a pull request and as JSON for programs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from ktstr.errors import ExitCode
+from ktstr.history.noise import ALPHA, Finding, Side, Word
+from ktstr.history.perf_delta import Delta
+from ktstr.history.perf_delta import Side as DeltaSide
+from ktstr.history.repeats import Judgement, Key
+from ktstr.report.delta_words import (
+    change_text,
+    counts_text,
+    doubt_text,
+    interval_text,
+    method_lines,
+    p_text,
+    side_text,
+    unit_of,
+)
+from ktstr.report.perf_delta import cautions, verdict_lines
+
+SCHEMA: Final = 1
+"""Version of :func:`document`."""
+
+MAX_MARKDOWN: Final = 60_000
+"""Letters; a comment on a pull request takes 65 536."""
+
+_HEADS: Final = {
+    ExitCode.PASS: "no regression",
+    ExitCode.FAIL: "**regression**",
+    ExitCode.INCONCLUSIVE: "inconclusive",
+}
+
+
+def markdown(delta: Delta, judgement: Judgement, code: ExitCode) -> str:
+    """Summary first, then regressions, the rest folded; cut off where a comment would be."""
+    lines = [
+        f"### ktstr perf-delta: {_HEADS.get(code, str(int(code)))}",
+        "",
+        (
+            f"base `{_cell(delta.base.commit)}`, head `{_cell(delta.head.commit)}`; "
+            f"{counts_text(judgement)}."
+        ),
+        "",
+        *(f"- {_cell(text)}" for text in (*verdict_lines(judgement), *cautions(delta))),
+    ]
+    regressed = judgement.of(Word.REGRESSION)
+    if regressed:
+        lines += ["", *_rows(regressed)]
+    others = judgement.of(Word.IMPROVEMENT, Word.CHANGED)
+    lines += _folded(f"{len(others)} improvements and other changes", _rows(others))
+    doubts = judgement.of(Word.INCONCLUSIVE)
+    words = [f"- {_where(key)}`{key.metric}`: {_cell(doubt_text(f))}" for key, f in doubts]
+    lines += _folded(f"{len(doubts)} not decided", words)
+    alone = [
+        f"- {_where(key)}`{key.metric}`: {side} only, {runs} runs"
+        for key, side, runs in judgement.coverage
+    ]
+    lines += _folded(f"{len(alone)} on one side only", alone)
+    lines += _folded(
+        "How this was decided", [f"- {t}" for t in method_lines(judgement, alpha=ALPHA)]
+    )
+    return _bounded(lines)
+
+
+def _rows(found: Sequence[tuple[Key, Finding]]) -> list[str]:
+    if not found:
+        return []
+    head = ["scenario", "metric", "unit", "base", "head", "change", "between", "p", ""]
+    lines = [_row(head), _row(["---"] * 3 + ["---:"] * 5 + ["---"])]
+    for key, f in found:
+        place = f"{key.scenario} {key.phase}".strip()
+        lines.append(
+            _row(
+                [
+                    place,
+                    f"`{key.metric}`",
+                    unit_of(key),
+                    side_text(f, "base"),
+                    side_text(f, "head"),
+                    change_text(f),
+                    interval_text(f),
+                    p_text(f),
+                    f.verdict.value,
+                ]
+            )
+        )
+    return lines
+
+
+def _row(cells: Iterable[object]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _where(key: Key) -> str:
+    return f"{_cell(key.scenario)} {_cell(key.phase)}".strip() + " "
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _folded(title: str, lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return []
+    return ["", f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+
+
+def _bounded(lines: Sequence[str]) -> str:
+    kept: list[str] = []
+    left = MAX_MARKDOWN
+    opened = 0
+    for line in lines:
+        if len(line) + 1 > left:
+            kept += ["", *["</details>"] * opened, "", "The rest is left out: too long."]
+            break
+        opened += line.startswith("<details>") - (line == "</details>")
+        left -= len(line) + 1
+        kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def document(delta: Delta, judgement: Judgement, code: ExitCode) -> dict[str, Any]:
+    """Everything that was found."""
+    return {
+        "schema": SCHEMA,
+        "exit_code": int(code),
+        "alpha": ALPHA,
+        "repository": str(delta.repository),
+        "base": _side(delta.base),
+        "head": _side(delta.head),
+        "cautions": cautions(delta),
+        "method": method_lines(judgement, alpha=ALPHA),
+        "tested": judgement.tested,
+        "must_not_regress": sorted(judgement.strict),
+        "unmeasured": list(judgement.unmeasured),
+        "runs": [
+            {
+                "side": ran.turn.side,
+                "scenario": ran.turn.subject.name,
+                "repetition": ran.turn.repetition + 1,
+                "seed": ran.turn.seed,
+                "verdict": ran.verdict,
+                "reason": ran.reason,
+                "wall_s": round(ran.wall_s, 3),
+                "record": str(ran.row.path) if ran.row.run_id else None,
+            }
+            for ran in delta.ran
+        ],
+        "verdicts": {name: _finding(f) for name, f in judgement.verdicts.items()},
+        "findings": [
+            {"scenario": key.scenario, "phase": key.phase or None, "metric": key.metric}
+            | {"unit": unit_of(key), **_finding(f)}
+            for key, f in judgement.findings.items()
+        ],
+        "one_side_only": [
+            {"scenario": key.scenario, "phase": key.phase or None, "metric": key.metric}
+            | {"side": side, "runs": runs}
+            for key, side, runs in judgement.coverage
+        ],
+    }
+
+
+def _side(side: DeltaSide) -> dict[str, Any]:
+    return {
+        "commit": side.commit.sha,
+        "dirty": side.commit.dirty,
+        "named": side.commit.named,
+        "records": str(side.out_dir),
+    }
+
+
+def _finding(f: Finding) -> dict[str, Any]:
+    return {
+        "verdict": f.verdict.value,
+        "base": _values(f.a),
+        "head": _values(f.b),
+        "change": f.change,
+        "relative": f.relative,
+        "gate": None if f.baseline is None else f.gates.size(f.baseline),
+        "test": f.test.value,
+        "p": f.p,
+        "p_adjusted": f.p_adjusted,
+        "difference_of_means": None if f.means is None else f.means.difference,
+        "interval": None if f.interval is None else list(f.interval),
+        "confidence": f.confidence,
+        "hedges_g": f.effect,
+        "superiority": None if f.order is None else f.order.superiority,
+        "detectable": f.detectable,
+        "runs_needed": f.runs_needed,
+    }
+
+
+def _values(side: Side) -> dict[str, Any]:
+    return {
+        "runs": side.n,
+        "missing": side.dropped,
+        "mean": side.mean,
+        "median": side.median,
+        "deviation": side.deviation,
+        "low": side.low,
+        "high": side.high,
+    }
