@@ -49,6 +49,7 @@ def load_scenario(
     flags: Sequence[str] | None = None,
     clock: str | None = None,
     seed: int | None = None,
+    memory_mib: int | None = None,
 ) -> Scenario:
     """Read and check a scenario file.
 
@@ -61,6 +62,7 @@ def load_scenario(
     :param flags: replaces the flags of the scheduler.
     :param clock: replaces the file's clock.
     :param seed: replaces the file's seed.
+    :param memory_mib: replaces the file's guest memory, MiB; that of nodes stays.
     :raises DefinitionInvalid: with every mistake found, or why the file cannot be read.
     """
     file = str(path)
@@ -87,6 +89,7 @@ def load_scenario(
         flags=flags,
         clock=clock,
         seed=seed,
+        memory_mib=memory_mib,
     )
 
 
@@ -101,6 +104,7 @@ def scenario_from_toml(
     flags: Sequence[str] | None = None,
     clock: str | None = None,
     seed: int | None = None,
+    memory_mib: int | None = None,
 ) -> Scenario:
     """Read and check a scenario's text; relative paths in it start at the folder of ``file``.
 
@@ -115,6 +119,10 @@ def scenario_from_toml(
     if topology is not None and isinstance(data.setdefault("vm", {}), dict):
         data["vm"]["topology"] = topology
         replaced.add(("vm", "topology"))
+    vm = data.setdefault("vm", {}) if memory_mib is not None else None
+    if isinstance(vm, dict) and not vm.get("numa"):
+        vm["memory"] = f"{memory_mib}M"
+        replaced.add(("vm", "memory"))
     for key, given in (("clock", clock), ("seed", seed)):
         if given is not None and isinstance(data.setdefault("run", {}), dict):
             data["run"][key] = given

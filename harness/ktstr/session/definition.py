@@ -60,6 +60,7 @@ def define(path: Path, options: RunOptions) -> Definition:
         flags=options.flags,
         clock=options.clock,
         seed=options.seed,
+        memory_mib=options.memory_mib,
     )
     return defined(scenario, options)
 

@@ -33,6 +33,7 @@ class RunOptions:
     :param seed: seed that replaces the file's.
     :param icount_shift: by the virtual clock, an instruction takes ``2**icount_shift`` ns.
     :param timeout_s: limit of the whole stay in the VM; None computes one.
+    :param memory_mib: guest memory that replaces the file's, MiB; that of nodes stays.
     :param out_dir: folder that takes sidecar and evidence.
     :param auto_repro: repeat a failed run with probes, whatever the file says; None: as it says.
     :param checkpoint_on_fail: keep the guest of a run that does not pass in a file.
@@ -53,6 +54,7 @@ class RunOptions:
     icount_shift: int | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     timeout_s: float | None = None
+    memory_mib: int | None = None
     out_dir: Path = Path("ktstr-runs")
     auto_repro: bool | None = None
     checkpoint_on_fail: bool = False
