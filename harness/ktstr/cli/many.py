@@ -19,20 +19,21 @@ from rich.console import Console
 
 from ktstr.cli.guarded import SIGNALS, TICK_S
 from ktstr.cli.logs import configure_logging
-from ktstr.cli.profiles import turns
 from ktstr.cli.reports import Reports, check_reports, write_reports
 from ktstr.cli.scratch import end_at_once, one_scratch_folder
 from ktstr.cli.screen import Screen, open_standard_streams
-from ktstr.errors import CannotRun, ExitCode, KernelLacks, KtstrError
+from ktstr.errors import CannotRun, ExitCode, KtstrError
 from ktstr.report.many import Outcome, exit_code, outcome_line
 from ktstr.report.many_live import ManyProgress
 from ktstr.report.many_summary import summary
 from ktstr.report.verdict import print_parts
+from ktstr.session.ends import End
 from ktstr.session.lease import Lease
 from ktstr.session.lineup import surveyed
 from ktstr.session.matrix import Axes, Turn, expand
 from ktstr.session.options import RunOptions
 from ktstr.session.pool import Pool
+from ktstr.session.profiles import turns
 from ktstr.session.room import budget, free_memory_mib, host_room
 from ktstr.session.run import run_scenario
 from ktstr.session.scopes import task_scope
@@ -151,18 +152,16 @@ class ManyRunner:
         with progress.running(due.title) as watch:
             try:
                 record = await run_scenario(due.turn.path, due.turn.options, watch, lease=lease)
-            except KernelLacks as error:
-                # On a kernel of the command it has no place; on its own it cannot run.
-                outcome = _refused(due, error) if due.turn.kernel is None else _skip(due, error)
             except (KtstrError, OSError) as error:
                 if self._interrupted:
                     # What a signal tore down on its way is no news.
                     return
-                outcome = _refused(due, error)
+                outcome = due.ended(End.of_error(error, due.turn.kernel))
             except Exception as error:
                 # Python's traceback says where; the other scenarios are none the worse for it.
                 self._console.print(traceback.format_exc(), markup=False, highlight=False)
-                outcome = _refused(due, CannotRun(f"ktstr itself went wrong: {error!r}"))
+                wrong = CannotRun(f"ktstr itself went wrong: {error!r}")
+                outcome = due.ended(End.of_error(wrong))
             else:
                 outcome = Outcome.of(record, due.turn, watch.held_s, watch.warnings)
         # While it waits for CPUs it is no run that takes long, but one of many.
@@ -194,30 +193,8 @@ def _spare_the_collector() -> None:
 
 def _never_ran(due: Outcome) -> Outcome:
     if due.turn.refused is not None:
-        return _refused(due, due.turn.refused)
+        return due.ended(End.of_error(due.turn.refused))
     return replace(due, verdict="skip", exit_code=ExitCode.PASS, reason=due.turn.skipped)
-
-
-def _skip(due: Outcome, error: KernelLacks) -> Outcome:
-    """A scenario of a matrix on a kernel that has not what it needs."""
-    # Where several kernels were looked at, a line each follows the first.
-    why = error.message.splitlines()[-1].strip()
-    reason = f"not on kernel {due.turn.kernel}: {why}"
-    return replace(due, verdict="skip", exit_code=ExitCode.PASS, reason=reason)
-
-
-def _refused(due: Outcome, error: Exception) -> Outcome:
-    """What became of a scenario that could not run, or whose guest was lost without a record."""
-    code = getattr(error, "exit_code", ExitCode.CANNOT_RUN)
-    # The first line of a list of mistakes only counts them.
-    head, *rest = [line.strip() for line in str(error).splitlines()] or [""]
-    return replace(
-        due,
-        verdict="guest lost" if code == ExitCode.GUEST_LOST else "cannot run",
-        exit_code=code,
-        reason=": ".join([head.rstrip(":"), *rest[:1]]) if rest else head,
-        details=(head, *rest),
-    )
 
 
 async def _tick(progress: ManyProgress) -> None:

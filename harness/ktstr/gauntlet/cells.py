@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from ktstr.errors import ExitCode
+from ktstr.model.presets import OWN
 from ktstr.session.options import RunOptions
 from ktstr.telemetry.decode import Fields
-
-OWN: Final = "own"
-"""The word for what a scenario's file says itself: its topology, kernel or scheduler."""
 
 VERDICTS: Final = ("pass", "skip", "fail", "inconclusive", "guest lost", "cannot run", "not run")
 

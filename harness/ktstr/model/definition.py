@@ -19,6 +19,7 @@ from ktstr.model.fields import (
     Table,
     TopologySpec,
 )
+from ktstr.model.gauntlet_def import Constraints
 from ktstr.model.locate import KeyPath
 from ktstr.model.numa import MAX_NODES, NumaNode, llcs_of_nodes
 from ktstr.model.op_models import MAX_OPS, AnyOp
@@ -187,6 +188,7 @@ class Scenario(Table):
     backdrop: Backdrop = Field(default_factory=Backdrop)
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=256)]
     checks: ScenarioChecks = Field(default_factory=ScenarioChecks)
+    gauntlet: Constraints = Field(default_factory=Constraints)
 
     _source: Source = PrivateAttr(default_factory=Source)
 

@@ -13,6 +13,12 @@ from ktstr.model.topology import Topology
 from ktstr.model.units import parse_size
 from ktstr.model.words import did_you_mean
 
+OWN: Final = "own"
+"""The word for what a scenario's file says itself: its topology, kernel or scheduler."""
+
+ALL: Final = "all"
+"""The word for every preset."""
+
 TOPOLOGY_ALLOWED: Final = 'a topology such as "1n2l2c1t", or the name of a preset'
 
 

@@ -39,6 +39,7 @@ _COMPARISON: Final = {
 _FIGURE: Final = {"var": "unreadable", "pattern": "each", "at_least": 0}
 _ELEMENT_STAND_INS: Final = {
     "works": {"type": "SpinWait"},
+    "exclude": "max-cpu",
     "kernel_features": "btf",
     "across": _COMPARISON,
     "temporal": _FIGURE,
@@ -105,6 +106,9 @@ def _mend(result: Repair, holder: dict[Any, Any] | list[Any], at: KeyPath) -> No
             _unknown_node(result, divided=key != "llcs")
             if key == "memory":
                 holder["memory"] = _NODE_MEMORY
+        case "gauntlet", _:
+            axis = str(key).partition("_")[2]
+            result.muted += [("gauntlet", f"{end}_{axis}") for end in ("min", "max")]
         case "run", "duration":
             result.unknown.times = True
         case "scheduler", "bpf":

@@ -65,23 +65,9 @@ def load_scenario(
     :param memory_mib: replaces the file's guest memory, MiB; that of nodes stays.
     :raises DefinitionInvalid: with every mistake found, or why the file cannot be read.
     """
-    file = str(path)
-    try:
-        with open(path, "rb") as stream:
-            raw = stream.read(MAX_FILE_SIZE + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _unreadable(file, None, reason, "a scenario file that can be read") from None
-    if len(raw) > MAX_FILE_SIZE:
-        raise _unreadable(file, None, "more than 1 MiB", "a scenario file of at most 1 MiB")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise _unreadable(file, line, f"byte 0x{raw[error.start]:02x}", "UTF-8 text") from None
     return scenario_from_toml(
-        text,
-        file=file,
+        read_definition(path),
+        file=str(path),
         kernel=kernel,
         topology=topology,
         scheduler=scheduler,
@@ -110,8 +96,8 @@ def scenario_from_toml(
 
     :raises DefinitionInvalid: with every mistake found.
     """
-    data = _parse(text, file)
-    data.setdefault("name", _default_name(file))
+    data = parse_toml(text, file)
+    data.setdefault("name", default_name(file))
     replaced: set[KeyPath] = set()
     if kernel is not None:
         data["kernel"] = kernel
@@ -200,7 +186,11 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
     return one[:length] == other[:length]
 
 
-def _parse(text: str, file: str) -> dict[str, Any]:
+def parse_toml(text: str, file: str) -> dict[str, Any]:
+    """The tables of a definition file.
+
+    :raises DefinitionInvalid: when it is not TOML, naming the line.
+    """
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -214,6 +204,27 @@ def _parse(text: str, file: str) -> dict[str, Any]:
         column = f", column {match[3]}" if match and match[3] else ""
         allowed = f"valid TOML ({reason[:1].lower()}{reason[1:]}{column})"
         raise _unreadable(file, line, found or "nothing", allowed) from None
+
+
+def read_definition(path: str | Path) -> str:
+    """The text of a definition file.
+
+    :raises DefinitionInvalid: when it cannot be read, is too large or no text.
+    """
+    file = str(path)
+    try:
+        with open(path, "rb") as stream:
+            raw = stream.read(MAX_FILE_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _unreadable(file, None, reason, "a scenario file that can be read") from None
+    if len(raw) > MAX_FILE_SIZE:
+        raise _unreadable(file, None, "more than 1 MiB", "a scenario file of at most 1 MiB")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _unreadable(file, line, f"byte 0x{raw[error.start]:02x}", "UTF-8 text") from None
 
 
 def _unreadable(file: str, line: int | None, found: str, allowed: str) -> DefinitionInvalid:
@@ -250,6 +261,7 @@ def _swap_types(node: object, work_type: str, at: KeyPath) -> Iterator[KeyPath]:
                 yield (*at, "works", index, "type")
 
 
-def _default_name(file: str) -> str:
+def default_name(file: str) -> str:
+    """The name of a definition that gives none: its file's, as far as names may be so."""
     stem = Path(file).name.removesuffix(".toml")
     return re.sub(r"[^a-z0-9_-]+", "_", stem.lower()).strip("_")[:64] or "scenario"

@@ -3,7 +3,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ from rich.text import Text
 from ktstr.errors import ExitCode
 from ktstr.report.printable import one_line
 from ktstr.report.repro import in_brief
-from ktstr.report.verdict import STYLES, first_reason, reasons
+from ktstr.report.verdict import STYLES
+from ktstr.session.ends import End
 from ktstr.session.matrix import Turn
 from ktstr.session.record import RunRecord
 
@@ -86,23 +87,20 @@ class Outcome:
         warnings: Iterable[str] = (),
     ) -> "Outcome":
         """The outcome that a run's record tells."""
-        notes = [] if record.result is None else [n.message for n in record.result.info_notes]
         tails = {"scheduler log": record.scheduler_tail, "kernel log": record.console_tail}
-        return cls(
+        found = cls(
             record.name,
             turn,
-            "guest lost" if record.verdict == "lost" else record.verdict,
+            "",
             record.exit_code,
-            workload_s=workload_s,
-            reason=record.output_error or first_reason(record),
-            details=(*filter(None, [record.output_error]), *reasons(record)),
-            notes=tuple(dict.fromkeys([*warnings, *notes])),
-            facts=_facts(record),
             tails={name: tail for name, tail in tails.items() if tail},
-            record=record.sidecar,
-            evidence=record.evidence,
             repro=in_brief(record.facts),
         )
+        return found.ended(End.of(record, workload_s, warnings))
+
+    def ended(self, end: End) -> "Outcome":
+        """This outcome with what the run's end tells."""
+        return replace(self, **{each.name: getattr(end, each.name) for each in fields(End)})
 
     def document(self) -> dict[str, Any]:
         """The outcome for programs."""
@@ -127,21 +125,6 @@ class Outcome:
             "record": None if self.record is None else str(self.record),
             "evidence": None if self.evidence is None else str(self.evidence),
         }
-
-
-def _facts(record: RunRecord) -> dict[str, str]:
-    facts = record.facts
-    kernel, scheduler = facts.get("kernel") or {}, facts.get("scheduler") or {}
-    found = {
-        "kernel": kernel.get("release"),
-        "topology": facts.get("topology"),
-        "memory_mib": facts.get("memory_mib"),
-        "accelerator": facts.get("accelerator"),
-        "scheduler": scheduler.get("path") or scheduler.get("kind"),
-        "flags": scheduler.get("profile"),
-        "run_id": record.run_id,
-    }
-    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def worst(codes: Sequence[ExitCode]) -> ExitCode:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The end of a run for people: figures, the ends of the logs, the verdict and its reasons."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from ktstr.report.repro import repro_parts
 from ktstr.report.stats import missing_stats_lines, stats_table
 from ktstr.report.verifier_log import fold
 from ktstr.report.watches import watch_table
+from ktstr.session.ends import in_words, reasons
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertDetail, AssertResult
 
@@ -76,20 +76,6 @@ def in_short(record: RunRecord) -> str:
     found = reasons(record)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return "\n".join([_headline(record).plain, *(f"  {one_line(r)}{more}" for r in found[:1])])
-
-
-def first_reason(record: RunRecord) -> str:
-    """Why the verdict is no pass, in one sentence; empty for a pass."""
-    return next(iter(reasons(record)), "")
-
-
-def reasons(record: RunRecord) -> list[str]:
-    """Every reason why the verdict is no pass, failures first, in one sentence each."""
-    if record.error is not None:
-        return [record.error.partition("\n")[0]]
-    result = record.result or AssertResult()
-    details = [*result.failure_details(), *result.inconclusive_details()]
-    return [_in_words(detail, record) for detail in details]
 
 
 def _parts(record: RunRecord, sections: Sections) -> Iterator[RenderableType]:
@@ -188,25 +174,9 @@ def _judged(result: AssertResult, record: RunRecord) -> Iterator[Text]:
 
 def _listed(details: list[AssertDetail], style: str, record: RunRecord) -> Iterator[Text]:
     for detail in details[:MAX_DETAILS]:
-        yield Text(f"  {one_line(_in_words(detail, record))}", style=style)
+        yield Text(f"  {one_line(in_words(detail, record))}", style=style)
     if len(details) > MAX_DETAILS:
         yield Text(f"  ... and {len(details) - MAX_DETAILS} more", style=style)
-
-
-def _in_words(detail: AssertDetail, record: RunRecord) -> str:
-    return f"[{detail.kind.value}] {titled(detail, record)}"
-
-
-def titled(detail: AssertDetail, record: RunRecord) -> str:
-    """The detail's message; where it names phases, each step's own name follows its label."""
-    message = detail.message
-    if detail.phase is not None:
-        for bucket in record.phases:
-            label = rf"(?<!\w){re.escape(bucket.label)}(?!\w)"
-            # Taken as it is: a name may have backslashes in it.
-            title = record.phase_title(bucket.step_index).replace("\\", r"\\")
-            message = re.sub(label, title, message)
-    return message
 
 
 def timeline_text(record: RunRecord) -> str:

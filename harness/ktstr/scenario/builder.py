@@ -11,6 +11,7 @@ from ktstr.scenario.keys import (
     Clock,
     CompareKeys,
     Duration,
+    GauntletKeys,
     RunKeys,
     SchedulerKeys,
     TemporalKeys,
@@ -64,6 +65,10 @@ class ScenarioBuilder(Part):
     def run(self, **keys: Unpack[RunKeys]) -> Self:
         """Say how long, how many snapshots, which seed, whether a failure is repeated."""
         return self._with_table("run", **keys)
+
+    def gauntlet(self, **keys: Unpack[GauntletKeys]) -> Self:
+        """Say which topologies it makes sense on, where it is run on many."""
+        return self._with_table("gauntlet", **keys)
 
     def backdrop(self, *, cgroups: Sequence[Cgroup] = (), ops: Sequence[Op] = ()) -> Self:
         """Add to what is there from before the first step until after the last."""

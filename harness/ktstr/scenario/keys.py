@@ -169,6 +169,19 @@ class NodeKeys(TypedDict, total=False):
     distances: Sequence[int]
 
 
+class GauntletKeys(TypedDict, total=False):
+    """Keys of ``[gauntlet]``."""
+
+    min_numa_nodes: int
+    max_numa_nodes: int
+    min_llcs: int
+    max_llcs: int
+    min_cpus: int
+    max_cpus: int
+    requires_smt: bool
+    exclude: Words
+
+
 class RunKeys(TypedDict, total=False):
     """Keys of ``[run]``."""
 

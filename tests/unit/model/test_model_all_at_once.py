@@ -164,6 +164,14 @@ earlier = "one"
 later = "loop"
 at_most = 1.5
 reduce = "delta"
+[gauntlet]
+min_numa_nodes = 2
+max_numa_nodes = 4
+min_llcs = 13
+max_llcs = 14
+max_cpus = 64
+requires_smt = true
+exclude = ["max-cpu"]
 """
 
 MISTAKEN = """
@@ -217,6 +225,10 @@ pattern = "ratio_within"
 over = { var = "a", stats = "b" }
 at_least = 2
 at_most = 1
+[gauntlet]
+min_llcs = 20
+min_cpus = 8
+max_cpus = 4
 """
 ABOUT_NODES = {"vm.memory", "vm.numa[1].memory", "vm.numa[1].distances[1]"}
 ABOUT_TIMES = {"run.num_snapshots", "steps[1].ops[0].at"}
@@ -244,6 +256,8 @@ ALL = (ABOUT_TIMES | ABOUT_NODES) | {
     "steps[1].cgroups[0].works[0].params.spin",
     *ACROSS,
     *TEMPORAL,
+    "gauntlet.min_llcs",
+    "gauntlet.max_cpus",
 }
 NEVER_RIGHT = datetime.date(1979, 5, 27)
 
@@ -365,6 +379,8 @@ def untold(at: KeyPath) -> set[str]:
         lost |= {"backdrop.cgroups[0].works[0].workers"}
     if key == "steps[1].cgroups[0].works[0].type":
         lost |= {"steps[1].cgroups[0].works[0].params.spin"}
+    if key == "gauntlet.min_cpus":
+        lost |= {"gauntlet.max_cpus"}  # each is wrong only beside the other
     return lost
 
 

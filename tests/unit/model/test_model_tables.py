@@ -92,6 +92,7 @@ def test_the_schema_speaks_json_and_knows_every_table() -> None:
         "backdrop",
         "steps",
         "checks",
+        "gauntlet",
     }
     assert sorted(schema["required"]) == ["scheduler", "steps"]
 

@@ -45,6 +45,7 @@ def test_the_examples_are_valid() -> None:
             "NumaNode",
             "Scheduler",
             "Run",
+            "Constraints",
             "Backdrop",
             "Step",
             "CgroupDef",
@@ -61,7 +62,7 @@ def test_every_key_is_described(table: str) -> None:
 
 def test_nothing_else_is_described() -> None:
     schema = json_schema()
-    tables = ["Vm", "NumaNode", "Scheduler", "Run", "Step", "CgroupDef", "Work"]
+    tables = ["Vm", "NumaNode", "Scheduler", "Run", "Constraints", "Step", "CgroupDef", "Work"]
     tables += ["ScenarioChecks", "Across", "Temporal"]
     known = {key for table in tables for key in schema["$defs"][table]["properties"]}
     assert set(rows("key")) == known | set(schema["properties"])

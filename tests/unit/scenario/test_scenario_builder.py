@@ -233,6 +233,7 @@ def test_every_key_of_the_scenario_has_its_call() -> None:
         "checks": wrote("check", strict=True),
         "scheduler": wrote("scheduler", kernel_default=True),
         "run": wrote("run", seed=2),
+        "gauntlet": wrote("gauntlet", requires_smt=True),
         "backdrop": wrote("backdrop", cgroups=[cgroup("a")]),
         "steps": wrote("step", hold="1s"),
         "vm": wrote("memory", "1G"),

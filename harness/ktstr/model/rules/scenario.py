@@ -7,6 +7,7 @@ from ktstr.model.cgroup_def import CgroupDef
 from ktstr.model.cgroups import CgroupTable, Label
 from ktstr.model.checks import Checks
 from ktstr.model.definition import MIN_SNAPSHOT_SPACING_MS, Backdrop, Scenario, Step
+from ktstr.model.gauntlet_def import constraint_mistakes
 from ktstr.model.locate import KeyPath
 from ktstr.model.op_models import (
     AddCgroupDef,
@@ -51,6 +52,7 @@ def rule_mistakes(scenario: Scenario, unknown: Unknown) -> list[Mistake]:
     found = [mistake for rule in rules for mistake in rule(scenario)]
     return [
         *found,
+        *constraint_mistakes(scenario.gauntlet, "gauntlet"),
         *across_mistakes(scenario, unknown),
         *temporal_mistakes(scenario, unknown),
     ]

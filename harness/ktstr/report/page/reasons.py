@@ -12,7 +12,7 @@ from typing import Final
 from ktstr.report.page.limits import Limits
 from ktstr.report.page.schema import Level, Number, Pin
 from ktstr.report.printable import lines, one_line
-from ktstr.report.verdict import titled
+from ktstr.session.ends import titled
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertDetail, DetailKind
 from ktstr.verdict.outcome import Fail, Inconclusive, Skip
