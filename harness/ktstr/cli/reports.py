@@ -6,17 +6,17 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ktstr.cli.screen import Screen
-from ktstr.errors import ExitCode, OutputUnwritable
+from ktstr.errors import OutputUnwritable
 from ktstr.report.junit import junit
 from ktstr.report.many import Outcome
-from ktstr.report.many_summary import document
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,19 @@ def check_reports(reports: Reports) -> None:
 def write_reports(
     reports: Reports,
     outcomes: Sequence[Outcome],
-    wall_s: float,
+    document: Mapping[str, Any],
     began_at: datetime,
-    code: ExitCode,
 ) -> Iterator[OutputUnwritable]:
     """Write all of them; yields what went wrong.
 
-    :param code: how the command is to exit.
+    :param document: what programs are told.
     """
-    text = json.dumps(document(outcomes, wall_s, code), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     began = began_at.strftime("%Y-%m-%dT%H:%M:%S")
-    files = {reports.junit_file: junit(outcomes, wall_s, began), reports.json_file: text}
+    files = {
+        reports.junit_file: junit(outcomes, document["wall_s"], began),
+        reports.json_file: text,
+    }
     for path, content in files.items():
         if path is not None:
             try:

@@ -12,42 +12,34 @@ from rich.text import Text
 
 from ktstr.report.plain import describe
 from ktstr.report.printable import one_line
-from ktstr.session.events import Froze, Note, Reading, RunEvent, StepEnded, StepStarted
+from ktstr.session.events import Froze, Note, Reading, RunEvent, StepEnded
+from ktstr.session.several import Heard
 
 LABEL_CHARS = 80
-MAX_WARNINGS = 20
-"""Warnings of one run that are shown and kept."""
 
 
-class Watch:
-    """Takes one run's events: its moving line, its warnings, and how long its steps hold.
-
-    :ivar held_s: what the steps that began ask for, seconds.
-    :ivar warnings: what it was warned of, each once.
-    """
+class Watch(Heard):
+    """Takes one run's events: its moving line, its warnings, and how long its steps hold."""
 
     def __init__(self, shown: "ManyProgress", name: str, task: TaskID) -> None:
-        self.held_s = 0.0
-        self.warnings: list[str] = []
+        super().__init__()
         self._shown = shown
         self._name = name
         self._task = task
 
     def __call__(self, event: RunEvent) -> None:
         """Take one event."""
-        match event:
-            case StepStarted(hold_s=hold_s):
-                self.held_s += hold_s
-            case Note(text=warning, warning=True):
-                if warning in self.warnings or len(self.warnings) >= MAX_WARNINGS:
-                    return
-                self.warnings.append(warning)
-                text = f"         {self._name}: {describe(event)}"
-                self._shown.print(Text(one_line(text), style="yellow"))
-                return
-            case StepEnded() | Froze() | Note() | Reading():
-                return
-        self._shown.describe(self._task, f"{self._name}  {describe(event)}")
+        super().__call__(event)
+        if not isinstance(event, StepEnded | Froze | Note | Reading):
+            self._shown.describe(self._task, f"{self._name}  {describe(event)}")
+
+    def warned(self, warning: str) -> bool:
+        """Keep a warning, and show it when it is news."""
+        news = super().warned(warning)
+        if news:
+            text = f"         {self._name}: {describe(Note(warning, warning=True))}"
+            self._shown.print(Text(one_line(text), style="yellow"))
+        return news
 
 
 class ManyProgress:

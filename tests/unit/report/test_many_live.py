@@ -8,8 +8,9 @@ from contextlib import closing
 from rich.console import Console
 from rich.text import Text
 
-from ktstr.report.many_live import MAX_WARNINGS, ManyProgress
+from ktstr.report.many_live import ManyProgress
 from ktstr.session.events import Froze, Note, StepEnded, StepStarted
+from ktstr.session.several import MAX_WARNINGS
 
 
 def console(terminal: bool) -> tuple[Console, io.StringIO]:
