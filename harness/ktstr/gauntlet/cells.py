@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, cast
 
 from ktstr.errors import ExitCode
 from ktstr.model.presets import OWN
+from ktstr.session.ends import End
 from ktstr.session.options import RunOptions
 from ktstr.telemetry.decode import Fields
 
@@ -119,6 +120,27 @@ class CellResult:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     evidence: Path | None = None
+
+    @classmethod
+    def of(cls, end: End, wall_s: float = 0.0) -> "CellResult":
+        """The result that the end of a run comes to."""
+        return cls(
+            end.verdict,
+            end.exit_code,
+            end.record,
+            wall_s,
+            end.reason,
+            end.workload_s,
+            end.details,
+            end.notes,
+            end.facts,
+            end.evidence,
+        )
+
+    @classmethod
+    def not_run(cls, reason: str) -> "CellResult":
+        """The result of a cell that was not begun, or cut."""
+        return cls("not run", ExitCode.PASS, reason=reason)
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON carries it; long texts and lists are cut."""

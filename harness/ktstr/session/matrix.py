@@ -22,6 +22,7 @@ class Turn:
     :param kernel: the kernel it boots, where the command names any; None: the scenario's own.
     :param topology: the topology as it was named, where the command names any.
     :param profile: name of the flags it uses, where it is one of several of its scenario.
+    :param scheduler: the scheduler as it was named, where several take turns.
     :param repetition: which time this is, from 1; 0 where nothing is repeated.
     :param refused: why it cannot run.
     :param skipped: why it is not to run; empty when it is.
@@ -31,6 +32,7 @@ class Turn:
     path: Path
     options: RunOptions
     profile: str | None = None
+    scheduler: str | None = None
     kernel: str | None = None
     topology: str | None = None
     repetition: int = 0
@@ -42,7 +44,8 @@ class Turn:
     @property
     def variant(self) -> str:
         """What tells it from other runs of its scenario, repetitions aside; empty when nothing."""
-        return ", ".join(part for part in (self.topology, self.kernel, self.profile) if part)
+        named = (self.topology, self.kernel, self.scheduler, self.profile)
+        return ", ".join(part for part in named if part)
 
 
 @dataclass(frozen=True, slots=True)

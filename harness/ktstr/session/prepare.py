@@ -60,9 +60,7 @@ async def prepared(
     :raise CannotRun: naming the one thing that stands in the way.
     """
     scenario = definition.scenario
-    need = set(scenario.scheduler.kernel_features)
-    if any(program.kind != "none" for _, program in programs(scenario)):
-        need.add("sched_ext")
+    need = needed_features(scenario)
     with stage(emit, "kernel", f"kernel {scenario.kernel}") as done:
         progress = partial(relay, emit, "kernel")
         async with open_kernel(scenario.kernel, progress=progress, need=need) as kernel:
@@ -78,6 +76,14 @@ async def prepared(
                 qemu, doubt = choice.qemu, uneven(choice, definition.topology)
             khz = await _tsc_khz(scenario, accel)
             yield Prepared(definition, kernel, image, accel, qemu, doubt, khz)
+
+
+def needed_features(scenario: Scenario) -> frozenset[str]:
+    """What the kernel of a scenario must not lack."""
+    need = set(scenario.scheduler.kernel_features)
+    if any(program.kind != "none" for _, program in programs(scenario)):
+        need.add("sched_ext")
+    return frozenset(need)
 
 
 async def _tsc_khz(scenario: Scenario, accel: Accelerator) -> int | None:
