@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Chooses cells by what they cover in a second, within a budget.
+
+Greedy, as the reference does it (reference-04, section 10.8): again and again the cell that covers
+most that is new for its cost, of those that still fit; ties go by name. What a cell can add only
+shrinks as others are chosen, so the figure of an earlier round is a bound: a cell is looked at anew
+only when its bound is the highest (lazy evaluation), and the result is the same.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+LEAST_COST_S: Final = 0.001
+"""What costs less counts as so much: nothing is free, and ratios stay finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What may be chosen.
+
+    :param name: settles ties, and must differ from those of others.
+    :param cost_s: seconds of the budget.
+    :param covers: what it covers.
+    """
+
+    name: str
+    cost_s: float
+    covers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen.
+
+    :param order: places of the chosen, the best first.
+    :param spent_s: what they cost together, seconds.
+    :param covered: what they cover.
+    :param possible: what all candidates would.
+    :param too_long: places of those that would have added something and did not fit.
+    """
+
+    order: tuple[int, ...]
+    spent_s: float
+    covered: frozenset[str]
+    possible: frozenset[str]
+    too_long: frozenset[int]
+
+
+def choose(candidates: Sequence[Candidate], budget_s: float) -> Choice:
+    """Choose as long as something that fits adds something."""
+    covered: set[str] = set()
+    order: list[int] = []
+    too_long: list[int] = []
+    spent_s = 0.0
+    heap = [(*_rank(each, len(each.covers)), at) for at, each in enumerate(candidates)]
+    heapq.heapify(heap)
+    while heap:
+        bound, name, at = heapq.heappop(heap)
+        each = candidates[at]
+        new = each.covers - covered
+        if not new:
+            continue
+        if spent_s + each.cost_s > budget_s:
+            # The rest of the budget only shrinks: it will not fit later either.
+            too_long.append(at)
+            continue
+        rank = _rank(each, len(new))
+        if rank != (bound, name):
+            heapq.heappush(heap, (*rank, at))
+            continue
+        order.append(at)
+        spent_s += each.cost_s
+        covered |= new
+    possible = frozenset[str]().union(*(each.covers for each in candidates))
+    missed = frozenset(at for at in too_long if candidates[at].covers - covered)
+    return Choice(tuple(order), spent_s, frozenset(covered), possible, missed)
+
+
+def _rank(candidate: Candidate, new: int) -> tuple[float, str]:
+    """The lowest is the best."""
+    return -new / max(candidate.cost_s, LEAST_COST_S), candidate.name
