@@ -24,6 +24,9 @@ MAX_RECORDED_PASSES = 10_000
 PASSES_TRUNCATION_SENTINEL_NAME = "__ktstr_passes_truncated__"
 """Name of the last confirmation when some were dropped; test by it, never by the length."""
 
+NOTHING_EVALUATED: Final = "no check was evaluated: the scenario asks for none"
+"""The one doubt about a run that nothing was asked of."""
+
 _MAX_RECORDS: Final = 1 << 20
 """Entries of one kind that are read back from a record."""
 
@@ -207,7 +210,5 @@ def require_evaluated(result: AssertResult) -> AssertResult:
     if not result.nothing_evaluated():
         return result
     silent = AssertResult()
-    silent.record_inconclusive(
-        AssertDetail(DetailKind.OTHER, "no check was evaluated: the scenario asks for none")
-    )
+    silent.record_inconclusive(AssertDetail(DetailKind.OTHER, NOTHING_EVALUATED))
     return result.merge(silent)
