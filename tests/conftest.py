@@ -4,6 +4,8 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["pytester"]
+
 # A loaded two-core machine is no reason to fail: time is what `make bench` measures.
 settings.register_profile("ktstr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ktstr")

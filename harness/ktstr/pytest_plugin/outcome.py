@@ -27,6 +27,8 @@ from ktstr.session.record import RunRecord
 from ktstr.verdict.outcome import Inconclusive
 from ktstr.verdict.result import NOTHING_EVALUATED, AssertResult
 
+Skipped = outcomes.Skipped
+
 FAIL, SKIP, INCONCLUSIVE = "fail", "skip", "inconclusive"
 LOST, CANNOT_RUN = "guest lost", "cannot run"
 NO_VERDICT: Final = frozenset({LOST, CANNOT_RUN})
@@ -44,13 +46,6 @@ class NotPassed(outcomes.Failed):
     def __init__(self, word: str, text: str) -> None:
         super().__init__(text, pytrace=False)
         self.word = word
-
-
-class Skipped(outcomes.Skipped):
-    """A run that had no place here, told as a skip of the test where it stands."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, _use_item_location=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def outcome_of(run: Run, terms: Terms) -> NotPassed | Skipped | None:
             return skipped(f"{record.name}: {'; '.join(told)}", terms)
         case "inconclusive" if not (terms.body_judges and without_checks(record)):
             if terms.allow_inconclusive:
-                return Skipped(one_line(f"inconclusive: {record.name}: {'; '.join(found)}"))
+                return _skip(one_line(f"inconclusive: {record.name}: {'; '.join(found)}"))
             return NotPassed(INCONCLUSIVE, _told(INCONCLUSIVE, record, found))
     return None
 
@@ -107,7 +102,7 @@ def claims_of(run: Run, terms: Terms) -> NotPassed | Skipped | None:
     if outcome.is_inconclusive():
         told = [f"[{d.kind.value}] {d.message}" for d in claimed.inconclusive_details()]
         if terms.allow_inconclusive:
-            return Skipped(one_line(f"inconclusive: {name}: {'; '.join(told)}"))
+            return _skip(one_line(f"inconclusive: {name}: {'; '.join(told)}"))
         return NotPassed(INCONCLUSIVE, _told(INCONCLUSIVE, run.record, told))
     if outcome.is_skip() and not claimed.passes:
         return skipped(f"{name}: {'; '.join(d.message for d in claimed.skip_details())}", terms)
@@ -118,7 +113,12 @@ def skipped(reason: str, terms: Terms) -> NotPassed | Skipped:
     """A skip, or what it is where none may be."""
     if terms.no_skip:
         return NotPassed(SKIP, one_line(f"skipped, which --ktstr-no-skip forbids: {reason}"))
-    return Skipped(one_line(reason))
+    return _skip(one_line(reason))
+
+
+def _skip(reason: str) -> Skipped:
+    """A skip that is told where the test stands."""
+    return Skipped(reason, _use_item_location=True)
 
 
 def refusal(error: KtstrError | OSError, terms: Terms) -> NotPassed | Skipped:

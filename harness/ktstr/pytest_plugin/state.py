@@ -38,7 +38,7 @@ class Tally:
     def add(self, runs: list[dict[str, Any]]) -> None:
         """Add the runs of one test."""
         self.runs += len(runs)
-        self.clones += sum(1 for run in runs if run.get("start") not in ("", "boot"))
+        self.clones += sum(1 for run in runs if run.get("start") in ("template", "clone"))
         self.guest_s += sum(float(run.get("wall_s", 0.0)) for run in runs)
 
     def line(self) -> str:
