@@ -22,7 +22,7 @@ from _pytest import outcomes
 from ktstr.errors import KernelLacks, KtstrError
 from ktstr.pytest_plugin.run import Run
 from ktstr.report.printable import lines, one_line
-from ktstr.report.verdict import reasons
+from ktstr.session.ends import reasons
 from ktstr.session.record import RunRecord
 from ktstr.verdict.outcome import Inconclusive
 from ktstr.verdict.result import NOTHING_EVALUATED, AssertResult

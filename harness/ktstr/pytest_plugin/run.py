@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from ktstr.metrics import PhaseBucket, ScenarioStats
 from ktstr.pytest_plugin.request import RunRequest
-from ktstr.report.verdict import reasons
 from ktstr.series.sample import SampleSeries
+from ktstr.session.ends import reasons
 from ktstr.session.record import RunRecord
 from ktstr.verdict import AssertResult, ClaimBuilder, Verdict
 

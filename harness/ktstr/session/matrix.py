@@ -32,9 +32,9 @@ class Turn:
     path: Path
     options: RunOptions
     profile: str | None = None
-    scheduler: str | None = None
     kernel: str | None = None
     topology: str | None = None
+    scheduler: str | None = None
     repetition: int = 0
     refused: KtstrError | None = None
     skipped: str = ""

@@ -4,7 +4,6 @@
 from collections.abc import Callable
 
 import pytest
-
 from tests.unit.pytest_plugin.project import CONFTEST, text
 
 NAMES = (

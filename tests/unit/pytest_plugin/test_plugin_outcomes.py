@@ -2,7 +2,6 @@
 """What the outcome of a run makes of its test."""
 
 import pytest
-
 from tests.unit.pytest_plugin.project import Project, case_properties, cases, made
 
 BODY = """

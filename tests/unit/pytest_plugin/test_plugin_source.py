@@ -5,13 +5,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.unit.pytest_plugin.project import BODY, text
 
 from ktstr.errors import CannotRun, DefinitionInvalid
 from ktstr.model.scenario import load_scenario
 from ktstr.pytest_plugin.source import Place, scenario_file
 from ktstr.scenario import cgroup, llc, scenario, work
 from ktstr.session.options import RunOptions
-from tests.unit.pytest_plugin.project import BODY, text
 
 USUAL = RunOptions()
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.unit.pytest_plugin.project import Project, cases, made, text
 
 
