@@ -50,6 +50,7 @@ class Runner:
         self._pidfd = -1
         self._loop = asyncio.get_running_loop()
         self._ended = anyio.Event()
+        self._told = anyio.Event()
         self._silent = anyio.Event()
         self._buffer = bytearray()
         self._skipping = False
@@ -77,9 +78,16 @@ class Runner:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def buried(self, status: int | None) -> None:
+        """Its parent knows how it ended, or is gone itself."""
+        self.status = status
+        self._told.set()
+
     async def wait(self) -> None:
         """Wait until it has ended, and all it said has been taken."""
         await self._ended.wait()
+        with anyio.move_on_after(END_DEADLINE_S):
+            await self._told.wait()
         # Its end of the pipe is closed, unless it left a process behind that has it too.
         with anyio.move_on_after(END_DEADLINE_S):
             await self._silent.wait()
@@ -280,7 +288,7 @@ class Nursery:
         elif "exit" in message:
             gone = self._alive.pop(message["exit"], None)
             if gone is not None:
-                gone.status = message["status"]
+                gone.buried(message["status"])
         else:
             self._ready.set()
 
@@ -298,6 +306,8 @@ class Nursery:
             status = self._process.wait()
         self._why = why or (f"status {status}" if status >= 0 else f"signal {-status}")
         self._process = None
+        for runner in self._alive.values():
+            runner.buried(None)
         self._alive.clear()
         self._ready.set()
         while self._born:

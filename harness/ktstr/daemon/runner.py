@@ -30,6 +30,7 @@ import structlog
 
 from ktstr.daemon.outgoing import Outgoing
 from ktstr.daemon.paths import END, SCRATCH, SUBMISSION, read_note, write_note
+from ktstr.daemon.salvage import salvage
 from ktstr.daemon.submission import OWN_FOLDER, ScenarioText, Submission
 from ktstr.daemon.wire import event_to_json, submission_from_json
 from ktstr.errors import ExitCode, HostUnfit, KtstrError
@@ -91,8 +92,11 @@ def main(events: int) -> int:
     scratch = folder / SCRATCH
     scratch.mkdir(exist_ok=True)
     tempfile.tempdir = str(scratch)
-    run = Run(str(first["id"]), folder, path, options, out)
-    anyio.run(run.whole)
+
+    async def whole() -> None:
+        await Run(str(first["id"]), folder, path, options, out).whole()
+
+    anyio.run(whole)
     out.flush()
     return 0
 
@@ -122,6 +126,8 @@ class Run:
             end: dict[str, Any] = {"end": "cancelled"}
             with self._scope:
                 end = await self._run()
+            if self._alone and end["end"] == "cancelled":
+                end = {"end": "lost", "error": "the daemon was gone before the run had ended"}
             _end(self._folder, self._out, **end)
 
     async def _run(self) -> dict[str, Any]:
@@ -179,6 +185,8 @@ class Run:
                 self._do(str(json.loads(line).get("do")))
         # Even where foreign code holds the interpreter: the process has an end.
         self._alone = True
+        # What cleaning up takes away is what tells of a run that was lost.
+        salvage(self._folder)
         faulthandler.dump_traceback_later(END_DEADLINE_S, exit=True)
         self._scope.cancel()
 

@@ -55,7 +55,6 @@ class Store:
                 "journal_mode = WAL",
                 "synchronous = NORMAL",
                 f"journal_size_limit = {LOG_BYTES}",
-                "foreign_keys = OFF",
             ):
                 self._database.execute(f"PRAGMA {pragma}")
             upgrade(self._database)

@@ -84,6 +84,7 @@ class Admission:
         self._asking: set[int] = set()
         self._leased: set[int] = set()
         self._done: set[int] = set()
+        self._resting: set[int] = set()
         self._overtaken = 0
         self._passed_over = 0
 
@@ -133,7 +134,7 @@ class Admission:
         if self._turn not in self._waiting:
             self._turn = next(iter(self._in_turn()))
             self._overtaken = 0
-        if not self._started or self._may_start(self._turn):
+        if self._started <= self._resting or self._may_start(self._turn):
             return self._begin(self._turn)
         if self._overtaken >= MAX_OVERTAKEN:
             return None
@@ -173,11 +174,16 @@ class Admission:
             self._leased.remove(index)
             self._done.add(index)
 
+    def rest(self, index: int) -> None:
+        """A run has done all but to end: it takes memory, and is no reason for others to wait."""
+        self._done.discard(index)
+        self._resting.add(index)
+
     def end(self, index: int) -> None:
         """A run has ended and gives back all that it took."""
         self._started.remove(index)
         del self._costs[index]
-        for some in (self._asking, self._leased, self._done):
+        for some in (self._asking, self._leased, self._done, self._resting):
             some.discard(index)
 
     def give_up(self) -> None:
@@ -217,7 +223,7 @@ class Admission:
         budget, cost = self._budget, self._costs[index]
         if cost is None or any(self._costs[other] is None for other in self._started):
             return False
-        if budget.jobs is not None and len(self._started) >= budget.jobs:
+        if budget.jobs is not None and len(self._started - self._resting) >= budget.jobs:
             return False
         if budget.cpus is not None and not self._may_prepare(index, budget.cpus):
             return False
@@ -236,7 +242,8 @@ class Admission:
         if sum(map(self._cpus, self._done)) >= cpus:
             return False
         own = self._cpus(index)
-        prepared = [self._cpus(other) for other in self._started - self._leased - self._done]
+        others = self._started - self._leased - self._done - self._resting
+        prepared = [self._cpus(other) for other in others]
         if sum(prepared) + own <= cpus:
             return True
         free = self._free_cpus(cpus)
