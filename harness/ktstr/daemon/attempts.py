@@ -135,11 +135,13 @@ class Attempts:
             with anyio.CancelScope(shield=True):
                 if runner is not None:
                     runner.close()
+                    tracked.feed.dropped += runner.lost_lines
                 await self._conclude(tracked)
 
     async def _conclude(self, tracked: Tracked) -> None:
         self._left(tracked)
         self.line.end(tracked.number, tracked.cpu_s)
+        self._grant()
         row = await anyio.to_thread.run_sync(self._ended, tracked)
         self._finish(tracked, differences(tracked.row, row))
         self.consider()

@@ -14,14 +14,14 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from ktstr.daemon.schema import upgrade
 from ktstr.daemon.submission import ACTIVE, EventRow, RunRow, RunState
 from ktstr.daemon.wire import row_from_json, row_to_json
-from ktstr.errors import ServiceRefused
+from ktstr.errors import RequestInvalid, ServiceRefused
 
 BUSY_S: Final = 10.0
 PAGE: Final = 500
@@ -175,4 +175,14 @@ def _rows(found: Iterable[tuple[str]]) -> Iterator[RunRow]:
 
 
 def _row(text: str) -> RunRow:
-    return row_from_json(json.loads(text))
+    value = json.loads(text)
+    try:
+        return row_from_json(value)
+    except RequestInvalid as error:
+        # Another version wrote it, with options that this one has not.
+        value["submission"]["options"] = {}
+        row = row_from_json(value)
+        if row.state.over:
+            return row
+        why = f"this version of ktstr does not know what it was to do: {error.message}"
+        return replace(row, state=RunState.LOST, error=why)

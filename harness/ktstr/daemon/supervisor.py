@@ -26,7 +26,7 @@ from ktstr.daemon.state_lock import locked
 from ktstr.daemon.store import PAGE, Store
 from ktstr.daemon.submission import EventRow, RunRow, RunState, Submission
 from ktstr.daemon.tracked import Tracked
-from ktstr.daemon.wire import submission_to_json
+from ktstr.daemon.wire import submission_from_json, submission_to_json
 from ktstr.daemon.writer import Writer
 from ktstr.errors import ServiceRefused
 from ktstr.session.room import Room, budget, free_memory_mib, host_room
@@ -128,8 +128,10 @@ class Supervisor:
     async def submit(self, submission: Submission) -> RunRow:
         """Take a run; it is in the store when this returns.
 
+        :raise RequestInvalid: when it is not what :mod:`ktstr.daemon.wire` takes.
         :raise ServiceRefused: when nothing is taken now.
         """
+        submission = submission_from_json(submission_to_json(submission))
         if self._draining:
             raise ServiceRefused("the daemon is about to end", hint="try again once it is back")
         if len(self._runs) >= MAX_QUEUED:
