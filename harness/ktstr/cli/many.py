@@ -14,7 +14,7 @@ from ktstr.cli.logs import configure_logging
 from ktstr.cli.reports import Reports, check_reports, write_reports
 from ktstr.cli.screen import open_standard_streams
 from ktstr.cli.several import Several, allow_threads, spare_the_collector, tick
-from ktstr.errors import ExitCode, OutputUnwritable
+from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.many import Outcome
 from ktstr.report.many_live import ManyProgress
 from ktstr.report.many_summary import document, summary
@@ -61,7 +61,7 @@ class ManyRunner(Several):
         """What people read in the end."""
         return summary(self._outcomes, wall_s)
 
-    def written(self, wall_s: float, code: ExitCode) -> Iterable[OutputUnwritable]:
+    def written(self, wall_s: float, code: ExitCode) -> Iterable[KtstrError]:
         """Write the reports; yields what went wrong."""
         found = document(self._outcomes, wall_s, code)
         return write_reports(self._reports, self._outcomes, found, self._began_at)

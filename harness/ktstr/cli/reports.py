@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ktstr.cli.screen import Screen
-from ktstr.errors import OutputUnwritable
+from ktstr.errors import KtstrError, OutputUnwritable
 from ktstr.report.junit import junit
 from ktstr.report.many import Outcome
 
@@ -26,11 +26,13 @@ class Reports:
     :param on_stdout: the document goes there, and what people read to standard error.
     :param json_file: file for the document.
     :param junit_file: file for JUnit XML.
+    :param html_file: page with the list of all runs; their own pages lie beside it.
     """
 
     on_stdout: bool = False
     json_file: Path | None = None
     junit_file: Path | None = None
+    html_file: Path | None = None
 
 
 def check_reports(reports: Reports) -> None:
@@ -38,7 +40,7 @@ def check_reports(reports: Reports) -> None:
 
     :raise OutputUnwritable: when one cannot.
     """
-    for path in (reports.json_file, reports.junit_file):
+    for path in (reports.json_file, reports.junit_file, reports.html_file):
         if path is None:
             continue
         try:
@@ -56,7 +58,7 @@ def write_reports(
     outcomes: Sequence[Outcome],
     document: Mapping[str, Any],
     began_at: datetime,
-) -> Iterator[OutputUnwritable]:
+) -> Iterator[KtstrError]:
     """Write all of them; yields what went wrong.
 
     :param document: what programs are told.
@@ -73,6 +75,11 @@ def write_reports(
                 write_whole(path, content)
             except OSError as error:
                 yield unwritable(path, error)
+    if reports.html_file is not None:
+        # Pages take a while to import, and only this needs them.
+        from ktstr.cli.pages import rows_of, write_list
+
+        yield from write_list(reports.html_file, rows_of(outcomes))
     if reports.on_stdout:
         out = Screen(sys.stdout)
         out.text.write(text)

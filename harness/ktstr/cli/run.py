@@ -174,6 +174,7 @@ def _not_nan(
 )
 @click.option(_JSON_FILE, type=click.Path(path_type=Path), hidden=True)
 @report_file("--junit", "Write the outcomes as JUnit XML.")
+@report_file("--html", "Write a page of the run; of several a list, and their pages beside it.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
 def main(
     scenarios: tuple[str, ...],
@@ -204,6 +205,7 @@ def main(
     as_json: bool,
     json_file: Path | None,
     junit_file: Path | None,
+    html_file: Path | None,
     verbose: bool,
 ) -> None:
     """Boot a VM, run SCENARIO in it, and judge.
@@ -270,7 +272,7 @@ def main(
         if len(chosen) == 1 and not several:
             from ktstr.cli.runner import run_to_end
 
-            code = run_to_end(chosen[0], options, as_json=as_json)
+            code = run_to_end(chosen[0], options, as_json=as_json, html_file=html_file)
         else:
             from ktstr.cli.many import run_many
             from ktstr.cli.reports import Reports
@@ -284,7 +286,7 @@ def main(
                     jobs=jobs,
                     axes=axes,
                     all_flags=all_flags,
-                    reports=Reports(as_json, json_file, junit_file),
+                    reports=Reports(as_json, json_file, junit_file, html_file),
                 )
             except KtstrError as error:
                 click.echo(f"error: {error}", err=True)

@@ -11,7 +11,7 @@ from ktstr.cli.guarded import Guarded
 from ktstr.cli.keep import announce
 from ktstr.cli.logs import configure_logging
 from ktstr.cli.screen import Screen, open_standard_streams
-from ktstr.errors import ExitCode
+from ktstr.errors import ExitCode, OutputUnwritable
 from ktstr.report.live import LiveProgress
 from ktstr.report.plain import PlainProgress
 from ktstr.report.verdict import Sections, in_short, print_record
@@ -25,12 +25,15 @@ from ktstr.session.sidecar.write import sidecar_text
 class Runner(Guarded):
     """One run with its progress display and its answer to signals."""
 
-    def __init__(self, scenario: Path, options: RunOptions, *, as_json: bool) -> None:
+    def __init__(
+        self, scenario: Path, options: RunOptions, *, as_json: bool, html_file: Path | None = None
+    ) -> None:
         # With --json, stdout belongs to the record; people read stderr.
         super().__init__(Screen(sys.stderr if as_json else sys.stdout))
         self._scenario = scenario
         self._options = options
         self._as_json = as_json
+        self._html_file = html_file
         self._kept_enough: anyio.Event | None = None
         self._shown = False
         self._record: RunRecord | None = None
@@ -66,6 +69,14 @@ class Runner(Guarded):
             self.say_interrupted()
             return ExitCode.INTERRUPTED
         self._show(record)
+        if self._html_file is not None:
+            from ktstr.cli.pages import write_page
+
+            try:
+                write_page(self._html_file, record)
+            except OutputUnwritable as error:
+                self.say_error(error)
+                return ExitCode.CANNOT_RUN
         if self._as_json:
             out = Screen(sys.stdout)
             out.text.write(sidecar_text(record))
@@ -88,8 +99,22 @@ class Runner(Guarded):
             self.say_error(record.output_error)
 
 
-def run_to_end(scenario: Path, options: RunOptions, *, as_json: bool) -> ExitCode:
-    """Run ``scenario`` and return how the process is to exit."""
+def run_to_end(
+    scenario: Path, options: RunOptions, *, as_json: bool, html_file: Path | None = None
+) -> ExitCode:
+    """Run ``scenario`` and return how the process is to exit.
+
+    :param html_file: file for the run's page.
+    """
     open_standard_streams()
     configure_logging(verbose=options.verbose)
-    return Runner(scenario, options, as_json=as_json).main()
+    runner = Runner(scenario, options, as_json=as_json, html_file=html_file)
+    if html_file is not None:
+        from ktstr.cli.reports import Reports, check_reports
+
+        try:
+            check_reports(Reports(html_file=html_file))
+        except OutputUnwritable as error:
+            runner.say_error(error)
+            return error.exit_code
+    return runner.main()

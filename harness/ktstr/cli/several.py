@@ -19,7 +19,7 @@ from ktstr.cli.guarded import SIGNALS, TICK_S
 from ktstr.cli.reports import Reports
 from ktstr.cli.scratch import end_at_once, one_scratch_folder
 from ktstr.cli.screen import Screen
-from ktstr.errors import ExitCode, KtstrError, OutputUnwritable
+from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.many import Outcome, exit_code, outcome_line
 from ktstr.report.many_live import ManyProgress
 from ktstr.report.verdict import print_parts
@@ -58,7 +58,7 @@ class Several(ABC):
         """What people read in the end."""
 
     @abstractmethod
-    def written(self, wall_s: float, code: ExitCode) -> Iterable[OutputUnwritable]:
+    def written(self, wall_s: float, code: ExitCode) -> Iterable[KtstrError]:
         """Write the reports; yields what went wrong."""
 
     @abstractmethod

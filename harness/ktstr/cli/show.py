@@ -2,11 +2,13 @@
 """``ktstr show``: the end of a run again, out of its record."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from ktstr.cli.command_line import Command
+from ktstr.cli.options import report_file
 from ktstr.errors import CannotRun, ExitCode, KtstrError
 
 
@@ -17,6 +19,9 @@ from ktstr.errors import CannotRun, ExitCode, KtstrError
 @click.option("--phases", is_flag=True, help="Every metric of each cgroup in each phase.")
 @click.option("--timeline", is_flag=True, help="The phases in time, and where they got worse.")
 @click.option("--stats", is_flag=True, help="What the scheduler said about itself.")
+@report_file(
+    "--html", "Write a page instead; of several records a list, and their pages beside it."
+)
 def show(
     records: tuple[Path, ...],
     as_json: bool,
@@ -24,6 +29,7 @@ def show(
     phases: bool,
     timeline: bool,
     stats: bool,
+    html_file: Path | None,
 ) -> None:
     """Print the end of a run as the run did.
 
@@ -37,6 +43,8 @@ def show(
     from ktstr.session.sidecar.read import read_sidecar
 
     open_standard_streams()
+    if html_file is not None:
+        sys.exit(int(_write_html(html_file, records or (Path("ktstr-runs"),))))
     out = Screen(sys.stdout)
     console = Console(file=out.text, soft_wrap=True)
     sections = Sections(metrics=metrics, phases=phases, timeline=timeline, stats=stats)
@@ -54,6 +62,33 @@ def show(
             code = ExitCode.CANNOT_RUN
     out.text.flush()
     sys.exit(int(code))
+
+
+def _write_html(target: Path, records: Sequence[Path]) -> ExitCode:
+    """The page of a record, or a list of several; says on standard error what went wrong."""
+    from ktstr.cli.pages import row_of, write_list, write_page
+    from ktstr.cli.reports import Reports, check_reports
+    from ktstr.session.sidecar.read import read_sidecar
+
+    problems: list[object] = []
+    try:
+        check_reports(Reports(html_file=target))
+        found = []
+        for path in records:
+            try:
+                file = newest_record(path) if path.is_dir() else path
+                found.append((file, read_sidecar(file)))
+            except (KtstrError, OSError) as error:
+                problems.append(error)
+        if len(records) == 1 and found:
+            write_page(target, found[0][1])
+        elif found:
+            problems += write_list(target, [(row_of(record), file) for file, record in found])
+    except KtstrError as error:
+        problems.append(error)
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    return ExitCode.CANNOT_RUN if problems else ExitCode.PASS
 
 
 def newest_record(folder: Path) -> Path:

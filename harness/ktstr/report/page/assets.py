@@ -26,6 +26,7 @@ _DRAWING: Final = (
     "keys",
     "parts",
     "run",
+    "index",
 )
 _LIVE: Final = ("live", "queue")
 
@@ -57,9 +58,7 @@ def _digest(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def document(
-    title: str, page: str, data: object, *, live: bool = False, summary: str = ""
-) -> str:
+def document(title: str, page: str, data: object, *, live: bool = False, summary: str = "") -> str:
     """A whole page.
 
     :param page: which one the script makes: run, live or queue.

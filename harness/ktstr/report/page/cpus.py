@@ -105,7 +105,8 @@ def _busy(row: Sequence[CpuReading | None]) -> Series:
     """Percent of the time accounted since the reading before that was not idle."""
     found: Series = [None]
     for before, after in pairwise(row):
-        old, new = before and before.time, after and after.time
+        old = None if before is None else before.time
+        new = None if after is None else after.time
         found.append(_busy_pct(old, new) if old is not None and new is not None else None)
     return found
 

@@ -20,6 +20,7 @@ from ktstr.report.page.schema import (
     PhaseData,
 )
 from ktstr.report.printable import lines, one_line
+from ktstr.report.repro import in_brief
 from ktstr.session.record import RunRecord, in_order
 
 TEXT_CHARS: Final = 1000
@@ -140,6 +141,8 @@ def _notes(record: RunRecord, limits: Limits) -> tuple[list[NoteData], int]:
             {"message": one_line(note.message), "step": steps.get(note.phase or "")}
             for note in record.result.info_notes
         ]
+    if repeated := in_brief(record.facts):
+        found.append({"message": one_line(repeated), "step": None})
     said = [record.facts.get("notes"), record.host.get("notes")]
     if record.monitor is not None:
         said.append(list(record.monitor.notes))

@@ -33,7 +33,7 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     if isinstance(virtual, Mapping):
         yield "clock", f"virtual, seed {virtual.get('seed')}, shift {virtual.get('shift')}"
         yield "identity", _text(facts, "identity")
-    else:
+    elif facts:
         yield "clock", "wall"
     yield "accelerator", _text(facts, "accelerator")
     yield "run id", record.run_id

@@ -39,7 +39,7 @@ const isTyping = (target) => target instanceof Element && target.closest("input,
 
 /** Where arrows and the like mean the time: the page itself and its charts, but no other widget. */
 const isOnCharts = (target) => target === document.body || target === document.documentElement ||
-  (target instanceof Element && target.closest("#timeline, .ruler") !== null && !target.closest("summary, .scroll"));
+  (target instanceof Element && target.closest(".timeline, .ruler") !== null && !target.closest("summary, .scroll"));
 
 const runKeys = (page) => {
   const dialog = makeHelp("run");
@@ -67,4 +67,33 @@ const runKeys = (page) => {
     act();
   });
   return dialog;
+};
+
+/** The keyboard of a list of runs: {body, input, help}. */
+const rowKeys = (list) => {
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || list.help.open) return;
+    if (event.key === "Escape" && event.target === list.input) {
+      if (list.input.value) {
+        list.input.value = "";
+        list.input.dispatchEvent(new Event("input"));
+      } else list.input.blur();
+      event.preventDefault();
+      return;
+    }
+    if (isTyping(event.target)) return;
+    const rows = [...list.body.children].filter((row) => row.style.display !== "none");
+    const focused = document.activeElement?.closest("tr");
+    const place = rows.indexOf(focused);
+    const go = (by) => rows[Math.min(Math.max(place + by, 0), rows.length - 1)]?.focus();
+    const link = document.activeElement?.matches("tr") ? focused.querySelector("a") : null;
+    const act = {
+      ArrowDown: () => go(1), j: () => go(1), ArrowUp: () => go(-1), k: () => go(-1),
+      Enter: link ? () => location.assign(link.href) : undefined,
+      "/": () => list.input.focus(), c: () => shade.next(), "?": () => list.help.showModal(),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
 };

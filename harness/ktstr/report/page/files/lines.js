@@ -82,8 +82,8 @@ const lineBlock = (view, marquee, of) => {
   const rows = of.series.map((series) => lineRow(view, marquee, { ...series, rate: of.rate }));
   const changes = (values) => new Set(values.filter((value) => value !== null).map(String)).size > 1;
   const holders = new Map(rows.map((row, place) => [row, of.series[place].holder]));
-  const moving = rows.filter((_, place) => changes(of.series[place].values));
-  const constant = rows.filter((_, place) => !changes(of.series[place].values));
+  const moving = rows.filter((_, place) => of.unfolded || changes(of.series[place].values));
+  const constant = rows.filter((row) => !moving.includes(row));
   const element = h("figure", { class: "lines", id: of.id },
     h("figcaption", {}, h("h3", {}, of.title), h("span", { class: "quiet" }, of.words)));
   if (of.filter) element.append(of.filter(rows));

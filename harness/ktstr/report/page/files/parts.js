@@ -9,7 +9,7 @@ const reasonList = (data, timeOf, show) => {
   const items = data.reasons.map((pin, number) => {
     const at = timeOf(pin);
     const where = [pin.at_ms === null ? phaseTitle(data, pin.step) : seconds(pin.at_ms), pin.cgroup, pin.cpu === null ? null : `cpu ${pin.cpu}`].filter((part) => part !== null).join(" · ");
-    return h("li", { id: `finding-${number}` }, h("b", { class: LEVELS[pin.level] }, pin.kind), h("span", {}, pin.message),
+    return h("li", { id: `finding-${number}` }, h("b", { class: LEVELS[pin.level] }, pin.level === "fail" ? pin.kind : `${pin.kind} (${LEVELS[pin.level]})`), h("span", {}, pin.message),
       at === null ? null : h("button", { type: "button", title: "show it on the timeline", onclick: () => show(number, true) }, where || "show"));
   });
   const counted = { fail: "what failed", inconclusive: "what could not be judged", skip: "what did not apply" };

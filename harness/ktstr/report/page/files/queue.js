@@ -13,12 +13,7 @@ class Queue {
     this.rows = new Map();
     this.counts = h("span", { class: "quiet", role: "status" });
     this.banner = h("p", { class: "banner", role: "status", hidden: true });
-    this.input = h("input", { id: "filter", type: "search", placeholder: "filter ( / )", "aria-label": "filter runs", oninput: () => this.sort(),
-      onkeydown: (event) => {
-        if (event.key !== "Escape") return;
-        event.preventDefault();
-        if (this.input.value) { this.input.value = ""; this.sort(); } else this.input.blur();
-      } });
+    this.input = h("input", { id: "filter", type: "search", placeholder: "filter ( / )", "aria-label": "filter runs", oninput: () => this.sort() });
     this.body = h("tbody", {});
     const columns = ["scenario", "state", "verdict", "share", "priority", "submitted", "waited", "took", "reason", "run", ""];
     document.body.replaceChildren(
@@ -29,7 +24,7 @@ class Queue {
           h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col", class: ["priority", "waited", "took"].includes(name) ? "" : "l" }, name)))), this.body))));
     document.title = "ktstr";
     this.help = makeHelp("queue");
-    this.keys();
+    rowKeys(this);
     this.follow();
     setInterval(() => { if (!document.hidden) this.tick(); }, 1000);
   }
@@ -135,22 +130,5 @@ class Queue {
 
   tick() {
     for (const run of this.runs.values()) if (ORDER[run.state] < 4 && this.rows.has(run.id)) this.fill(this.rows.get(run.id), run);
-  }
-
-  keys() {
-    addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event.target)) return;
-      const rows = [...this.body.children];
-      const place = rows.indexOf(document.activeElement?.closest("tr"));
-      const go = (by) => rows[Math.min(Math.max(place + by, 0), rows.length - 1)]?.focus();
-      const act = {
-        ArrowDown: () => go(1), j: () => go(1), ArrowUp: () => go(-1), k: () => go(-1),
-        Enter: document.activeElement?.matches("tr") ? () => location.assign(rows[place].querySelector("a").href) : undefined,
-        "/": () => this.input.focus(), c: () => shade.next(), "?": () => this.help.showModal(),
-      }[event.key];
-      if (!act) return;
-      event.preventDefault();
-      act();
-    });
   }
 }

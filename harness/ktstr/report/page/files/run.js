@@ -18,7 +18,9 @@ class RunPage {
     this.heats = [];
     this.lines = new Map();
     this.line = h("div", { class: "cursor" });
-    this.timeline = h("section", { id: "timeline", "aria-label": "timeline" }, this.line);
+    this.counterLine = h("div", { class: "cursor" });
+    this.timeline = h("section", { id: "timeline", class: "timeline", "aria-label": "timeline" });
+    this.counters = h("section", { class: "timeline", "aria-label": "counters over time" });
     this.badge = h("span", {});
     this.exit = h("span", { class: "quiet" });
     this.main = h("main", { id: "main" });
@@ -29,7 +31,7 @@ class RunPage {
           zoom("−", "zoom out", () => this.view.zoom(2)), zoom("+", "zoom in", () => this.view.zoom(.5)), zoom("all", "the whole run", () => this.view.fit()),
           shadeButton(), zoom("?", "help: keys", () => this.help.showModal()))));
     this.ruler = ruler(this.view, this.marquee, {
-      data: () => this.data, cursors: [this.line], timeOf: (pin) => this.timeOf(pin), show: (number) => this.show(number, false),
+      data: () => this.data, cursors: [this.line, this.counterLine], timeOf: (pin) => this.timeOf(pin), show: (number) => this.show(number, false),
     });
     this.top.append(h("div", {}, this.ruler.element));
     this.view.add(this.ruler);
@@ -47,7 +49,9 @@ class RunPage {
     const box = this.ruler.plot.getBoundingClientRect();
     if (box.width < 1) return;
     this.view.width = box.width;
-    this.line.style.left = this.ruler.plot.getBoundingClientRect().left - this.timeline.getBoundingClientRect().left + "px";
+    for (const line of [this.line, this.counterLine]) {
+      if (line.isConnected) line.style.left = box.left - line.parentElement.getBoundingClientRect().left + "px";
+    }
     this.view.redraw();
   }
 
@@ -100,19 +104,21 @@ class RunPage {
     this.view.setStops([...(data.cpus?.at_ms ?? data.captures.at_ms), ...(data.cpus ? [] : data.freezes.map((freeze) => freeze.at_ms ?? 0))]);
     this.charts();
     const distributions = this.distributions();
-    const counted = data.reasons.length || data.passes ? `${data.passes} checks held` : "no check was evaluated";
+    const held = data.passes ? `${whole.format(data.passes)} ${data.passes === 1 ? "check" : "checks"} held` : data.reasons.length ? "" : "no check was evaluated";
+    this.ruler.element.hidden = !data.running && data.end_ms === 0;
     this.main.replaceChildren(...[
       this.banner = h("p", { class: "banner", role: "status", hidden: true }),
       data.description ? h("p", { class: "quiet" }, data.description) : null,
-      data.error ? h("pre", { class: "log", tabindex: "0" }, data.error) : null,
+      data.error && !data.reasons.length ? h("pre", { class: "log", tabindex: "0" }, data.error) : null,
       reasonList(data, (pin) => this.timeOf(pin), (number, charts) => this.show(number, charts)),
-      data.running ? null : h("p", { class: "quiet" }, counted),
+      data.running || !held ? null : h("p", { class: "quiet" }, held),
       factList(data), commandLine(data),
       data.notes.length ? h("section", { "aria-label": "notes" }, h("h2", {}, "Notes"), noteList(data)) : null,
       h("h2", {}, "Timeline"),
       this.timeline,
       ...(data.cgroups.length ? [h("h2", {}, "Cgroups"), carrierTable(data)] : []),
       ...distributions,
+      ...(this.counters.childElementCount ? [h("h2", {}, "Counters"), this.counters] : []),
       ...(data.metrics.length || data.phases.length ? [h("h2", {}, "Figures"),
         fold("Metrics of the run and its phases", () => metricTable(data)),
         data.freezes.length ? fold("Snapshots", () => freezeTable(data)) : null] : []),
@@ -139,24 +145,26 @@ class RunPage {
         figures.push(chart.element);
       }
       figures.unshift(this.sourceLine());
-      const block = lineBlock(this.view, this.marquee, { id: "machine", title: "Imbalance", words: "longest run queue over shortest, the shortest counted as 1 at least",
+      const block = lineBlock(this.view, this.marquee, { id: "machine", unfolded: true, title: "Imbalance", words: "longest run queue over shortest, the shortest counted as 1 at least",
         times: data.cpus.at_ms, series: [{ name: "imbalance", values: data.cpus.imbalance, times: data.cpus.at_ms }] });
       this.lines.set("imbalance", block.rows[0]);
       figures.push(block.element);
     } else if (!data.running) figures.push(h("p", { class: "quiet" }, "No reading of the CPUs is in the record."));
     figures.push(...this.cgroupCharts());
+    this.timeline.replaceChildren(this.line, ...figures);
+    const counters = [];
     const events = Object.entries(data.cpus?.events ?? {});
     if (events.length) {
-      figures.push(lineBlock(this.view, this.marquee, { id: "events", title: "sched_ext events of the kernel", words: "growth since the first reading; at the cursor its value and rate",
+      counters.push(lineBlock(this.view, this.marquee, { id: "events", title: "sched_ext events of the kernel", words: "growth since the first reading; at the cursor its value and rate",
         times: data.cpus.at_ms, rate: true, series: events.map(([name, values]) => ({ name, values, times: data.cpus.at_ms })) }).element);
     }
     if (data.counters.length) {
-      figures.push(lineBlock(this.view, this.marquee, { id: "counters", title: "Counters of the scheduler",
+      counters.push(lineBlock(this.view, this.marquee, { id: "counters", title: "Counters of the scheduler",
         words: "its global variables and statistics at each snapshot; at the cursor value and rate since the one before",
         times: data.captures.at_ms, rate: true, filter: (rows) => this.filter(rows),
         series: data.counters.map((counter) => ({ ...counter, times: data.captures.at_ms })) }).element);
     }
-    this.timeline.replaceChildren(this.line, ...figures);
+    this.counters.replaceChildren(...(counters.length ? [this.counterLine, ...counters] : []));
   }
 
   sourceLine() {
