@@ -22,6 +22,7 @@ from tests.bench import (
     carriers,
     clones,
     command,
+    compare,
     freeze,
     kernels,
     many,
@@ -222,6 +223,15 @@ def record_rows(runs: int) -> Iterator[Row]:
     yield Row("  size of the file", found.size_mb, "MB", 60.0)
 
 
+def compare_rows(runs: int, count: int) -> Iterator[Row]:
+    """Two sets of records, by a whole process."""
+    found = compare.measure(runs, count)
+    what = f"compare two sets of {count} records, 8 runs of each scenario"
+    yield median_row(what, found.repeated_s, "s", 3.0)
+    yield median_row("  one run of each", found.single_s, "s", 3.0)
+    yield Row("  a record", found.record_kb, "kB", None, "64 captures")
+
+
 def worker_rows() -> Iterator[Row]:
     """What measuring costs a worker; a SpinWait iteration has one checkpoint of 1024 units."""
     found = worker.measure()
@@ -255,6 +265,7 @@ def main() -> int:
         "monitor": lambda: monitor_rows(6 if quick else 30),
         "worker": worker_rows,
         "carriers": lambda: carrier_rows(3 if quick else 9),
+        "compare": lambda: compare_rows(3 if quick else 5, 200 if quick else 1000),
         "records": lambda: record_rows(3 if quick else 5),
     }
     table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)

@@ -13,7 +13,7 @@ from typing import Final
 from ktstr.history.dimensions import Dimension
 from ktstr.history.families import together
 from ktstr.history.group import Group, PairKey, Reading, fold, grouped, is_pooled
-from ktstr.history.noise import ALPHA, Decider, Finding, Word, two_sample
+from ktstr.history.noise import ALPHA, Finding, Gates, Word, two_sample
 from ktstr.history.policy import Policy, Rule
 from ktstr.history.rows import VERDICTS, Row
 from ktstr.metrics.registry import METRICS, RENDER_SUPPRESSED_COMPONENTS
@@ -49,7 +49,7 @@ class Change:
     :param title: the phase's; empty for the run as a whole.
     :param a: the figure of the baseline; ``None`` when it was not measured there.
     :param n_a: passing runs of the baseline that measured it.
-    :param finding: what the runs say of it; ``None`` where one side has nothing.
+    :param finding: what a test says of it; ``None`` where nothing was tested.
     """
 
     pair: PairKey
@@ -211,11 +211,8 @@ def compare(
     mine, theirs = grouped(a, slicing, ignored), grouped(b, slicing, ignored)
     pairs = [_pair(mine[key], theirs[key]) for key in sorted(mine.keys() & theirs.keys())]
     wanted, rules = levels or Levels(), policy or Policy()
-    changes: dict[int, Change] = {}
-    for pair in pairs:
-        for change in _changes(pair, wanted, rules, alpha, test):
-            changes[len(changes)] = change
-    findings = {index: c.finding for index, c in changes.items() if c.finding is not None}
+    changes = [c for pair in pairs for c in _changes(pair, wanted, rules, alpha, test)]
+    findings = {index: c.finding for index, c in enumerate(changes) if c.finding is not None}
     strict = [i for i in findings if changes[i].metric in rules.must_not_regress]
     for index, finding in together(findings, strict=strict).items():
         if finding is not findings[index]:
@@ -226,7 +223,7 @@ def compare(
         pairs=tuple(pairs),
         only_a=tuple(mine[key] for key in sorted(mine.keys() - theirs.keys())),
         only_b=tuple(theirs[key] for key in sorted(theirs.keys() - mine.keys())),
-        changes=tuple(changes.values()),
+        changes=tuple(changes),
         verdicts=tuple(change for pair in pairs for change in _verdicts(pair)),
         unpaired_phases=tuple(each for pair in pairs for each in _unpaired(pair, wanted)),
         alpha=alpha,
@@ -282,27 +279,23 @@ def _level(
 ) -> Iterator[Change]:
     """Every metric that any passing run of either side measured at one level, each once."""
     mine, theirs = pair.a.readings(step), pair.b.readings(step)
-    names = {name for metrics, _ in (*mine, *theirs) for name in metrics}
-    for name in sorted(names, key=lambda name: (_PLACE.get(name, len(_PLACE)), name)):
+    names = dict.fromkeys(name for metrics, _ in (*mine, *theirs) for name in metrics)
+    for name in sorted(names, key=_place):
         rule = policy.rule(name)
-        values = _values(name, mine), _values(name, theirs)
-        counts = tuple(sum(1 for value in each if value is not None) for each in values)
-        tested = test and not pair.exact and min(counts) >= 2
-        peaks = not tested and counts[0] == counts[1]
-        a = fold(name, rule.kind, mine, peaks=peaks)
-        b = fold(name, rule.kind, theirs, peaks=peaks)
-        change = Change(
-            pair.key, step, title, name, rule, Outcome.SUPPRESSED, a, b, counts[0], counts[1]
-        )
+        ours, others = _values(name, mine), _values(name, theirs)
+        n_a, n_b = len(ours) - ours.count(None), len(others) - others.count(None)
+        tested = test and not pair.exact and n_a >= 2 and n_b >= 2
+        peaks = not tested and n_a == n_b
+        a, b = fold(name, rule.kind, mine, peaks=peaks), fold(name, rule.kind, theirs, peaks=peaks)
+        finding = None
         if name in RENDER_SUPPRESSED_COMPONENTS:
-            yield change
+            outcome = Outcome.SUPPRESSED
         elif a is None or b is None:
-            yield replace(change, outcome=Outcome.ONLY_A if b is None else Outcome.ONLY_B)
-        else:
-            if not tested and not pair.exact:
-                values = [a], [b]
+            outcome = Outcome.ONLY_A if b is None else Outcome.ONLY_B
+        elif tested or pair.exact:
             finding = two_sample(
-                *values,
+                ours,
+                others,
                 polarity=rule.polarity,
                 abs_gate=rule.absolute,
                 rel_gate=rule.relative,
@@ -310,19 +303,33 @@ def _level(
                 exact=pair.exact,
                 centres=(a, b) if is_pooled(rule.kind) else None,
             )
-            yield replace(change, finding=finding, outcome=_outcome(finding))
+            outcome = _outcome(finding)
+        else:
+            outcome = _by_gates(rule, a, b)
+        yield Change(pair.key, step, title, name, rule, outcome, a, b, n_a, n_b, finding)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return _PLACE.get(name, len(_PLACE)), name
 
 
 def _values(name: str, readings: Sequence[Reading]) -> list[float | None]:
     return [metrics.get(name) for metrics, _ in readings]
 
 
+def _by_gates(rule: Rule, a: float, b: float) -> Outcome:
+    """What becomes of a change where noise is left out of account: the gates alone."""
+    if not Gates(rule.absolute, rule.relative).passed(b - a, a):
+        return Outcome.UNCHANGED
+    if (target := rule.polarity.target) is not None:
+        return Outcome.REGRESSION if abs(b - target) > abs(a - target) else Outcome.IMPROVEMENT
+    rising = rule.polarity.classify_direction()
+    if rising is None:
+        return Outcome.CHANGED
+    return Outcome.REGRESSION if rising == (b > a) else Outcome.IMPROVEMENT
+
+
 def _outcome(finding: Finding) -> Outcome:
-    if finding.test is Decider.NONE:
-        # One run a side, or noise left out of account: the gates alone.
-        if not finding.material:
-            return Outcome.UNCHANGED
-        return _DIRECTION[finding.worse]
     match finding.verdict:
         case Word.REGRESSION:
             return Outcome.REGRESSION
@@ -333,10 +340,3 @@ def _outcome(finding: Finding) -> Outcome:
         case Word.UNCHANGED:
             return Outcome.UNCHANGED
     return Outcome.NOISE if finding.material else Outcome.UNDECIDED
-
-
-_DIRECTION: Final = {
-    None: Outcome.CHANGED,
-    True: Outcome.REGRESSION,
-    False: Outcome.IMPROVEMENT,
-}

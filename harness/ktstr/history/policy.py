@@ -61,6 +61,7 @@ class Policy:
     per_metric_percent: Mapping[str, float] = field(default_factory=dict)
     per_metric_absolute: Mapping[str, float] = field(default_factory=dict)
     must_not_regress: tuple[str, ...] = ()
+    _rules: dict[str, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def rule(self, name: str) -> Rule:
         """How a metric is judged.
@@ -68,6 +69,12 @@ class Policy:
         One that is not registered has no gates and so is never a regression, until the policy
         gives it one; its name then says which way is worse.
         """
+        # A comparison asks a hundred thousand times.
+        if (known := self._rules.get(name)) is None:
+            known = self._rules[name] = self._made(name)
+        return known
+
+    def _made(self, name: str) -> Rule:
         found = metric_def(name)
         absolute = self.per_metric_absolute.get(name)
         percent = self.per_metric_percent.get(name)

@@ -127,10 +127,6 @@ def _phases(found: Mapping[str, Any]) -> Iterator[RowPhase]:
             name=_text(values.get("step")),
             samples=_count(values.get("samples")),
             metrics=_finite(_table(values, "metrics")),
-            cgroups={
-                cgroup: _finite(_table(_table(_table(values, "cgroups"), cgroup), "metrics"))
-                for cgroup in _table(values, "cgroups")
-            },
         )
 
 

@@ -22,7 +22,6 @@ class RowPhase:
     :param name: what the scenario calls the step.
     :param samples: captures that fell into it; weighs its averages.
     :param metrics: what was measured, by name.
-    :param cgroups: what was measured of each cgroup, by its name and the metric's.
     """
 
     step_index: int
@@ -30,7 +29,6 @@ class RowPhase:
     name: str | None = None
     samples: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    cgroups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

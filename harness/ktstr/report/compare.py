@@ -24,6 +24,9 @@ SHOWN: Final = (Outcome.REGRESSION, Outcome.IMPROVEMENT, Outcome.CHANGED)
 QUIET: Final = (Outcome.NOISE, Outcome.UNDECIDED, Outcome.UNCHANGED)
 ONE_SIDED: Final = (Outcome.ONLY_A, Outcome.ONLY_B)
 
+GATED: Final = (*SHOWN, Outcome.UNCHANGED)
+"""What the gates alone can make of a metric."""
+
 _STYLES: Final = {Outcome.REGRESSION: "red", Outcome.IMPROVEMENT: "green"}
 
 ONE_RUN: Final = (
@@ -144,7 +147,7 @@ class Report:
                 f"passes both gates and chance explains it in fewer than {comparison.alpha:.0%} "
                 "of cases, adjusted for their number"
             )
-        if any(each.test == Decider.NONE for each in findings):
+        if any(each.outcome in GATED and each.finding is None for each in comparison.changes):
             found.append(ONE_RUN)
         if any(pair.exact for pair in comparison.pairs):
             found.append(EXACT)
@@ -170,8 +173,8 @@ def print_report(console: Console, report: Report, *, everything: bool = False) 
         changes = comparison.of(*outcomes)
         if changes:
             console.print()
-            for line in _lines(changes if everything else changes[:MAX_ROWS], names):
-                console.print(line)
+            for row in _lines(changes if everything else changes[:MAX_ROWS], names):
+                console.print(row)
             if len(changes) > MAX_ROWS and not everything:
                 console.print(f"… and {len(changes) - MAX_ROWS} more (--all)", highlight=False)
     for text in _ends(report, names):
