@@ -49,8 +49,10 @@ def headline(delta: Delta) -> Text:
 def cautions(delta: Delta) -> list[str]:
     """What to know before believing any of it."""
     found = []
+    exact = {subject.exact for subject in delta.subjects if subject.missing is None}
     if delta.same:
-        found.append("both sides are the same commit without changes: whatever differs is chance")
+        differs = "is chance" if False in exact else "is a defect of ktstr"
+        found.append(f"both sides are the same commit without changes: what differs {differs}")
     elif delta.head.commit.dirty:
         found.append("head has changes that are not committed; nobody else can repeat this")
     for subject in delta.subjects:
@@ -61,7 +63,6 @@ def cautions(delta: Delta) -> list[str]:
             found.append(
                 f"{subject.name} is outside of the repository: the same file on both sides"
             )
-    exact = {subject.exact for subject in delta.subjects if subject.missing is None}
     repeats = {turn.subject: turn.repetition + 1 for turn in delta.turns}
     if True in exact and 1 in repeats.values():
         found.append(
