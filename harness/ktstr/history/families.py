@@ -44,9 +44,10 @@ def together(
 
     :param strict: keys of the metrics that must not regress.
 
-    What was not tested, and what is exact, stays as it is and counts for nothing.
+    What was not tested, what is exact, and what is the same in every run of both sides stays as it
+    is and costs the others nothing: which side a run belongs to makes no difference there.
     """
-    tested = [key for key, f in findings.items() if f.p is not None and f.test is not Decider.EXACT]
+    tested = [key for key, finding in findings.items() if chancy(finding)]
     listed = frozenset(strict)
     must = [key for key in tested if key in listed]
     gating: list[KeyT] = []
