@@ -13,6 +13,11 @@ COMMANDS = {
     "at": ("ktstr.cli.at", "at", "Stop a repeat of a virtual-clock run at an instant."),
     "doctor": ("ktstr.cli.doctor", "doctor", "Say what this host can do, and how to mend gaps."),
     "dump": ("ktstr.cli.dump", "dump", "Print a failure dump, or one part of it."),
+    "gauntlet": (
+        "ktstr.cli.gauntlet",
+        "gauntlet",
+        "Run scenarios on every topology, kernel and scheduler that makes sense.",
+    ),
     "image": ("ktstr.cli.image", "image", "Build the guest image ahead of time."),
     "completions": (
         "ktstr.cli.completions",

@@ -93,7 +93,7 @@ class ManyRunner(Several):
 
     def _finish(self, index: int, outcome: Outcome, progress: ManyProgress) -> None:
         self._outcomes[index] = outcome
-        self.say_outcome(outcome, progress)
+        self.say_outcome(outcome, progress, len(self._outcomes))
 
 
 def _never_ran(due: Outcome) -> Outcome:

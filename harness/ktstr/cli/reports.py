@@ -27,12 +27,14 @@ class Reports:
     :param json_file: file for the document.
     :param junit_file: file for JUnit XML.
     :param html_file: page with the list of all runs; their own pages lie beside it.
+    :param markdown_file: file for Markdown.
     """
 
     on_stdout: bool = False
     json_file: Path | None = None
     junit_file: Path | None = None
     html_file: Path | None = None
+    markdown_file: Path | None = None
 
 
 def check_reports(reports: Reports) -> None:
@@ -40,7 +42,8 @@ def check_reports(reports: Reports) -> None:
 
     :raise OutputUnwritable: when one cannot.
     """
-    for path in (reports.json_file, reports.junit_file, reports.html_file):
+    files = (reports.json_file, reports.junit_file, reports.html_file, reports.markdown_file)
+    for path in files:
         if path is None:
             continue
         try:
@@ -71,10 +74,7 @@ def write_reports(
     }
     for path, content in files.items():
         if path is not None:
-            try:
-                write_whole(path, content)
-            except OSError as error:
-                yield unwritable(path, error)
+            yield from write_text(path, content)
     if reports.html_file is not None:
         # Pages take a while to import, and only this needs them.
         from ktstr.cli.pages import rows_of, write_list
@@ -86,6 +86,14 @@ def write_reports(
         out.text.flush()
         if out.failure is not None and out.failure.errno != errno.EPIPE:
             yield OutputUnwritable(f"the outcomes cannot be printed: {out.failure.strerror}")
+
+
+def write_text(path: Path, content: str) -> Iterator[OutputUnwritable]:
+    """Write one of them; yields what went wrong."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        yield unwritable(path, error)
 
 
 def write_whole(path: Path, content: str) -> None:

@@ -53,7 +53,7 @@ def _with_json_file(args: Sequence[str]) -> list[str]:
     return found
 
 
-def _jobs(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+def jobs_or_auto(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
     """The number of runs at a time; None for ``auto``."""
     if value == AUTO:
         return None
@@ -82,7 +82,7 @@ def _not_nan(
 )
 @click.option(
     "--jobs",
-    callback=_jobs,
+    callback=jobs_or_auto,
     default=AUTO,
     show_default=True,
     metavar="N",

@@ -118,14 +118,14 @@ class Several(ABC):
             self._interrupted = True
             scope.cancel()
 
-    def say_outcome(self, outcome: Outcome, progress: ManyProgress) -> None:
-        """Print one that has finished."""
+    def say_outcome(self, outcome: Outcome, progress: ManyProgress, of: int) -> None:
+        """Print one that has finished, of so many."""
         self._finished += 1
         if self._finished == 1:
             # The first run has imported the rest.
             spare_the_collector()
         progress.finished(outcome.verdict)
-        progress.print(outcome_line(outcome, self._finished, len(self.outcomes())))
+        progress.print(outcome_line(outcome, self._finished, of))
 
     def say_error(self, error: object) -> None:
         """Print an error as every command does."""

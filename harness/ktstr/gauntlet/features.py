@@ -13,6 +13,9 @@ from typing import Final
 from ktstr.gauntlet.plan import Entry
 from ktstr.model.presets import topology_named
 
+KERNELS_OWN: Final = "none"
+"""How a command names the scheduler that the kernel has without sched_ext."""
+
 _CPUS: Final = (8, 16, 64, 128)
 _LLCS: Final = (1, 2, 4, 8)
 _NODES: Final = (1, 2, 4)
@@ -57,6 +60,9 @@ def _pairs(entry: Entry) -> Iterator[str]:
     yield f"scheduler {scheduler} on {preset}"
     yield f"scheduler {scheduler} under {kernel}"
     yield f"scheduler {scheduler} with {facts.group}"
+    if cell.scheduler != KERNELS_OWN:
+        # The kernel's own scheduler is there to be compared with; once it was everywhere, enough.
+        yield f"scheduler {scheduler} in {cell.name}"
     yield f"kernel {kernel} on {preset}"
     yield f"group {facts.group} on llcs {llcs}"
     yield f"group {facts.group} under {kernel}"

@@ -6,7 +6,7 @@ Like a scenario file it is read strictly, and all its mistakes are listed at onc
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PlainValidator, StrictBool, StrictInt, ValidationError, WithJsonSchema
 
@@ -51,8 +51,8 @@ Words = Annotated[tuple[_Word, ...], Field(max_length=MAX_ENTRIES)]
 class GauntletFile(Table):
     """What is multiplied by what.
 
-    :ivar scenarios: files, names of the catalogue, folders and patterns; paths start at the
-        file's folder.
+    :ivar scenarios: files, names of the catalogue, folders, patterns, ``all`` for the catalogue;
+        paths start at the file's folder.
     :ivar max_cpus: guests with more vCPUs are left out; None: as the host can carry.
     :ivar budget: how long all of it may take, ms; None: everything is run.
     """
@@ -92,14 +92,27 @@ def load_gauntlet(path: Path) -> GauntletFile:
     text = read_definition(path)
     data = parse_toml(text, file)
     data.setdefault("name", default_name(file))
-    source = Source(file, text, data)
+    return _checked(Source(file, text, data), path.parent)
+
+
+def gauntlet_from_data(data: dict[str, Any], file: str) -> GauntletFile:
+    """Check a gauntlet that is no text: what its TOML would be read as.
+
+    :param file: what mistakes call it; relative paths start at the working directory.
+    :raises DefinitionInvalid: with every mistake found.
+    """
+    return _checked(Source(file, "", data), Path())
+
+
+def _checked(source: Source, folder: Path) -> GauntletFile:
+    data = dict(source.data)
     mistakes: list[Mistake] = []
     found: GauntletFile | None = None
     try:
         found = GauntletFile.model_validate(data)
     except ValidationError as error:
         mistakes = mistakes_from(error, data, json_schema())
-    mistakes += _rules(data, path.parent)
+    mistakes += _rules(data, folder)
     if found is None or mistakes:
         raise DefinitionInvalid(source.problems(mistakes))
     return found
@@ -109,8 +122,8 @@ def _rules(data: dict[str, object], folder: Path) -> list[Mistake]:
     """What reads well and still means nothing; of a file with other mistakes too."""
     mistakes: list[Mistake] = []
     scenarios = data.get("scenarios")
-    for index, word in enumerate(scenarios if isinstance(scenarios, list) else ()):
-        if isinstance(word, str) and word:
+    for index, word in enumerate(scenarios if isinstance(scenarios, list | tuple) else ()):
+        if isinstance(word, str) and word not in ("", ALL):
             try:
                 scenarios_named(word, folder)
             except CannotRun as error:

@@ -47,12 +47,13 @@ def summary(outcomes: Sequence[Outcome], wall_s: float) -> list[RenderableType]:
             parts += [Text(), _kernels(releases)]
         cells = [cell for cell in cells if cell.worst.verdict != "pass"]
     if cells:
-        parts += [Text(), _table(cells)]
-    parts += [Text(), *_notes(outcomes), _totals(outcomes, wall_s)]
+        parts += [Text(), outcome_table(cells)]
+    parts += [Text(), *pass_notes(outcomes), totals(outcomes, wall_s)]
     return parts
 
 
-def _table(cells: Iterable[Cell]) -> Table:
+def outcome_table(cells: Iterable[Cell]) -> Table:
+    """A line for each cell: its worst verdict, what it took, the first reason."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("scenario", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -104,7 +105,7 @@ def _cell(cell: Cell | None) -> Text:
     return text
 
 
-def _notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
+def pass_notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     """What was noted of runs that passed: elsewhere nobody would look for it."""
     seen = Counter(
         note for outcome in outcomes if outcome.verdict == "pass" for note in outcome.notes
@@ -139,7 +140,11 @@ def document(outcomes: Sequence[Outcome], wall_s: float, code: ExitCode) -> dict
     }
 
 
-def _totals(outcomes: Sequence[Outcome], wall_s: float) -> Text:
+def totals(outcomes: Sequence[Outcome], wall_s: float) -> Text:
+    """What all outcomes come to, in a sentence.
+
+    :param wall_s: from the first start to the last end, seconds.
+    """
     ends = counted(outcomes)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in ends.items())
     labels = {(outcome.turn.path, outcome.label) for outcome in outcomes}
