@@ -204,7 +204,8 @@ class GauntletRunner(Several):
                 yield found
 
         return Here(
-            self._asked.folder,
+            # A later resumption may start elsewhere.
+            self._asked.folder.absolute(),
             self._costs,
             budget(host_room(), self._asked.jobs),
             run=run_scenario,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ktstr.errors import ExitCode
 from ktstr.gauntlet.agenda import Agenda
-from ktstr.gauntlet.board import AXES, Board, Place, Row
+from ktstr.gauntlet.board import AXES, Board, Place, Row, Tally
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.gauntlet.here import turn_of
 from ktstr.report.many import VERDICT_STYLES, Outcome, exit_code
@@ -99,8 +99,8 @@ def summary(board: Board, wall_s: float, width: int | None = None) -> list[Rende
     parts: list[RenderableType] = [Text(), *_fixed(board)]
     for places in _blocks(board, width):
         parts += [_matrix(board, places), Text()]
-    if any(tally.bad for tally in board.tallies()):
-        parts += [_tallies(board), Text()]
+    if telling := telling_tallies(board):
+        parts += [_tallies(telling), Text()]
     parts += [*_left_out(board)]
     rest = [cell for cell in cells_of(found) if cell.worst.verdict not in ("pass", "skip")]
     if rest:
@@ -170,23 +170,30 @@ def _square(row: Row, place: Place) -> Text:
     return Text("") if square is None else Text(square.word, style=_STYLES.get(square.word, ""))
 
 
-def _tallies(board: Board) -> Table:
-    """How the runs went by each value of each dimension that varies, where any failed."""
+def telling_tallies(board: Board) -> list[Tally]:
+    """The values with runs that did not pass, of dimensions in which some value is worse."""
+    shares: dict[str, set[float]] = {}
+    found = [tally for tally in board.tallies() if tally.ran]
+    for tally in found:
+        shares.setdefault(tally.dimension, set()).add(tally.bad_share)
+    return [tally for tally in found if tally.bad and len(shares[tally.dimension]) > 1]
+
+
+def _tallies(tallies: Sequence[Tally]) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for name in ("by", "value"):
         table.add_column(name, no_wrap=True)
     for name in ("ran", "bad", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdicts", no_wrap=True)
-    for tally in board.tallies():
-        if tally.bad:
-            verdicts = ", ".join(f"{count} {word}" for word, count in tally.verdicts.items())
-            table.add_row(
-                Text(tally.dimension),
-                Text(shortened(tally.value)),
-                *(str(tally.ran), str(tally.bad), f"{100 * tally.bad_share:.0f} %"),
-                Text(verdicts, style="dim"),
-            )
+    for tally in tallies:
+        verdicts = ", ".join(f"{count} {word}" for word, count in tally.verdicts.items())
+        table.add_row(
+            Text(tally.dimension),
+            Text(shortened(tally.value)),
+            *(str(tally.ran), str(tally.bad), f"{100 * tally.bad_share:.0f} %"),
+            Text(verdicts, style="dim"),
+        )
     return table
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ktstr.errors import ExitCode
 from ktstr.gauntlet.board import AXES, Board, Place, Row
-from ktstr.report.gauntlet import head, left_out_lines, outcomes
+from ktstr.report.gauntlet import head, left_out_lines, outcomes, telling_tallies
 from ktstr.report.many import counted, workload_s
 from ktstr.report.many_summary import totals
 from ktstr.report.printable import one_line
@@ -94,7 +94,7 @@ def _markdown(board: Board, wall_s: float) -> Iterator[str]:
     yield ""
     heads = ["<br>".join(map(_escaped, head(board, place))) for place in board.places]
     yield from _table(["scenario", *heads], (_line(board, row) for row in board.rows))
-    hurting = [tally for tally in board.tallies() if tally.bad]
+    hurting = telling_tallies(board)
     if hurting:
         yield ""
         yield from _table(
