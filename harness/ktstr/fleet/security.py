@@ -7,6 +7,7 @@ friend from foe or the caller takes the risk on.
 """
 
 import ipaddress
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,9 +26,8 @@ SETTINGS: Final = {
     "distributed.worker.http.routes": [],
     "distributed.scheduler.http.routes": [],
     "distributed.comm.timeouts.connect": "30s",
-    "logging": {"distributed": "error", "tornado": "error"},
 }
-"""Nothing that listens beside the one port, no profiler, no chatter."""
+"""Nothing that listens for others beside the one port, and no profiler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,10 @@ def check_exposure(host: str, tls: Tls | None, insecure: bool) -> None:
 
 
 def settle() -> None:
-    """Give Dask its settings for this process."""
+    """Give Dask its settings for this process, and have it speak of what is wrong only."""
     import dask
+    import distributed  # noqa: F401  it sets up its loggers when it is first imported
 
     dask.config.set(SETTINGS)
+    for name in ("distributed", "distributed.scheduler", "distributed.worker", "distributed.nanny"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
