@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Settings that hold for every test."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -9,6 +11,9 @@ pytest_plugins = ["pytester"]
 # A loaded two-core machine is no reason to fail: time is what `make bench` measures.
 settings.register_profile("ktstr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ktstr")
+
+# Whatever this machine runs beside, what a test starts runs here.
+os.environ["KTSTR_NO_DAEMON"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A VM that was kept: how to reach it, printed ready to paste."""
 
+from collections.abc import Iterable
+
 from rich.console import Console
 
+from ktstr.daemon.remote import Kept
 from ktstr.session.kept import DEBUG_FILE, commands, write_debug_file
 from ktstr.session.live import Live
 from ktstr.vm.machine import Machine
@@ -12,6 +15,18 @@ def announce(console: Console, live: Live) -> bool:
     """Say that the VM of a run is kept, and how to reach it: see :func:`announce_machine`."""
     hello = live.recorder.hello
     return announce_machine(console, live.machine, None if hello is None else hello.vmcoreinfo)
+
+
+def announce_kept(console: Console, kept: Kept) -> bool:
+    """As :func:`announce`, of a VM in the daemon's hands."""
+    if kept.qemu is None:
+        _print(console, kept.problem or "no VM is kept")
+        return False
+    _print(console, f"the VM is kept, {kept.state} (QEMU pid {kept.qemu}); Ctrl-C ends it")
+    if kept.problem is not None:
+        _print(console, f"  {kept.problem}")
+    _print_commands(console, kept.commands)
+    return True
 
 
 def announce_machine(
@@ -32,9 +47,13 @@ def announce_machine(
         write_debug_file(machine, vmcoreinfo)
     except OSError as error:
         _print(console, f"  no drgn prompt: {DEBUG_FILE} cannot be written: {error.strerror}")
-    for what, command in commands(machine):
-        _print(console, f"  {what + ':':16}{command}")
+    _print_commands(console, commands(machine))
     return True
+
+
+def _print_commands(console: Console, found: Iterable[tuple[str, str]]) -> None:
+    for what, command in found:
+        _print(console, f"  {what + ':':16}{command}")
 
 
 def _print(console: Console, text: str) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 from rich.console import RenderableType
+from rich.text import Text
 
 from ktstr.cli.logs import configure_logging
 from ktstr.cli.reports import Reports, check_reports, write_reports
 from ktstr.cli.screen import open_standard_streams
 from ktstr.cli.several import Several, allow_threads, spare_the_collector, tick
+from ktstr.daemon.choose import ALONE, Choice, chosen
+from ktstr.daemon.remote import run_remotely
 from ktstr.errors import ExitCode, KtstrError
 from ktstr.report.many import Outcome
 from ktstr.report.many_live import ManyProgress
@@ -23,11 +26,14 @@ from ktstr.session.lease import Lease
 from ktstr.session.lineup import surveyed
 from ktstr.session.matrix import Axes, Turn, expand
 from ktstr.session.options import RunOptions
-from ktstr.session.pool import Pool
+from ktstr.session.pool import Budget, Pool
 from ktstr.session.profiles import turns
 from ktstr.session.room import budget, free_memory_mib, host_room
 from ktstr.session.run import run_scenario
 from ktstr.session.several import ended_run
+
+IN_FLIGHT = 4
+"""Runs left to a daemon at a time, for each host CPU: enough for its queue never to be empty."""
 
 
 class ManyRunner(Several):
@@ -38,9 +44,17 @@ class ManyRunner(Several):
     :param jobs: how many at a time; None: as many as leave the results alone.
     """
 
-    def __init__(self, due: Sequence[Turn], *, jobs: int | None, reports: Reports) -> None:
+    def __init__(
+        self,
+        due: Sequence[Turn],
+        *,
+        jobs: int | None,
+        reports: Reports,
+        choice: Choice = ALONE,
+    ) -> None:
         super().__init__(reports)
         self._jobs = jobs
+        self._choice = choice
         self._turns = list(due)
         self._outcomes = [
             Outcome(
@@ -72,9 +86,15 @@ class ManyRunner(Several):
         for index, turn in enumerate(self._turns):
             name = turn.name or turn.path.stem
             self._outcomes[index] = replace(self._outcomes[index], turn=turn, name=name)
-        limits = budget(host_room(), self._jobs)
+        room = host_room()
+        limits = budget(room, self._jobs)
+        if self._choice.daemon:
+            # It keeps to the host's limits itself, and knows what others run.
+            limits = Budget(jobs=self._jobs or IN_FLIGHT * room.cpus)
         with closing(ManyProgress(self._console, len(self._turns))) as progress:
             helpers.start_soon(tick, progress)
+            if self._choice.why_not:
+                progress.print(Text(f"warning: {self._choice.why_not}", style="yellow"))
             for index, turn in enumerate(self._turns):
                 if turn.skipped or turn.refused is not None:
                     self._finish(index, _never_ran(self._outcomes[index]), progress)
@@ -88,7 +108,8 @@ class ManyRunner(Several):
         due = replace(self._outcomes[index], reason="interrupted while it ran")
         self._outcomes[index] = due
         with progress.running(due.title) as watch:
-            end, wall_s = await ended_run(run_scenario, due.turn, watch, lease, self.say_traceback)
+            run = run_remotely if self._choice.daemon else run_scenario
+            end, wall_s = await ended_run(run, due.turn, watch, lease, self.say_traceback)
         self._finish(index, replace(due.ended(end), wall_s=wall_s), progress)
 
     def _finish(self, index: int, outcome: Outcome, progress: ManyProgress) -> None:
@@ -110,6 +131,7 @@ def run_many(
     axes: Axes | None = None,
     all_flags: bool = False,
     reports: Reports | None = None,
+    daemon: bool = False,
 ) -> ExitCode:
     """Run ``paths`` and return how the process is to exit.
 
@@ -117,6 +139,7 @@ def run_many(
     :param axes: what each scenario is multiplied by.
     :param all_flags: run each once for every profile of its scheduler's flags.
     :param reports: what is written beside what people see.
+    :param daemon: whether a daemon may run them, when there is one.
     :raise CannotRun: when a report cannot be written where it is wanted.
     :raise ValueError: when there are too many runs.
     """
@@ -125,4 +148,4 @@ def run_many(
     reports = reports or Reports()
     check_reports(reports)
     due = expand(turns(paths, options, all_flags=all_flags), axes or Axes())
-    return ManyRunner(due, jobs=jobs, reports=reports).main()
+    return ManyRunner(due, jobs=jobs, reports=reports, choice=chosen(daemon)).main()

@@ -175,6 +175,11 @@ def _not_nan(
 @click.option(_JSON_FILE, type=click.Path(path_type=Path), hidden=True)
 @report_file("--junit", "Write the outcomes as JUnit XML.")
 @report_file("--html", "Write a page of the run; of several a list, and their pages beside it.")
+@click.option(
+    "--no-daemon",
+    is_flag=True,
+    help="Run here, also where a daemon is (`ktstr serve`; KTSTR_NO_DAEMON=1 says the same).",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also show commands and debug logs.")
 def main(
     scenarios: tuple[str, ...],
@@ -206,6 +211,7 @@ def main(
     json_file: Path | None,
     junit_file: Path | None,
     html_file: Path | None,
+    no_daemon: bool,
     verbose: bool,
 ) -> None:
     """Boot a VM, run SCENARIO in it, and judge.
@@ -272,7 +278,9 @@ def main(
         if len(chosen) == 1 and not several:
             from ktstr.cli.runner import run_to_end
 
-            code = run_to_end(chosen[0], options, as_json=as_json, html_file=html_file)
+            code = run_to_end(
+                chosen[0], options, as_json=as_json, html_file=html_file, daemon=not no_daemon
+            )
         else:
             from ktstr.cli.many import run_many
             from ktstr.cli.reports import Reports
@@ -287,6 +295,7 @@ def main(
                     axes=axes,
                     all_flags=all_flags,
                     reports=Reports(as_json, json_file, junit_file, html_file),
+                    daemon=not no_daemon,
                 )
             except KtstrError as error:
                 click.echo(f"error: {error}", err=True)

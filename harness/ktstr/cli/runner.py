@@ -8,13 +8,16 @@ from pathlib import Path
 import anyio
 
 from ktstr.cli.guarded import Guarded
-from ktstr.cli.keep import announce
+from ktstr.cli.keep import announce, announce_kept
 from ktstr.cli.logs import configure_logging
 from ktstr.cli.screen import Screen, open_standard_streams
+from ktstr.daemon.choose import ALONE, Choice, chosen
+from ktstr.daemon.remote import Kept, run_remotely
 from ktstr.errors import ExitCode, OutputUnwritable
 from ktstr.report.live import LiveProgress
 from ktstr.report.plain import PlainProgress
 from ktstr.report.verdict import Sections, in_short, print_record
+from ktstr.session.events import Note
 from ktstr.session.live import Live
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
@@ -26,7 +29,13 @@ class Runner(Guarded):
     """One run with its progress display and its answer to signals."""
 
     def __init__(
-        self, scenario: Path, options: RunOptions, *, as_json: bool, html_file: Path | None = None
+        self,
+        scenario: Path,
+        options: RunOptions,
+        *,
+        as_json: bool,
+        html_file: Path | None = None,
+        choice: Choice = ALONE,
     ) -> None:
         # With --json, stdout belongs to the record; people read stderr.
         super().__init__(Screen(sys.stderr if as_json else sys.stdout))
@@ -34,6 +43,7 @@ class Runner(Guarded):
         self._options = options
         self._as_json = as_json
         self._html_file = html_file
+        self._choice = choice
         self._kept_enough: anyio.Event | None = None
         self._shown = False
         self._record: RunRecord | None = None
@@ -46,11 +56,14 @@ class Runner(Guarded):
         return self._conclude(self._record)
 
     async def _run(self, progress: LiveProgress | PlainProgress) -> None:
-        async def keep(live: Live, record: RunRecord) -> None:
+        async def keep(live: Live | Kept, record: RunRecord) -> None:
             progress.close()
             await self._keep(live, record)
 
-        self._record = await run_scenario(self._scenario, self._options, progress, keep)
+        if self._choice.why_not:
+            progress(Note(self._choice.why_not, warning=True))
+        run = run_remotely if self._choice.daemon else run_scenario
+        self._record = await run(self._scenario, self._options, progress, keep)
 
     def _signalled(self) -> bool:
         if self._kept_enough is None:
@@ -58,10 +71,11 @@ class Runner(Guarded):
         self._kept_enough.set()
         return False
 
-    async def _keep(self, live: Live, record: RunRecord) -> None:
+    async def _keep(self, live: Live | Kept, record: RunRecord) -> None:
         self._kept_enough = anyio.Event()
         self._show(record)
-        if announce(self._console, live):
+        console = self._console
+        if announce_kept(console, live) if isinstance(live, Kept) else announce(console, live):
             await self._kept_enough.wait()
 
     def _conclude(self, record: RunRecord | None) -> ExitCode:
@@ -100,15 +114,22 @@ class Runner(Guarded):
 
 
 def run_to_end(
-    scenario: Path, options: RunOptions, *, as_json: bool, html_file: Path | None = None
+    scenario: Path,
+    options: RunOptions,
+    *,
+    as_json: bool,
+    html_file: Path | None = None,
+    daemon: bool = False,
 ) -> ExitCode:
     """Run ``scenario`` and return how the process is to exit.
 
     :param html_file: file for the run's page.
+    :param daemon: whether a daemon may run it, when there is one.
     """
     open_standard_streams()
     configure_logging(verbose=options.verbose)
-    runner = Runner(scenario, options, as_json=as_json, html_file=html_file)
+    choice = chosen(daemon)
+    runner = Runner(scenario, options, as_json=as_json, html_file=html_file, choice=choice)
     if html_file is not None:
         from ktstr.cli.reports import Reports, check_reports
 

@@ -89,6 +89,14 @@ class Daemon:
         self.path = path
         self._timeout_s = timeout_s
 
+    def listens(self) -> bool:
+        """Whether anybody listens at the socket."""
+        made = connected(self.path, HELLO_TIMEOUT_S)
+        if made is None:
+            return False
+        made.close()
+        return True
+
     def health(self, timeout_s: float = HELLO_TIMEOUT_S) -> Health | None:
         """What the daemon says about itself; None when none answers in time."""
         try:

@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import replace
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO

@@ -578,7 +578,7 @@ def test_flags_on_the_command_line(
 ) -> None:
     ran: list[Any] = []
 
-    def note(path: Path, options: RunOptions, *, as_json: bool) -> ExitCode:
+    def note(path: Path, options: RunOptions, *, as_json: bool, daemon: bool) -> ExitCode:
         ran.append(options.flags)
         return ExitCode.PASS
 

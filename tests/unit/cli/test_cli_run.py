@@ -77,8 +77,8 @@ def test_a_bad_command_line_is_no_verdict(args: list[str], program: Any) -> None
 def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def note(scenario: Path, options: RunOptions, *, as_json: bool) -> ExitCode:
-        seen.append((scenario, options, as_json))
+    def note(scenario: Path, options: RunOptions, *, as_json: bool, daemon: bool) -> ExitCode:
+        seen.append((scenario, options, as_json, daemon))
         return ExitCode.INCONCLUSIVE
 
     monkeypatch.setattr(runner_module, "run_to_end", note)
@@ -99,7 +99,9 @@ def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
         keep_vm=True,
         verbose=True,
     )
-    assert seen == [(Path("s.toml"), options, True)]
+    assert seen == [(Path("s.toml"), options, True, True)]
+    assert CliRunner().invoke(ktstr_run, ["s.toml", "--no-daemon"]).exit_code == 2
+    assert seen[1][3] is False
 
 
 def run(
