@@ -29,6 +29,7 @@ COMMANDS = {
     "locks": ("ktstr.cli.locks", "locks", "Show which run has which CPUs of this host."),
     "metrics": ("ktstr.cli.metrics", "metrics", "List the metrics: kinds, gates, units."),
     "qemu": ("ktstr.cli.qemu", "qemu", "Show QEMU; fetch one for the virtual clock."),
+    "runs": ("ktstr.cli.runs", "runs", "List the daemon's runs; cancel or follow one."),
     "selftests": (
         "ktstr.cli.selftests",
         "selftests",
@@ -39,6 +40,7 @@ COMMANDS = {
         "perf_delta",
         "Run scenarios on two commits in turn; tell changes from noise.",
     ),
+    "serve": ("ktstr.cli.serve", "serve", "Run the daemon: a queue of runs, HTTP, a page."),
     "show": ("ktstr.cli.show", "show", "Print the end of a run again, out of its record."),
     "shell": ("ktstr.cli.shell", "shell", "Open a shell in a guest, or run a command there."),
     "scenarios": ("ktstr.cli.scenarios", "scenarios", "List the scenarios that run by name."),

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The daemon's HTTP interface as one ASGI application."""
 
-from collections.abc import Callable, Mapping
-
 import anyio
 import structlog
 from starlette.applications import Starlette
@@ -29,8 +27,6 @@ def create_app(
     allow_paths: bool | None = None,
     metrics: Metrics | None = None,
     closing: anyio.Event | None = None,
-    accepting: Callable[[], bool] = lambda: True,
-    budget: Callable[[], Mapping[str, float | None]] = dict,
 ) -> Starlette:
     """The application behind one door.
 
@@ -39,8 +35,6 @@ def create_app(
         token may.
     :param metrics: what has been counted so far.
     :param closing: set when the daemon ends: streams end, and health says so.
-    :param accepting: whether runs are taken.
-    :param budget: ``vcpus`` and ``memory_mib`` that runs may take together.
     """
     service = Service(
         supervisor,
@@ -48,8 +42,6 @@ def create_app(
         token=token,
         allow_paths=token is None if allow_paths is None else allow_paths,
         closing=closing or anyio.Event(),
-        accepting=accepting,
-        budget=budget,
     )
     return Starlette(
         routes=[route(operation, service) for operation in OPERATIONS],

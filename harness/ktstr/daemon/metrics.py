@@ -5,13 +5,14 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ktstr.daemon.submission import RunRow, RunState
+from ktstr.daemon.supervisor import Status
 
 TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 WAIT_BOUNDS_S: Final = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)
@@ -60,7 +61,6 @@ class Metrics:
     ran_s: Histogram = field(default_factory=lambda: Histogram(RUN_BOUNDS_S))
     verdicts: Counter[str] = field(default_factory=Counter)
     events_dropped: int = 0
-    store_errors: int = 0
     followers: int = 0
     _started: set[str] = field(default_factory=set)
     _over: dict[str, None] = field(default_factory=dict)
@@ -86,33 +86,20 @@ class Metrics:
             del self._over[next(iter(self._over))]
 
 
-def exposition(
-    metrics: Metrics, active: Iterable[RunRow], budget: Mapping[str, float | None]
-) -> str:
-    """The whole document.
-
-    :param active: the runs that are not over.
-    :param budget: ``vcpus`` and ``memory_mib`` that the runs may take together.
-    """
-    return "\n".join([*_runs(metrics, list(active)), *_room(active, budget), *_self(metrics), ""])
+def exposition(metrics: Metrics, status: Status) -> str:
+    """The whole document."""
+    return "\n".join([*_runs(metrics, status), *_room(status), *_self(metrics, status), ""])
 
 
-def _runs(metrics: Metrics, active: list[RunRow]) -> Iterator[str]:
-    states = Counter(row.state for row in active)
-    yield from _head("ktstr_runs", "gauge", "Runs that are not over, by state.")
-    for state in (each for each in RunState if not each.over):
-        yield f'ktstr_runs{{state="{state.value}"}} {states[state]}'
+def _runs(metrics: Metrics, status: Status) -> Iterator[str]:
+    yield from _head("ktstr_runs", "gauge", "Runs in the store, by state.")
+    for state in RunState:
+        yield f'ktstr_runs{{state="{state.value}"}} {status.runs.get(state.value, 0)}'
     yield from _head("ktstr_runs_ended_total", "counter", "Runs that ended, by verdict.")
     for verdict, count in sorted(metrics.verdicts.items()):
         yield f'ktstr_runs_ended_total{{verdict="{_quoted(verdict)}"}} {count}'
-    depths: Counter[str] = Counter()
-    for row in active:
-        if row.state is RunState.QUEUED:
-            share = row.submission.share
-            known = share in depths or len(depths) < MAX_SHARES
-            depths[share if known else OTHER_SHARES] += 1
     yield from _head("ktstr_queue_depth", "gauge", "Runs that wait, by share.")
-    for share, count in sorted(depths.items()):
+    for share, count in sorted(_bounded(status.queued).items()):
         yield f'ktstr_queue_depth{{share="{_quoted(share)}"}} {count}'
     yield from _head("ktstr_wait_seconds", "histogram", "From submission to a process.")
     yield from metrics.waited_s.lines("ktstr_wait_seconds")
@@ -120,30 +107,39 @@ def _runs(metrics: Metrics, active: list[RunRow]) -> Iterator[str]:
     yield from metrics.ran_s.lines("ktstr_run_seconds")
 
 
-def _room(active: Iterable[RunRow], budget: Mapping[str, float | None]) -> Iterator[str]:
-    holding = [row for row in active if row.state in (RunState.STARTING, RunState.RUNNING)]
-    kept = [row for row in active if row.state is RunState.KEPT]
-    yield from _head("ktstr_leases", "gauge", "Runs that hold CPUs or memory of the host.")
-    yield f"ktstr_leases {len(holding) + len(kept)}"
-    yield from _head("ktstr_vcpus_in_use", "gauge", "vCPUs of the guests that run.")
-    yield f"ktstr_vcpus_in_use {sum(row.cpus or 0 for row in holding)}"
-    yield from _head("ktstr_memory_in_use_bytes", "gauge", "Memory of the guests that are there.")
-    memory = sum(row.memory_mib or 0 for row in [*holding, *kept])
-    yield f"ktstr_memory_in_use_bytes {memory << 20}"
-    vcpus, memory_mib = budget.get("vcpus"), budget.get("memory_mib")
-    if vcpus is not None:
-        yield from _head("ktstr_vcpus_budget", "gauge", "vCPUs that may run at a time.")
-        yield f"ktstr_vcpus_budget {vcpus:g}"
-    if memory_mib is not None:
-        yield from _head("ktstr_memory_budget_bytes", "gauge", "Memory that guests may take.")
-        yield f"ktstr_memory_budget_bytes {int(memory_mib) << 20}"
+def _bounded(depths: Mapping[str, int]) -> Mapping[str, int]:
+    largest = sorted(depths.items(), key=lambda each: (-each[1], each[0]))
+    found = dict(largest[:MAX_SHARES])
+    if rest := sum(count for _, count in largest[MAX_SHARES:]):
+        found[OTHER_SHARES] = rest
+    return found
 
 
-def _self(metrics: Metrics) -> Iterator[str]:
+def _room(status: Status) -> Iterator[str]:
+    figures: tuple[tuple[str, str, int | None], ...] = (
+        ("ktstr_running", "Runs that have a process.", status.running),
+        ("ktstr_leases", "Guests that run.", status.leased),
+        ("ktstr_vcpus_in_use", "vCPUs of the guests that run.", status.cpus),
+        ("ktstr_vcpus_budget", "vCPUs that may run at a time.", status.cpus_budget),
+        ("ktstr_memory_in_use_bytes", "Memory that runs take.", _bytes(status.memory_mib)),
+        ("ktstr_memory_budget_bytes", "Memory runs may take.", _bytes(status.memory_budget_mib)),
+        ("ktstr_draining", "1 when no more runs are taken.", int(status.draining)),
+    )
+    for name, about, value in figures:
+        if value is not None:
+            yield from _head(name, "gauge", about)
+            yield f"{name} {value}"
+
+
+def _bytes(mib: int | None) -> int | None:
+    return None if mib is None else mib << 20
+
+
+def _self(metrics: Metrics, status: Status) -> Iterator[str]:
     yield from _head("ktstr_events_dropped_total", "counter", "Events of runs that were not kept.")
-    yield f"ktstr_events_dropped_total {metrics.events_dropped}"
+    yield f"ktstr_events_dropped_total {metrics.events_dropped + status.events_lost}"
     yield from _head("ktstr_store_errors_total", "counter", "Writes to the store that failed.")
-    yield f"ktstr_store_errors_total {metrics.store_errors}"
+    yield f"ktstr_store_errors_total {status.store_errors}"
     yield from _head("ktstr_followers", "gauge", "Clients that follow events.")
     yield f"ktstr_followers {metrics.followers}"
     yield from _head("process_start_time_seconds", "gauge", "When the daemon started.")

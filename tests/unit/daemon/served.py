@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from ktstr.daemon.listen import Listener, unix_listener
 from ktstr.daemon.metrics import Metrics
 from ktstr.daemon.server import serve_all
 from ktstr.daemon.submission import EventRow, RunRow, RunState, Submission
-from ktstr.daemon.supervisor import Supervisor
+from ktstr.daemon.supervisor import Status, Supervisor
 
 TOKEN = "a-token-of-some-length"
 SMALL = {"scenario": {"toml": "name = 'a'", "name": "a"}}
@@ -36,6 +37,30 @@ class FakeSupervisor(Supervisor):
         self.asked: list[tuple[str, str]] = []
         self.followers = 0
         self._news = anyio.Event()
+
+    @property
+    def draining(self) -> bool:
+        return self.refusal is not None
+
+    async def status(self) -> Status:
+        states = Counter(row.state.value for row in self.runs.values())
+        queued = [row for row in self.runs.values() if row.state is RunState.QUEUED]
+        shares = Counter(row.submission.share for row in queued)
+        return Status(
+            draining=self.draining,
+            queued=dict(shares),
+            runs=dict(states),
+            running=states["running"],
+            leased=states["running"],
+            cpus=2 * states["running"],
+            cpus_budget=4,
+            memory_mib=512,
+            memory_budget_mib=None,
+            store_errors=3,
+            store_failure=None,
+            events_lost=1,
+            fork_server=None,
+        )
 
     async def submit(self, submission: Submission) -> RunRow:
         if self.refusal is not None:

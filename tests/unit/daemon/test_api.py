@@ -130,7 +130,7 @@ async def test_a_body_beyond_the_bound_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_daemon_that_takes_nothing_says_so(tmp_path: Path) -> None:
-    async with served(tmp_path, accepting=lambda: False) as site:
+    async with served(tmp_path) as site:
         site.supervisor.refusal = ServiceRefused("the daemon is ending", hint="start it again")
         reply = await site.ask("POST", "/v1/runs", SMALL)
         assert reply.status == 503

@@ -16,10 +16,8 @@ from ktstr.daemon.api.service import Service
 from ktstr.daemon.auth import COOKIE, cookie_value, same
 from ktstr.daemon.metrics import TYPE, exposition
 from ktstr.daemon.problems import Problem
-from ktstr.daemon.submission import ACTIVE
 from ktstr.daemon.version import API, package, stamp, version
 
-MAX_ACTIVE: Final = 100_000
 COOKIE_S: Final = 30 * 86_400
 
 
@@ -32,16 +30,15 @@ async def health(request: Request, service: Service) -> Response:
             "package": package(),
             "stamp": stamp(),
             "pid": os.getpid(),
-            "accepting": service.accepting() and not service.closing.is_set(),
+            "accepting": not service.supervisor.draining and not service.closing.is_set(),
         }
     )
 
 
 async def metrics(request: Request, service: Service) -> Response:
     """Figures for Prometheus."""
-    active = await service.supervisor.rows(ACTIVE, MAX_ACTIVE)
-    text = exposition(service.metrics, active, service.budget())
-    return Response(text, media_type=TYPE)
+    text = exposition(service.metrics, await service.supervisor.status())
+    return Response(text, headers={"Content-Type": TYPE})
 
 
 async def openapi(request: Request, service: Service) -> Response:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What all operations share."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +19,7 @@ class Service:
 
     :param token: what clients have to know; None behind a socket that only its owner opens.
     :param allow_paths: whether clients may name files of this host.
-    :param closing: set when the daemon ends; ``accepting`` says whether runs are still taken.
-    :param budget: ``vcpus`` and ``memory_mib`` that runs may take together; None where unlimited.
+    :param closing: set when the daemon ends.
     :param rendering: held while a page is made: one at a time.
     """
 
@@ -30,8 +28,6 @@ class Service:
     token: str | None = None
     allow_paths: bool = True
     closing: anyio.Event = field(default_factory=anyio.Event)
-    accepting: Callable[[], bool] = lambda: True
-    budget: Callable[[], Mapping[str, float | None]] = dict
     rendering: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
 
     async def row(self, run_id: str) -> RunRow:
