@@ -25,7 +25,6 @@ from ktstr.daemon.listen import (
 )
 from ktstr.daemon.metrics import Metrics
 from ktstr.daemon.server import serve_all
-from ktstr.daemon.submission import RunRow
 from ktstr.daemon.supervisor import DRAIN_DEADLINE_S, Supervisor, supervising
 from ktstr.daemon.supervisor import Settings as Runs
 from ktstr.errors import HostUnfit
@@ -147,16 +146,9 @@ async def _serve(settings: Settings, doors: list[Listener], token: str | None) -
 async def _observe(supervisor: Supervisor, metrics: Metrics) -> None:
     async for row in supervisor.changes():
         metrics.observe(row)
-        _log_change(row)
-
-
-def _log_change(row: RunRow) -> None:
-    words = {"run": row.id, "name": row.name, "state": row.state.value}
-    if row.state.over:
-        words |= {"verdict": row.verdict or "", "exit_code": str(row.exit_code)}
-        if row.error is not None:
-            words["error"] = row.error
-    log.info("run", **words)
+        if row.state.over:
+            words = {"name": row.name, "state": row.state.value, "verdict": row.verdict}
+            log.info("over", run=row.id, **words, exit_code=row.exit_code, error=row.error)
 
 
 async def _end_on_signal(
