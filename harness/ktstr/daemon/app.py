@@ -16,6 +16,7 @@ from ktstr.daemon.auth import Doorkeeper
 from ktstr.daemon.metrics import Metrics
 from ktstr.daemon.problems import TITLES, Problem
 from ktstr.daemon.supervisor import Supervisor
+from ktstr.daemon.version import stamp
 
 log = structlog.get_logger()
 
@@ -36,6 +37,8 @@ def create_app(
     :param metrics: what has been counted so far.
     :param closing: set when the daemon ends: streams end, and health says so.
     """
+    # What is asked for later must be what runs now.
+    stamp()
     service = Service(
         supervisor,
         metrics=metrics or Metrics(),

@@ -30,9 +30,20 @@ def package() -> str:
 
 @cache
 def stamp() -> int:
-    """When the newest file of the daemon was written, ns since the epoch, at the first call.
+    """When the newest file of the package was written, ns since the epoch, at the first call.
 
     A daemon that was started before that runs another program than its client.
     """
-    with os.scandir(Path(__file__).parent) as entries:
-        return max(e.stat().st_mtime_ns for e in entries if e.name.endswith(".py"))
+    return _newest(package())
+
+
+def _newest(folder: str) -> int:
+    newest = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    newest = max(newest, _newest(entry.path))
+            elif entry.name.endswith(".py"):
+                newest = max(newest, entry.stat().st_mtime_ns)
+    return newest
