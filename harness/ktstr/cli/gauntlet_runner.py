@@ -15,7 +15,7 @@ from ktstr.cli.logs import configure_logging
 from ktstr.cli.reports import Reports, check_reports, write_reports, write_text
 from ktstr.cli.screen import open_standard_streams
 from ktstr.cli.several import Several, allow_threads, spare_the_collector, tick
-from ktstr.errors import CannotRun, ExitCode, OutputUnwritable
+from ktstr.errors import CannotRun, ExitCode, KtstrError
 from ktstr.gauntlet.agenda import Agenda, agenda, rekeyed
 from ktstr.gauntlet.board import board
 from ktstr.gauntlet.cells import Cell, CellResult
@@ -90,7 +90,7 @@ class GauntletRunner(Several):
             return ExitCode.PASS
         return gauntlet_exit_code(board(self._agenda, self._results))
 
-    def written(self, wall_s: float, code: ExitCode) -> Iterator[OutputUnwritable]:
+    def written(self, wall_s: float, code: ExitCode) -> Iterator[KtstrError]:
         """Write the reports; yields what went wrong."""
         found = board(self._agenda, self._results)
         text = document(found, wall_s, code)

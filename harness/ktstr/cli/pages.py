@@ -13,7 +13,7 @@ from ktstr.errors import KtstrError
 from ktstr.report.many import Outcome
 from ktstr.report.page.html import page_html
 from ktstr.report.page.index import IndexRow, index_html
-from ktstr.report.verdict import first_reason
+from ktstr.session.ends import first_reason
 from ktstr.session.record import RunRecord
 from ktstr.session.sidecar.read import read_sidecar
 
