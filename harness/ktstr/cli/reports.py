@@ -27,6 +27,7 @@ class Reports:
     :param json_file: file for the document.
     :param junit_file: file for JUnit XML.
     :param html_file: page with the list of all runs; their own pages lie beside it.
+    :param perfetto_file: trace of the run; of several, the folder for theirs.
     :param markdown_file: file for Markdown.
     """
 
@@ -34,6 +35,7 @@ class Reports:
     json_file: Path | None = None
     junit_file: Path | None = None
     html_file: Path | None = None
+    perfetto_file: Path | None = None
     markdown_file: Path | None = None
 
 
@@ -80,6 +82,10 @@ def write_reports(
         from ktstr.cli.pages import rows_of, write_list
 
         yield from write_list(reports.html_file, rows_of(outcomes))
+    if reports.perfetto_file is not None:
+        from ktstr.cli.traces import write_each
+
+        yield from write_each(reports.perfetto_file, [outcome.record for outcome in outcomes])
     if reports.on_stdout:
         out = Screen(sys.stdout)
         out.text.write(text)

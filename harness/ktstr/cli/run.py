@@ -176,6 +176,13 @@ def _not_nan(
 @report_file("--junit", "Write the outcomes as JUnit XML.")
 @report_file("--html", "Write a page of the run; of several a list, and their pages beside it.")
 @click.option(
+    "--perfetto",
+    "perfetto_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a trace that opens in Perfetto; of several runs a folder with one of each.",
+)
+@click.option(
     "--no-daemon",
     is_flag=True,
     help="Run here, also where a daemon is (`ktstr serve`; KTSTR_NO_DAEMON=1 says the same).",
@@ -211,6 +218,7 @@ def main(
     json_file: Path | None,
     junit_file: Path | None,
     html_file: Path | None,
+    perfetto_file: Path | None,
     no_daemon: bool,
     verbose: bool,
 ) -> None:
@@ -279,7 +287,12 @@ def main(
             from ktstr.cli.runner import run_to_end
 
             code = run_to_end(
-                chosen[0], options, as_json=as_json, html_file=html_file, daemon=not no_daemon
+                chosen[0],
+                options,
+                as_json=as_json,
+                html_file=html_file,
+                perfetto_file=perfetto_file,
+                daemon=not no_daemon,
             )
         else:
             from ktstr.cli.many import run_many
@@ -294,7 +307,7 @@ def main(
                     jobs=jobs,
                     axes=axes,
                     all_flags=all_flags,
-                    reports=Reports(as_json, json_file, junit_file, html_file),
+                    reports=Reports(as_json, json_file, junit_file, html_file, perfetto_file),
                     daemon=not no_daemon,
                 )
             except KtstrError as error:

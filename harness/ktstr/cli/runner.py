@@ -35,6 +35,7 @@ class Runner(Guarded):
         *,
         as_json: bool,
         html_file: Path | None = None,
+        perfetto_file: Path | None = None,
         choice: Choice = ALONE,
     ) -> None:
         # With --json, stdout belongs to the record; people read stderr.
@@ -43,6 +44,7 @@ class Runner(Guarded):
         self._options = options
         self._as_json = as_json
         self._html_file = html_file
+        self._perfetto_file = perfetto_file
         self._choice = choice
         self._kept_enough: anyio.Event | None = None
         self._shown = False
@@ -83,14 +85,11 @@ class Runner(Guarded):
             self.say_interrupted()
             return ExitCode.INTERRUPTED
         self._show(record)
-        if self._html_file is not None:
-            from ktstr.cli.pages import write_page
-
-            try:
-                write_page(self._html_file, record)
-            except OutputUnwritable as error:
-                self.say_error(error)
-                return ExitCode.CANNOT_RUN
+        try:
+            self._write(record)
+        except OutputUnwritable as error:
+            self.say_error(error)
+            return ExitCode.CANNOT_RUN
         if self._as_json:
             out = Screen(sys.stdout)
             out.text.write(sidecar_text(record))
@@ -99,6 +98,17 @@ class Runner(Guarded):
                 self.say_error(f"the record cannot be printed: {out.failure.strerror}")
                 return ExitCode.CANNOT_RUN
         return record.exit_code
+
+    def _write(self, record: RunRecord) -> None:
+        # What draws takes a while to import.
+        if self._html_file is not None:
+            from ktstr.cli.pages import write_page
+
+            write_page(self._html_file, record)
+        if self._perfetto_file is not None:
+            from ktstr.cli.traces import write_trace
+
+            write_trace(self._perfetto_file, record)
 
     def _show(self, record: RunRecord) -> None:
         if self._shown:
@@ -119,17 +129,26 @@ def run_to_end(
     *,
     as_json: bool,
     html_file: Path | None = None,
+    perfetto_file: Path | None = None,
     daemon: bool = False,
 ) -> ExitCode:
     """Run ``scenario`` and return how the process is to exit.
 
     :param html_file: file for the run's page.
+    :param perfetto_file: file for its trace.
     :param daemon: whether a daemon may run it, when there is one.
     """
     open_standard_streams()
     configure_logging(verbose=options.verbose)
     choice = chosen(daemon)
-    runner = Runner(scenario, options, as_json=as_json, html_file=html_file, choice=choice)
+    runner = Runner(
+        scenario,
+        options,
+        as_json=as_json,
+        html_file=html_file,
+        perfetto_file=perfetto_file,
+        choice=choice,
+    )
     if html_file is not None:
         from ktstr.cli.reports import Reports, check_reports
 

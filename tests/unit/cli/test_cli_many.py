@@ -578,7 +578,9 @@ def test_flags_on_the_command_line(
 ) -> None:
     ran: list[Any] = []
 
-    def note(path: Path, options: RunOptions, *, as_json: bool, daemon: bool) -> ExitCode:
+    def note(
+        path: Path, options: RunOptions, *, as_json: bool, daemon: bool, **more: Any
+    ) -> ExitCode:
         ran.append(options.flags)
         return ExitCode.PASS
 

@@ -77,7 +77,9 @@ def test_a_bad_command_line_is_no_verdict(args: list[str], program: Any) -> None
 def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def note(scenario: Path, options: RunOptions, *, as_json: bool, daemon: bool) -> ExitCode:
+    def note(
+        scenario: Path, options: RunOptions, *, as_json: bool, daemon: bool, **more: Any
+    ) -> ExitCode:
         seen.append((scenario, options, as_json, daemon))
         return ExitCode.INCONCLUSIVE
 
