@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -41,6 +42,8 @@ class Attempts:
     :param change: called with a run and the fields of its row that change.
     :param tell: called with a run, an event's type and its data.
     :param over: called when a run has ended and its row says so.
+    :param linger_s: how long the fork server is kept when there is nothing to run.
+    :param may_start: whether runs may start; what waits, waits on while they may not.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Attempts:
         tell: Callable[[Tracked, str, Mapping[str, Any]], None],
         over: Callable[[Tracked], None],
         linger_s: float,
+        may_start: Callable[[], bool],
     ) -> None:
         self.line = line
         self.closed = False
@@ -64,6 +68,7 @@ class Attempts:
         self._tell = tell
         self._over = over
         self._linger_s = linger_s
+        self._may_start = may_start
         self._tracked: dict[int, Tracked] = {}
         self._surveying = False
         self._lingering: anyio.CancelScope | None = None
@@ -86,7 +91,8 @@ class Attempts:
 
     def consider(self) -> None:
         """Start what has its turn and fits; find out what the others cost."""
-        while not self.closed and (number := self.line.start()) is not None:
+        open_ = not self.closed and self._may_start()
+        while open_ and (number := self.line.start()) is not None:
             tracked = self._tracked[number]
             self._change(tracked, {"state": RunState.STARTING, "started_at": time.time()})
             self._group.start_soon(self._run, tracked)
@@ -117,7 +123,10 @@ class Attempts:
         try:
             if tracked.cancelled is None:
                 runner = await self._nursery.fork(folder / LOG)
-                write_note(folder / RUNNER, {"pid": runner.pid, "start": start_ticks(runner.pid)})
+                with suppress(OSError):
+                    # A full disk is no reason to give up what was taken.
+                    birth = {"pid": runner.pid, "start": start_ticks(runner.pid)}
+                    write_note(folder / RUNNER, birth)
                 tracked.runner = runner
                 self._change(tracked, {"pid": runner.pid})
                 runner.listen(partial(self._heard, tracked))

@@ -253,7 +253,7 @@ class Nursery:
             opened += [their_commands, commands]
             events, their_events = os.pipe()
             opened += [events, their_events]
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            output = _open_log(log)
             opened.append(output)
             socket.send_fds(self._socket, [b"fork"], [their_commands, their_events, output])
         except OSError:
@@ -312,6 +312,14 @@ class Nursery:
         self._ready.set()
         while self._born:
             self._born.popleft()[1].set()
+
+
+def _open_log(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # A full disk is no reason not to run.
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _ignored(message: dict[str, Any]) -> None:

@@ -84,13 +84,13 @@ def main(events: int) -> int:
             _tell_cost(out, path, options)
             out.flush()
             return 0
+        # So that what a lost run leaves behind is found, and gone with its folder.
+        scratch = folder / SCRATCH
+        scratch.mkdir(exist_ok=True)
     except (KtstrError, OSError) as error:
         _end(folder, out, **_failure(error))
         out.flush()
         return 0
-    # So that what a lost run leaves behind is found, and gone with its folder.
-    scratch = folder / SCRATCH
-    scratch.mkdir(exist_ok=True)
     tempfile.tempdir = str(scratch)
 
     async def whole() -> None:

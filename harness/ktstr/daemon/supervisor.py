@@ -118,7 +118,9 @@ class Supervisor:
             tell=self._tell,
             over=self._over,
             linger_s=settings.linger_s,
+            may_start=lambda: writer.failure is None,
         )
+        writer.on_recovered = self._attempts.consider
 
     @property
     def draining(self) -> bool:
@@ -287,8 +289,11 @@ class Supervisor:
         """Take up what the daemon before left: see :mod:`ktstr.daemon.reaper`."""
         store = self._writer.store
         rows = await self._writer.read(store.unfinished)
-        begun = [row for row in rows if row.state is not RunState.QUEUED]
-        settled = {row.id: row for row in await anyio.to_thread.run_sync(reap, self._paths, begun)}
+        begun = [row for row in rows if row.state is not RunState.QUEUED and not row.state.over]
+        reaped = await anyio.to_thread.run_sync(reap, self._paths, begun)
+        settled = {row.id: row for row in reaped}
+        # What another version left, and this one cannot read.
+        settled |= {row.id: replace(row, ended_at=time.time()) for row in rows if row.state.over}
         for row in rows:
             first = await self._writer.read(store.last_seq, row.id) + 1
             now = settled.get(row.id, row)

@@ -42,6 +42,7 @@ class Writer:
 
     :ivar failure: why nothing can be written now; None while all is well.
     :ivar errors: how often writing failed.
+    :ivar on_recovered: called when writing works again.
     :ivar lost_events: events that were given up because too many waited.
     """
 
@@ -50,6 +51,7 @@ class Writer:
         self.failure: str | None = None
         self.errors = 0
         self.lost_events = 0
+        self.on_recovered: Callable[[], None] = _nothing
         self._rows: dict[str, RunRow] = {}
         self._events: list[EventRow] = []
         self._forgotten: list[str] = []
@@ -156,7 +158,9 @@ class Writer:
             self.failure = error.message
             self.errors += 1
             return error
-        self.failure = None
+        recovered, self.failure = self.failure is not None, None
+        if recovered:
+            self.on_recovered()
         return None
 
     def _put_event(self, event: EventRow) -> None:
@@ -171,3 +175,7 @@ class Writer:
         if self._idle.is_set():
             self._idle = anyio.Event()
         self._work.set()
+
+
+def _nothing() -> None:
+    """Nobody needs to know."""

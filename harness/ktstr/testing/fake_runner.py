@@ -24,6 +24,7 @@ import json
 import os
 import select
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ class _Fake:
         except _Ended as error:
             end = {**error.end, "at": time.time()}
             if first["do"] == "run":
-                (self._folder / "end.json").write_text(json.dumps(end))
+                with suppress(OSError):
+                    (self._folder / "end.json").write_text(json.dumps(end))
             self._say(type="end", **error.end)
         return 0
 
