@@ -130,7 +130,14 @@ class Attempts:
                 tracked.runner = runner
                 self._change(tracked, {"pid": runner.pid})
                 runner.listen(partial(self._heard, tracked))
-                runner.send({"do": "run", "id": tracked.row.id, "folder": str(folder)})
+                runner.send(
+                    {
+                        "do": "run",
+                        "id": tracked.row.id,
+                        "folder": str(folder),
+                        "crowded": self.line.budget.cpus is None,
+                    }
+                )
                 self._cancel_late(tracked, runner)
                 await runner.wait()
         except (HostUnfit, OSError) as error:

@@ -2,9 +2,10 @@
 """The process of one run: reads what to run, runs it, tells of it as JSON lines.
 
 Commands come on standard input, one JSON map a line. The first is ``{"do": "run", "id": ...,
-"folder": ...}`` or ``{"do": "survey", "folder": ...}``; the folder has the submission. Later ones
-are ``{"do": "lease"}`` (the guest may have CPUs now), ``{"do": "cancel"}`` and ``{"do":
-"release"}``. When standard input ends, so does the run: nobody is there to take its result.
+"folder": ..., "crowded": ...}`` or ``{"do": "survey", "folder": ...}``; the folder has the
+submission, and ``crowded`` says that the guest may run on CPUs of others. Later ones are ``{"do":
+"lease"}`` (the guest may have CPUs now), ``{"do": "cancel"}`` and ``{"do": "release"}``. When
+standard input ends, so does the run: nobody is there to take its result.
 
 Messages have a ``type``: ``cost`` (cpus, memory_mib, name), ``lease`` and ``leave`` (the guest
 wants CPUs, or has done with them), ``event`` (a run event), ``kept`` (qemu, state, commands,
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +96,7 @@ def main(events: int) -> int:
     tempfile.tempdir = str(scratch)
 
     async def whole() -> None:
-        await Run(str(first["id"]), folder, path, options, out).whole()
+        await Run(first, path, options, out).whole()
 
     anyio.run(whole)
     out.flush()
@@ -105,14 +107,14 @@ class Run:
     """One run, from its definition to its last word."""
 
     def __init__(
-        self, run_id: str, folder: Path, path: Path, options: RunOptions, out: Outgoing
+        self, first: Mapping[str, Any], path: Path, options: RunOptions, out: Outgoing
     ) -> None:
-        self._id = run_id
-        self._folder = folder
+        self._id = str(first["id"])
+        self._folder = Path(str(first["folder"]))
         self._path = path
         self._options = options
         self._out = out
-        self._lease = RemoteLease(out)
+        self._lease = RemoteLease(out, crowded=bool(first.get("crowded")))
         self._released = anyio.Event()
         self._scope = anyio.CancelScope()
         self._alone = False
@@ -210,8 +212,9 @@ class RemoteLease(Lease):
 
     shared = True
 
-    def __init__(self, out: Outgoing) -> None:
+    def __init__(self, out: Outgoing, *, crowded: bool) -> None:
         super().__init__()
+        self.crowded = crowded
         self._out = out
         self._given = anyio.Event()
 
@@ -254,6 +257,7 @@ class _Emit:
             case StageDone(key="turn") if self._held is not None:
                 self._held = None
                 return
+        self._release()
         self._send(event)
 
     def _release(self) -> None:
