@@ -134,6 +134,10 @@ def lost(row: RunRow, folder: Path, why: str, killed: Iterable[Leftover] = ()) -
     lines += [f"process {each.pid} had to be killed: {each.command[:500]}" for each in killed]
     evidence = salvage(folder, "\n".join(lines))
     clean(folder)
+    # A record that was not whole yet has a name of its own.
+    with suppress(OSError):
+        for unfinished in _results(row, folder).glob(f".*-{row.id}.ktstr.json.*"):
+            unfinished.unlink()
     return replace(
         row,
         state=RunState.LOST,
@@ -148,11 +152,15 @@ def lost(row: RunRow, folder: Path, why: str, killed: Iterable[Leftover] = ()) -
 
 def find_sidecar(row: RunRow, folder: Path) -> Path | None:
     """The record of a run, where it was to be written; None when there is none."""
-    out_dir = row.submission.options.out_dir
-    where = folder if out_dir == OWN_FOLDER else out_dir
     with suppress(OSError):
-        return next(iter(where.glob(f"*-{row.id}.ktstr.json")), None)
+        return next(iter(_results(row, folder).glob(f"*-{row.id}.ktstr.json")), None)
     return None
+
+
+def _results(row: RunRow, folder: Path) -> Path:
+    """The folder that a run's results were to go to."""
+    out_dir = row.submission.options.out_dir
+    return folder if out_dir == OWN_FOLDER else out_dir
 
 
 def _head(sidecar: Path) -> dict[str, Any]:

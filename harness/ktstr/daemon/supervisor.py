@@ -21,7 +21,7 @@ from ktstr.daemon.line import Line
 from ktstr.daemon.nursery import Nursery
 from ktstr.daemon.paths import SUBMISSION, Paths, write_note
 from ktstr.daemon.plain import to_plain
-from ktstr.daemon.reaper import reap
+from ktstr.daemon.reaper import GRACE_S, reap
 from ktstr.daemon.state_lock import locked
 from ktstr.daemon.store import PAGE, Store
 from ktstr.daemon.submission import EventRow, RunRow, RunState, Submission
@@ -49,6 +49,7 @@ class Settings:
     :param jobs: runs at a time; None: as many as leave the results alone.
     :param keep_runs: how many runs are remembered, and ``keep_days`` for how long.
     :param linger_s: how long what new runs start from is kept ready after the last.
+    :param grace_s: how long the runners of a daemon that was killed may take to end by themselves.
     :param work: what runs in the processes of runs (:mod:`ktstr.daemon.forkserver`).
     :param room: what there is of the host.
     """
@@ -57,6 +58,7 @@ class Settings:
     keep_runs: int = 1000
     keep_days: float = 30.0
     linger_s: float = 300.0
+    grace_s: float = GRACE_S
     work: str = "ktstr.daemon.runner"
     room: Callable[[], Room] = host_room
 
@@ -290,7 +292,7 @@ class Supervisor:
         store = self._writer.store
         rows = await self._writer.read(store.unfinished)
         begun = [row for row in rows if row.state is not RunState.QUEUED and not row.state.over]
-        reaped = await anyio.to_thread.run_sync(reap, self._paths, begun)
+        reaped = await anyio.to_thread.run_sync(reap, self._paths, begun, self._settings.grace_s)
         settled = {row.id: row for row in reaped}
         # What another version left, and this one cannot read.
         settled |= {row.id: replace(row, ended_at=time.time()) for row in rows if row.state.over}
