@@ -23,6 +23,7 @@ from tests.bench import (
     clones,
     command,
     compare,
+    daemon_queue,
     freeze,
     kernels,
     many,
@@ -241,6 +242,23 @@ def worker_rows() -> Iterator[Row]:
         yield Row(f"  {piece.replace('_', ' ')}", found[f"{piece}_ns"], "ns", None, share)
 
 
+def daemon_queue_rows() -> Iterator[Row]:
+    """Runs without guests through the daemon."""
+    found = daemon_queue.measure()
+    count = f"{daemon_queue.RUNS} runs of scripts, a process each"
+    yield Row(
+        "the daemon's bookkeeping: time of a run, 4 at a time", found.run_ms, "ms", 20.0, count
+    )
+    yield Row("  CPU time of the daemon itself", found.cpu_ms, "ms", None, "of each run")
+    small = f"a share of {daemon_queue.SMALL_SHARE} behind one of 490"
+    yield Row(
+        "  start at which the smaller share's last one came", found.last_small, "", 28.0, small
+    )
+    left = f"{found.fds} descriptors, {found.children} processes"
+    yield Row("  left over: descriptors and processes", found.fds + found.children, "", 0.0, left)
+    yield Row("  memory of the daemon, grown by", found.grown_mib, "MiB", 8.0)
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench")
@@ -266,6 +284,7 @@ def main() -> int:
         "worker": worker_rows,
         "carriers": lambda: carrier_rows(3 if quick else 9),
         "compare": lambda: compare_rows(3 if quick else 5, 200 if quick else 1000),
+        "daemon-queue": daemon_queue_rows,
         "records": lambda: record_rows(3 if quick else 5),
     }
     table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)

@@ -29,11 +29,17 @@ def weight(priority: int) -> float:
 
 @dataclass(slots=True)
 class _Share:
-    """Runs of one name: (-priority, number), in the order in which they go."""
+    """The runs of one name.
+
+    :ivar passed: what those that have ended used, by weight; ``running`` what those are taken to
+        use that run.
+    :ivar waiting: (-priority, number), in the order in which they go.
+    """
 
     passed: float
+    running: float = 0.0
+    started: int = 0
     waiting: list[tuple[int, int]] = field(default_factory=list)
-    running: int = 0
 
 
 class FairQueue:
@@ -57,7 +63,7 @@ class FairQueue:
         own = self._shares.get(share)
         if own is None:
             own = self._shares[share] = _Share(self._now)
-        elif not own.waiting and not own.running:
+        elif not own.waiting and not own.started:
             own.passed = max(own.passed, self._now)
         insort(own.waiting, (-priority, number))
         self._runs[number] = share, priority
@@ -65,7 +71,7 @@ class FairQueue:
     def order(self) -> Iterator[int]:
         """Those that wait, in the order of their turns if each were to use the same."""
         heap = [
-            (share.passed, share.waiting[0][1], name, 0)
+            (share.passed + share.running, share.waiting[0][1], name, 0)
             for name, share in self._shares.items()
             if share.waiting
         ]
@@ -82,19 +88,20 @@ class FairQueue:
         """A run has its turn, and is charged what it is taken to use."""
         name, priority = self._runs[number]
         own = self._shares[name]
-        # Later ones of the same share may go before it, and it before earlier ones of others.
-        self._now = max(self._now, min(s.passed for s in self._shares.values() if s.waiting))
         del own.waiting[bisect_left(own.waiting, (-priority, number))]
-        self._charged[number] = cpus * EXPECTED_S
-        own.passed += self._charged[number] / weight(priority)
-        own.running += 1
+        self._charged[number] = cpus * EXPECTED_S / weight(priority)
+        own.running += self._charged[number]
+        own.started += 1
 
     def end(self, number: int, cpu_s: float) -> None:
         """A run has ended: the CPU time that it had takes the place of what it was charged."""
         name, priority = self._runs.pop(number)
         own = self._shares[name]
-        own.running -= 1
-        own.passed += (cpu_s - self._charged.pop(number)) / weight(priority)
+        own.started -= 1
+        # Sums of fractions leave crumbs.
+        own.running -= self._charged.pop(number)
+        own.running = own.running if own.started else 0.0
+        own.passed += cpu_s / weight(priority)
         self._tidy()
 
     def drop(self, number: int) -> None:
@@ -105,15 +112,17 @@ class FairQueue:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Forget the shares that would come back as if they were new."""
+        """See how far all have come; forget the shares that would come back as if new."""
         if not self._runs:
             self._now = 0.0
             self._shares.clear()
             return
+        busy = [share.passed for share in self._shares.values() if share.waiting or share.started]
+        self._now = max(self._now, min(busy))
         idle = [
             name
             for name, share in self._shares.items()
-            if not share.waiting and not share.running and share.passed <= self._now
+            if not share.waiting and not share.started and share.passed <= self._now
         ]
         for name in idle:
             del self._shares[name]
