@@ -55,6 +55,7 @@ const shade = {
 
 const shadeButton = () => {
   const label = () => `Colours: ${shade.choice}`;
-  const button = h("button", { type: "button", title: "light, dark, or as the system has it", onclick: () => { shade.next(); button.textContent = label(); } }, label());
+  const button = h("button", { type: "button", title: "light, dark, or as the system has it", onclick: () => shade.next() }, label());
+  shade.listeners.push(() => { button.textContent = label(); });
   return button;
 };

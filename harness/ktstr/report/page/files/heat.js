@@ -154,7 +154,7 @@ const heatTables = (view, data, rows, of) => {
     let sum = 0, count = 0, most = null;
     data.at_ms.forEach((time, at) => {
       const value = row[at];
-      if (value === null || value === undefined || time < phase.start_ms || time > phase.end_ms) return;
+      if (value === null || value === undefined || time < phase.start_ms || (time >= phase.end_ms && time > phase.start_ms)) return;
       sum += value;
       count++;
       if (most === null || value > most) most = value;
