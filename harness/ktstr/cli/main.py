@@ -18,6 +18,7 @@ COMMANDS = {
         "gauntlet",
         "Run scenarios on every topology, kernel and scheduler that makes sense.",
     ),
+    "history": ("ktstr.cli.history", "history", "List the runs that are recorded."),
     "image": ("ktstr.cli.image", "image", "Build the guest image ahead of time."),
     "completions": (
         "ktstr.cli.completions",
