@@ -5,8 +5,8 @@ Every metric that either side measured is accounted for exactly once, as one :cl
 that only one side measured is a difference in coverage; nothing is ever taken for zero.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -141,7 +141,8 @@ class Comparison:
 
     :param slicing: what the sides differ in on purpose; everything else pairs, but what is ignored.
     :param unpaired_phases: phases that one side's runs did not get to, as (pair, title, side).
-    :param notes: what has to be known to read the figures.
+    :param verdicts_count: whether a verdict that got worse is a regression.
+    :param test: whether noise was taken into account where there were runs enough.
     """
 
     slicing: tuple[Dimension, ...]
@@ -152,10 +153,9 @@ class Comparison:
     changes: tuple[Change, ...]
     verdicts: tuple[VerdictChange, ...]
     unpaired_phases: tuple[tuple[PairKey, str, str], ...] = ()
-    notes: tuple[str, ...] = ()
     alpha: float = ALPHA
     verdicts_count: bool = True
-    names: Mapping[PairKey, str] = field(default_factory=dict)
+    test: bool = True
 
     def of(self, *outcomes: Outcome, phases: bool | None = None) -> list[Change]:
         """The changes of these outcomes, of runs as a whole or of phases where that is asked."""
@@ -228,6 +228,7 @@ def compare(
         unpaired_phases=tuple(each for pair in pairs for each in _unpaired(pair, wanted)),
         alpha=alpha,
         verdicts_count=not metrics_only,
+        test=test,
     )
 
 

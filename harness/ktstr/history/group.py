@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs that are repetitions of each other, and one figure for all of them."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -122,9 +122,3 @@ def _pooled(
     ]
     below = sum(part[1] for part in parts)
     return sum(part[0] for part in parts) / below if below else None
-
-
-def mixed(group: Group, of: Callable[[Row], str | None]) -> tuple[str, ...]:
-    """The distinct values of a group's rows when there are several, else nothing."""
-    found = sorted({value for row in group.rows if (value := of(row)) is not None})
-    return tuple(found) if len(found) > 1 else ()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A comparison for people: what got worse first, then the rest, and what has no counterpart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ from ktstr.report.printable import figure, one_line
 MAX_ROWS: Final = 200
 """Rows of one table, where not all are asked for."""
 
+FACTOR: Final = 10
+"""Times A from which a change is told as a factor."""
+
 SHOWN: Final = (Outcome.REGRESSION, Outcome.IMPROVEMENT, Outcome.CHANGED)
 QUIET: Final = (Outcome.NOISE, Outcome.UNDECIDED, Outcome.UNCHANGED)
 ONE_SIDED: Final = (Outcome.ONLY_A, Outcome.ONLY_B)
@@ -33,9 +36,12 @@ ONE_RUN: Final = (
     "one run a side says nothing of noise: these are the changes beyond the gates, whatever "
     "caused them; two runs and more a side are tested"
 )
+NO_TEST: Final = (
+    "noise was left out of account: these are the changes beyond the gates, whatever caused them"
+)
 EXACT: Final = (
-    "pairs by the virtual clock with the same seed have no noise: whatever differs there is a "
-    "real change; those beyond the gates are listed"
+    "pairs by the virtual clock with the same seed have no noise, whatever differs there is a real "
+    "change: {differ} of {all} metrics do, and those beyond the gates are listed"
 )
 
 
@@ -77,32 +83,35 @@ class Report:
             yield from (pair.a, pair.b)
         yield from (*self.comparison.only_a, *self.comparison.only_b)
 
-    def _telling(self) -> list[int]:
-        """The places in a pair's key that are not the same everywhere."""
-        keys = [group.key for group in self._groups()]
+    def _telling(self, keys: Iterable[PairKey]) -> list[int]:
+        """The places that are not the same in all of these keys."""
+        found = list(keys)
         places = range(1, 1 + len(self.pairing))
-        return [place for place in places if len({key[place] for key in keys}) > 1]
+        return [place for place in places if len({key[place] for key in found}) > 1]
 
     @property
     def shared(self) -> str:
         """The dimensions that all runs have in common, with their values."""
-        telling = set(self._telling())
-        first = next((group.key for group in self._groups()), None)
-        if first is None:
-            return ""
+        keys = [group.key for group in self._groups()]
+        telling = set(self._telling(keys))
         return ", ".join(
-            f"{dimension.value} {one_line(first[place])}"
+            f"{dimension.value} {one_line(keys[0][place])}"
             for place, dimension in enumerate(self.pairing, 1)
-            if place not in telling and first[place]
+            if keys and place not in telling and keys[0][place]
         )
 
     def names(self) -> dict[PairKey, str]:
-        """What to call each pair: the scenario, and what not all pairs have in common."""
-        telling = self._telling()
-        return {
-            group.key: _name(group.key[0], [group.key[place] or "–" for place in telling])
-            for group in self._groups()
-        }
+        """What to call each pair: the scenario, and what tells it from others of that name."""
+        keys: dict[str, list[PairKey]] = {}
+        for group in self._groups():
+            keys.setdefault(group.scenario, []).append(group.key)
+        found = {}
+        for scenario, members in keys.items():
+            telling = self._telling(members)
+            for key in members:
+                values = [_value(self.pairing[place - 1], key[place]) for place in telling]
+                found[key] = _name(scenario, values)
+        return found
 
     @property
     def summary(self) -> str:
@@ -148,9 +157,10 @@ class Report:
                 "of cases, adjusted for their number"
             )
         if any(each.outcome in GATED and each.finding is None for each in comparison.changes):
-            found.append(ONE_RUN)
-        if any(pair.exact for pair in comparison.pairs):
-            found.append(EXACT)
+            found.append(ONE_RUN if comparison.test else NO_TEST)
+        if exact := [each for each in findings if each.test == Decider.EXACT]:
+            differ = sum(1 for each in exact if each.significant)
+            found.append(EXACT.format(differ=differ, all=len(exact)))
         return found
 
 
@@ -233,11 +243,13 @@ def row_of(change: Change, names: dict[PairKey, str]) -> tuple[str, ...]:
 
 
 def percent(change: Change) -> str:
-    """The change as a share of A; from zero there is none."""
+    """The change as a share of A, many times A as a factor; from zero there is neither."""
     if change.delta is None:
         return "–"
     if change.relative is None:
         return "from 0" if change.delta else "0"
+    if change.relative >= FACTOR:
+        return f"x{1 + change.relative:,.0f}"
     return f"{change.relative:+.1%}"
 
 
@@ -352,6 +364,13 @@ def _plain(value: float | None) -> float | None:
 
 def _words(dimensions: Sequence[Dimension]) -> list[str]:
     return [each.value for each in dimensions]
+
+
+def _value(dimension: Dimension, value: str) -> str:
+    """A value by itself; a bare number with what it counts."""
+    if dimension in (Dimension.SEED, Dimension.CPU_BUDGET):
+        return f"{dimension.value} {value or '–'}"
+    return value or "–"
 
 
 def _name(scenario: str, values: Sequence[str]) -> str:

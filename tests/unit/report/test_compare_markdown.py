@@ -75,3 +75,18 @@ def test_nothing_becomes_markup() -> None:
     assert "\n# d" not in text and "\n# y" not in text
     # The cell goes on behind the pipe.
     assert "`a\\|b'c # d <img src=x> @someone [x](http://y)`" in text
+
+
+def test_pairs_are_named_by_what_tells_them_apart() -> None:
+    a = [row(1, clock="virtual", seed=1), row(2, clock="virtual", seed=2), row(3, scenario="own")]
+    found = report(a, a)
+    assert sorted(found.names().values()) == ["crowd [seed 1]", "crowd [seed 2]", "own"]
+    # What all have in common is said once.
+    assert "scheduler scx_ktstr" in found.shared and "seed" not in found.shared
+
+
+def test_exact_differences_are_counted() -> None:
+    a = row(1, clock="virtual", seed=1, metrics={"worst_gap_ms": 100.0, "total_migrations": 5.0})
+    b = row(2, clock="virtual", seed=1, metrics={"worst_gap_ms": 101.0, "total_migrations": 5.0})
+    [sentence] = report([a], [b]).method
+    assert "1 of 2 metrics do" in sentence
