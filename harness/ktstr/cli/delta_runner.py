@@ -25,6 +25,7 @@ from ktstr.history.perf_delta import (
     plan,
     run_all,
 )
+from ktstr.history.policy import Policy
 from ktstr.history.repeats import Judgement, judge
 from ktstr.report.delta_words import exit_code
 from ktstr.report.many_live import ManyProgress
@@ -76,7 +77,7 @@ class DeltaProgress:
 class DeltaRunner(Guarded):
     """One comparison with its progress, its answer to signals and what it prints at the end.
 
-    :param strict: metrics that must not regress.
+    :param policy: gates, and the metrics that must not regress.
     :param threshold: as many regressions are a failure.
     :param execute: makes one run.
     """
@@ -84,7 +85,7 @@ class DeltaRunner(Guarded):
     def __init__(
         self,
         request: Request,
-        strict: tuple[str, ...],
+        policy: Policy,
         threshold: int,
         reports: Reports,
         *,
@@ -96,7 +97,7 @@ class DeltaRunner(Guarded):
         configure_logging(verbose=False)
         super().__init__(Screen(sys.stdout))
         self._request = request
-        self._strict = strict
+        self._policy = policy
         self._threshold = threshold
         self._reports = reports
         self._phases = phases
@@ -135,7 +136,7 @@ class DeltaRunner(Guarded):
             await run_all(delta, self._execute, watcher)
 
     def _conclude(self, delta: Delta, ended: ExitCode | None) -> ExitCode:
-        judgement = judge(delta.repeats(), strict=self._strict, phases=self._phases)
+        judgement = judge(delta.repeats(), policy=self._policy, phases=self._phases)
         code = exit_code(judgement, self._threshold) if ended is None else ended
         if delta.ran:
             print_parts(self._console, summary(delta, judgement))

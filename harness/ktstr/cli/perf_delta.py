@@ -2,13 +2,17 @@
 """``ktstr perf-delta``: what a commit makes of the metrics."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ktstr.cli.command_line import BadCommandLine, Command
 from ktstr.cli.options import accel, instead, out_folder, report_file
+
+if TYPE_CHECKING:
+    from ktstr.history.policy import Policy
 
 MAX_REPEAT = 1000
 
@@ -89,6 +93,13 @@ def _names(
     metavar="N",
     help="Fail from as many regressions on.",
 )
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="How large a change has to be to count, as for `ktstr compare`.",
+)
 @click.option("--phases", is_flag=True, help="Compare each phase too.")
 @instead("kernel", "topology", "scheduler", "flags", "work_type")
 @click.option(
@@ -116,6 +127,7 @@ def perf_delta(
     repeat: int | None,
     strict: tuple[str, ...],
     fail_threshold: int,
+    policy_file: Path | None,
     phases: bool,
     kernel: str | None,
     topology: str | None,
@@ -159,6 +171,7 @@ def perf_delta(
     )
     try:
         paths = scenario_paths(scenarios)
+        policy = _policy(policy_file, strict)
     except KtstrError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(int(error.exit_code))
@@ -175,5 +188,13 @@ def perf_delta(
         repeat=repeat,
     )
     reports = Reports(json_file, markdown_file)
-    runner = DeltaRunner(request, strict, fail_threshold, reports, phases=phases, dry_run=dry_run)
+    runner = DeltaRunner(request, policy, fail_threshold, reports, phases=phases, dry_run=dry_run)
     sys.exit(int(runner.main()))
+
+
+def _policy(path: Path | None, strict: tuple[str, ...]) -> "Policy":
+    from ktstr.history.policy import Policy, read_policy
+    from ktstr.metrics.registry import METRICS
+
+    found = Policy() if path is None else read_policy(path, [each.name for each in METRICS])
+    return replace(found, must_not_regress=(*dict.fromkeys((*found.must_not_regress, *strict)),))

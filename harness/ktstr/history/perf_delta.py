@@ -175,7 +175,6 @@ class Delta:
                 subject.name,
                 list(self._rows(subject, "base")),
                 list(self._rows(subject, "head")),
-                subject.exact,
             )
             for subject in self.subjects
             if subject.missing is None

@@ -5,18 +5,17 @@ Only runs that passed have figures that count. A metric that one side alone has 
 coverage, never a zero.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from ktstr.history.compare import Change, Levels, Outcome, compare
+from ktstr.history.dimensions import Dimension
 from ktstr.history.families import chancy, together
 from ktstr.history.noise import ALPHA, Finding, Word, two_sample
+from ktstr.history.policy import Policy
 from ktstr.history.rows import Row
 from ktstr.metrics.kinds import HIGHER_BETTER
-from ktstr.metrics.registry import RENDER_SUPPRESSED_COMPONENTS, MetricDef, metric_def
-
-PASSES: Final = "passes"
-"""Stands for a metric in what is said of verdicts."""
 
 
 class Key(NamedTuple):
@@ -47,15 +46,18 @@ class Coverage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """All runs of one scenario on both sides, whatever became of them.
-
-    :param exact: by the virtual clock, with the same seeds.
-    """
+    """All runs of one scenario on both sides, whatever became of them."""
 
     scenario: str
     base: Sequence[Row]
     head: Sequence[Row]
-    exact: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether they are by the virtual clock, with the same seeds on both sides."""
+        rows = (*self.base, *self.head)
+        seeds = [sorted(str(row.seed) for row in side) for side in (self.base, self.head)]
+        return all(row.clock == "virtual" for row in rows) and seeds[0] == seeds[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +101,32 @@ def _size(finding: Finding) -> float:
 def judge(
     repeats: Iterable[Repeats],
     *,
-    alpha: float = ALPHA,
-    strict: Collection[str] = (),
+    policy: Policy | None = None,
     phases: bool = False,
+    alpha: float = ALPHA,
 ) -> Judgement:
     """Compare the runs of each scenario, and decide all of them together.
 
-    :param strict: names of metrics that must not regress.
+    :param policy: gates in place of the registry's, and the metrics that must not regress.
     :param phases: also compare each phase; they are a family of their own.
     """
+    rules = policy or Policy()
+    strict = frozenset(rules.must_not_regress)
     whole: dict[Key, Finding] = {}
     parts: dict[Key, Finding] = {}
     verdicts: dict[str, Finding] = {}
     coverage: list[Coverage] = []
     for each in repeats:
-        base = [row for row in each.base if row.passed]
-        head = [row for row in each.head if row.passed]
-        if len(base) < len(each.base) or len(head) < len(each.head):
+        if not all(row.passed for row in (*each.base, *each.head)):
             verdicts[each.scenario] = _passes(each, alpha)
-        table = _pairs(each, [row.metrics for row in base], [row.metrics for row in head], "")
-        coverage += _findings(whole, table, each.exact, alpha)
-        if phases:
-            labels = {p.label: None for row in (*base, *head) for p in row.phases}
-            for label in labels:
-                found = _pairs(each, _of_phase(base, label), _of_phase(head, label), label)
-                coverage += _findings(parts, found, each.exact, alpha)
+        for change in _changes(each, rules, phases, alpha):
+            key = Key(each.scenario, change.metric, change.title)
+            if change.outcome in (Outcome.ONLY_A, Outcome.ONLY_B):
+                side = "base" if change.outcome is Outcome.ONLY_A else "head"
+                coverage.append(Coverage(key, side, max(change.n_a, change.n_b)))
+            elif change.outcome is not Outcome.SUPPRESSED:
+                finding = change.finding or _undecided(change, alpha)
+                (whole if change.step_index is None else parts)[key] = finding
     keys = [key for key in whole if key.metric in strict]
     findings = together(whole, strict=keys) | together(parts)
     measured = {key.metric for key in keys if whole[key].p is not None}
@@ -131,68 +134,29 @@ def judge(
         findings,
         verdicts,
         coverage,
-        frozenset(strict),
+        strict,
         sum(1 for f in whole.values() if chancy(f)),
-        tuple(name for name in strict if name not in measured),
+        tuple(name for name in rules.must_not_regress if name not in measured),
     )
 
 
-def _of_phase(rows: Iterable[Row], label: str) -> list[Mapping[str, float]]:
-    return [next((p.metrics for p in row.phases if p.label == label), {}) for row in rows]
+def _changes(each: Repeats, policy: Policy, phases: bool, alpha: float) -> Iterator[Change]:
+    """Every metric of either side; what the runs are of is known, so nothing else pairs them."""
+    base, head = ([replace(row, scenario="") for row in side] for side in (each.base, each.head))
+    levels = Levels(phases=phases)
+    found = compare(base, head, ignored=tuple(Dimension), policy=policy, levels=levels, alpha=alpha)
+    yield from found.changes
 
 
-Pair = tuple[list[float | None], list[float | None]]
-
-
-def _pairs(
-    each: Repeats,
-    base: Sequence[Mapping[str, float]],
-    head: Sequence[Mapping[str, float]],
-    phase: str,
-) -> dict[Key, Pair]:
-    names = dict.fromkeys(name for metrics in (*base, *head) for name in metrics)
-    return {
-        Key(each.scenario, name, phase): (
-            [metrics.get(name) for metrics in base],
-            [metrics.get(name) for metrics in head],
-        )
-        for name in names
-        if name not in RENDER_SUPPRESSED_COMPONENTS
-    }
-
-
-def _findings(
-    into: dict[Key, Finding], table: Mapping[Key, Pair], exact: bool, alpha: float
-) -> list[Coverage]:
-    alone = []
-    for key, (base, head) in table.items():
-        metric = metric_def(key.metric)
-        if metric is None:
-            continue
-        finding = _compare(metric, base, head, exact, alpha)
-        if finding.a.n and finding.b.n:
-            into[key] = finding
-        elif finding.a.n or finding.b.n:
-            side = "base" if finding.a.n else "head"
-            alone.append(Coverage(key, side, max(finding.a.n, finding.b.n)))
-    return alone
-
-
-def _compare(
-    metric: MetricDef,
-    base: Sequence[float | None],
-    head: Sequence[float | None],
-    exact: bool,
-    alpha: float,
-) -> Finding:
+def _undecided(change: Change, alpha: float) -> Finding:
+    """One run on a side: a difference that says nothing of noise."""
     return two_sample(
-        base,
-        head,
-        polarity=metric.polarity,
-        abs_gate=metric.default_abs,
-        rel_gate=metric.default_rel,
+        [change.a],
+        [change.b],
+        polarity=change.rule.polarity,
+        abs_gate=change.rule.absolute,
+        rel_gate=change.rule.relative,
         alpha=alpha,
-        exact=exact,
     )
 
 

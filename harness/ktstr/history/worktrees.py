@@ -26,6 +26,7 @@ LOCK: Final = "owner.lock"
 SHORT: Final = 7
 """Digits of a commit that people see."""
 
+_OF_A_HOOK: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 _QUICK_S: Final = 60.0
 _CHECKOUT_S: Final = 600.0
 _CLEAN_UP_S: Final = 60.0
@@ -203,6 +204,7 @@ def _remove(repository: Path, holder: Path, tree: Path) -> None:
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(
             ["git", "-C", str(repository), "worktree", "prune"],
+            env={name: value for name, value in os.environ.items() if name not in _OF_A_HOOK},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_CLEAN_UP_S,
@@ -214,7 +216,9 @@ async def _git(folder: Path, *args: str, seconds: float = _QUICK_S) -> Finished:
     if shutil.which("git") is None:
         raise HostUnfit("`git` is not on this machine", hint="install the package git")
     env = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    return await run(["git", "-C", str(folder), *args], seconds, env=env)
+    # Inside of a hook these would name another repository.
+    foreign = [word for name in _OF_A_HOOK for word in ("-u", name)]
+    return await run(["env", *foreign, "git", "-C", str(folder), *args], seconds, env=env)
 
 
 def _why(found: Finished) -> str:

@@ -89,7 +89,7 @@ def p_text(finding: Finding) -> str:
     if finding.decides is None:
         return NOT_MEASURED
     p = finding.decides
-    shown = "<0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+    shown = "<0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
     return f"{shown} ranks" if finding.test is Decider.RANKS else shown
 
 
@@ -133,7 +133,7 @@ def method_lines(judgement: Judgement, *, alpha: float) -> list[str]:
     lines = [
         (
             f"p is adjusted for {judgement.tested} metrics (Benjamini-Hochberg): among the changes "
-            f"told here {level} are chance, on average"
+            f"told here at most {level} are chance, on average"
         ),
         (
             "told is what is beyond chance and beyond both gates of its metric; unchanged, where a "

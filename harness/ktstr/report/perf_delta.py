@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ktstr.history.noise import ALPHA, Finding, Word
-from ktstr.history.perf_delta import Delta, Ran, Turn
+from ktstr.history.perf_delta import WALL_REPEAT, Delta, Ran, Turn
 from ktstr.history.repeats import Judgement, Key
 from ktstr.report.delta_words import (
     change_text,
@@ -69,8 +69,10 @@ def cautions(delta: Delta) -> list[str]:
             "one seed is one interleaving out of many: the difference is real, and another seed "
             "may show another (--repeat)"
         )
-    fewest = min((n for subject, n in repeats.items() if not subject.exact), default=9)
-    if fewest < 5:
+    fewest = min((n for subject, n in repeats.items() if not subject.exact), default=WALL_REPEAT)
+    if fewest == 1:
+        found.append("one run a side says nothing of noise: nothing can be told by the wall clock")
+    elif fewest < WALL_REPEAT:
         found.append(f"{fewest} runs a side show large changes only; five and more are advised")
     return found
 
@@ -110,7 +112,8 @@ def summary(delta: Delta, judgement: Judgement) -> list[RenderableType]:
     told = judgement.of(Word.REGRESSION, Word.IMPROVEMENT, Word.CHANGED)
     if told:
         parts += [Text(), findings_table(told, many=len(delta.subjects) > 1)]
-    doubts = judgement.of(Word.INCONCLUSIVE)
+    # Where each side ran once, that is said once.
+    doubts = [each for each in judgement.of(Word.INCONCLUSIVE) if each[1].means is not None]
     if doubts:
         parts += [Text(), Text("not decided:"), *_doubts(doubts, many=len(delta.subjects) > 1)]
     if judgement.coverage:
