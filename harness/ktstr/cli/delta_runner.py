@@ -79,7 +79,7 @@ class DeltaRunner(Guarded):
 
     :param policy: gates, and the metrics that must not regress.
     :param threshold: as many regressions are a failure.
-    :param execute: makes one run.
+    :param execute: makes one run; None: as `ktstr-run` does.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class DeltaRunner(Guarded):
         *,
         phases: bool,
         dry_run: bool,
-        execute: Execute = run_scenario,
+        execute: Execute | None = None,
     ) -> None:
         open_standard_streams()
         configure_logging(verbose=False)
@@ -102,7 +102,7 @@ class DeltaRunner(Guarded):
         self._reports = reports
         self._phases = phases
         self._dry_run = dry_run
-        self._execute = execute
+        self._execute = execute or run_scenario
         self._delta: Delta | None = None
 
     def main(self) -> ExitCode:

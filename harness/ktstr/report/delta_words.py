@@ -51,8 +51,10 @@ def side_text(finding: Finding, side: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A fraction as percent, with a decimal where that counts."""
-    return f"{share * 100:,.0f}%" if abs(share) >= 0.1 else f"{share * 100:.1f}%"
+    """A fraction as percent, with decimals where they count."""
+    if abs(share) >= 0.1:
+        return f"{share * 100:,.0f}%"
+    return f"{share * 100:.1f}%" if abs(share) >= 0.001 else f"{share * 100:.1g}%"
 
 
 def change_text(finding: Finding) -> str:
@@ -132,7 +134,7 @@ def method_lines(judgement: Judgement, *, alpha: float) -> list[str]:
     level = f"{alpha * 100:g} %"
     lines = [
         (
-            f"p is adjusted for {judgement.tested} metrics (Benjamini-Hochberg): among the changes "
+            f"p is adjusted for {_metrics(judgement.tested)} (Benjamini-Hochberg): among the changes "
             f"told here at most {level} are chance, on average"
         ),
         (
@@ -164,4 +166,8 @@ def counts_text(judgement: Judgement) -> str:
         for word, n in counted.items()
         if n or word is Word.REGRESSION or word is Word.IMPROVEMENT
     ]
-    return f"{', '.join(parts)}; {len(judgement.findings)} metrics compared"
+    return f"{', '.join(parts)}; {_metrics(len(judgement.findings))} compared"
+
+
+def _metrics(number: int) -> str:
+    return "1 metric" if number == 1 else f"{number} metrics"

@@ -70,6 +70,8 @@ def cautions(delta: Delta) -> list[str]:
             "may show another (--repeat)"
         )
     fewest = min((n for subject, n in repeats.items() if not subject.exact), default=WALL_REPEAT)
+    if len(delta.ran) < len(delta.turns):
+        found.append(f"{len(delta.ran)} of {len(delta.turns)} runs were made")
     if fewest == 1:
         found.append("one run a side says nothing of noise: nothing can be told by the wall clock")
     elif fewest < WALL_REPEAT:
