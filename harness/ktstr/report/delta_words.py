@@ -134,8 +134,8 @@ def method_lines(judgement: Judgement, *, alpha: float) -> list[str]:
     level = f"{alpha * 100:g} %"
     lines = [
         (
-            f"p is adjusted for {_metrics(judgement.tested)} (Benjamini-Hochberg): among the changes "
-            f"told here at most {level} are chance, on average"
+            f"p is adjusted for {_metrics(judgement.tested)} (Benjamini-Hochberg): among the "
+            f"changes told here at most {level} are chance, on average"
         ),
         (
             "told is what is beyond chance and beyond both gates of its metric; unchanged, where a "
