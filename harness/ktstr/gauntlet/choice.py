@@ -5,6 +5,10 @@ Greedy, as the reference does it (reference-04, section 10.8): again and again t
 most that is new for its cost, of those that still fit; ties go by name. What a cell can add only
 shrinks as others are chosen, so the figure of an earlier round is a bound: a cell is looked at anew
 only when its bound is the highest (lazy evaluation), and the result is the same.
+
+More time never covers less. Where two budgets first part, the larger one lets in a cell for which
+the smaller has too little left; whatever the smaller takes instead covers no more in a second and
+has less time than that cell, so it all together adds less than that cell alone.
 """
 
 import heapq
