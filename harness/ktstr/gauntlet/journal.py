@@ -160,7 +160,9 @@ def _take(contents: Contents, line: bytes, subject: str) -> None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RecordError(subject, "", f"no JSON ({error})", "a line of the journal") from None
+        raise RecordError(
+            subject, "(the whole line)", f"no JSON ({error})", "a line of the journal"
+        ) from None
     found = Fields(values, subject)
     match found.one_of("type", ("agenda", "began", "ended")):
         case "agenda":

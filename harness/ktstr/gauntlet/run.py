@@ -11,6 +11,7 @@ import anyio.to_thread
 from ktstr.gauntlet.agenda import Item
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.gauntlet.journal import Journal
+from ktstr.session.scopes import task_scope
 
 Execute = Callable[[Cell], Awaitable[CellResult]]
 """Runs one cell. What goes wrong with it is a result; an exception ends the gauntlet."""
@@ -122,7 +123,8 @@ async def run_cells(
         results[cell.key] = result
         tell(cell, result)
 
-    await (drive or at_once(1))(due, one)
+    async with task_scope():  # an error of one leaves it by itself
+        await (drive or at_once(1))(due, one)
     return [results[cell.key] for cell in cells]
 
 
