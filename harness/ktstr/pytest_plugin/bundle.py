@@ -101,7 +101,7 @@ def properties(run: Run, number: int) -> Iterator[tuple[str, str | float]]:
 
 
 def _facts(run: Run) -> Iterator[tuple[str, object]]:
-    record, options = run.record, run.request.options
+    record = run.record
     scheduler = record.facts.get("scheduler") or {}
     virtual = record.facts.get("virtual") or {}
     yield "verdict", "guest lost" if record.verdict == "lost" else record.verdict
@@ -113,7 +113,7 @@ def _facts(run: Run) -> Iterator[tuple[str, object]]:
     yield "flags", scheduler.get("profile")
     yield "accelerator", record.facts.get("accelerator")
     yield "clock", "virtual" if virtual else "wall"
-    yield "seed", virtual.get("seed", options.seed)
+    yield "seed", virtual.get("seed", run.seed)
     yield "identity", record.facts.get("identity")
     yield "sidecar", record.sidecar
     yield "evidence", record.evidence

@@ -31,14 +31,13 @@ from ktstr.pytest_plugin.outcome import (
     refusal,
     skipped,
 )
+from ktstr.pytest_plugin.place import no_place, on_its_own, with_memory
 from ktstr.pytest_plugin.request import RunRequest
 from ktstr.pytest_plugin.run import Run, RunView
 from ktstr.pytest_plugin.settings import Settings
 from ktstr.pytest_plugin.source import Place, scenario_file
 from ktstr.report.plain import describe
 from ktstr.session.events import RunEvent, StageProgress, StageStarted, StepEnded
-from ktstr.session.lineup import surveyed
-from ktstr.session.matrix import Turn
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
 from ktstr.verdict import Verdict
@@ -219,9 +218,10 @@ class Ktstr(RunView):
     def _made(self, asked: Asked, variant: Variant, repetition: int, terms: Terms) -> Run:
         options = self._options(asked, variant)
         path = self._scenario(asked.scenario, options)
-        reason = _no_place(path, options, variant)
-        if reason:
+        own = on_its_own(path, options)
+        if reason := no_place(path, options, variant, own):
             raise skipped(reason, terms)
+        options = with_memory(options, variant, own)
         lines: deque[str] = deque(maxlen=MAX_PROGRESS)
 
         def emit(event: RunEvent) -> None:
@@ -235,7 +235,7 @@ class Ktstr(RunView):
             wall_s = time.monotonic() - began
         if record is None:
             raise NotPassed(CANNOT_RUN, f"{CANNOT_RUN}: no pytest_ktstr_run made the run")
-        return Run(record, request, lines, wall_s)
+        return Run(record, request, lines, wall_s, None if own is None else own.run.seed)
 
     def _options(self, asked: Asked, variant: Variant) -> RunOptions:
         flags = asked.flags
@@ -260,14 +260,6 @@ class Ktstr(RunView):
         name = getattr(self._node, "originalname", None) or self._node.name
         around = self._around
         return scenario_file(given, options, Place(around.folder, name, around.settings.out))
-
-
-def _no_place(path: Path, options: RunOptions, variant: Variant) -> str:
-    """Why the scenario cannot be on a topology that others chose; else its run tells."""
-    if not variant.offered:
-        return ""
-    (turn,) = surveyed([Turn(path, options, topology=variant.topology)])
-    return turn.skipped
 
 
 def _worst(ends: Sequence[NotPassed]) -> NotPassed | None:

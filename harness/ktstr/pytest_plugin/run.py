@@ -105,10 +105,16 @@ class Run(RunView):
     :ivar request: what was asked for.
     :ivar progress: what the run told while it went on, a line each.
     :ivar wall_s: how long it took, from the request to the record, seconds.
+    :ivar seed: the seed it ran with.
     """
 
     def __init__(
-        self, record: RunRecord, request: RunRequest, progress: Sequence[str], wall_s: float
+        self,
+        record: RunRecord,
+        request: RunRequest,
+        progress: Sequence[str],
+        wall_s: float,
+        seed: int | None = None,
     ) -> None:
         self._record = record
         self._verdict = Verdict()
@@ -119,6 +125,7 @@ class Run(RunView):
         self.request = request
         self.progress = tuple(progress)
         self.wall_s = wall_s
+        self.seed = seed
 
     @property
     def record(self) -> RunRecord:

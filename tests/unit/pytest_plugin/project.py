@@ -94,6 +94,7 @@ def fake_run(request: RunRequest) -> RunRecord:
         "clock": options.clock,
         "seed": options.seed,
         "timeout": options.timeout_s,
+        "memory_mib": options.memory_mib,
         "auto_repro": options.auto_repro,
         "repetition": request.repetition,
         "nodeid": request.nodeid,

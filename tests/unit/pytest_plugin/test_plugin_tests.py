@@ -224,6 +224,37 @@ def test_offered(ktstr): pass
     assert project(own).parseoutcomes() == {"passed": 1}
 
 
+def test_what_a_scenario_says_of_topologies_holds_for_those_it_is_offered(
+    project: Project, pytester: pytest.Pytester
+) -> None:
+    source = """
+import pathlib
+FEW = pathlib.Path("passes.toml").read_text() + "[gauntlet]\\nmax_cpus = 4\\nexclude = ['tiny-2llc']\\n"
+
+@pytest.mark.ktstr(FEW, presets=["1n1l8c1t", "tiny-2llc", "1n1l4c1t", "2n2l1c1t"])
+def test_few(ktstr): pass
+
+@pytest.mark.ktstr(FEW, topology="1n1l8c1t")
+def test_own(ktstr): pass
+"""
+    result = project(source, "-rs")
+    assert result.parseoutcomes() == {"passed": 3, "skipped": 2}
+    result.stdout.fnmatch_lines(["SKIPPED*not on topology 1n1l8c1t: max_cpus = 4, it has 8"])
+    result.stdout.fnmatch_lines(["SKIPPED*not on topology tiny-2llc: excluded by name"])
+
+
+def test_a_larger_topology_that_is_offered_gets_a_gauntlets_memory(
+    project: Project, pytester: pytest.Pytester
+) -> None:
+    small = text("passes").replace("[vm]\n", '[vm]\nmemory = "300M"\n')
+    (pytester.path / "small.toml").write_text(small)
+    project(
+        '@pytest.mark.ktstr("small.toml", presets=["1n1l2c1t", "1n1l8c1t"])\ndef test_it(): pass\n'
+    )
+    # 64 MiB for each CPU, as the reference has it, and never less than the file's own.
+    assert [each["memory_mib"] for each in made(pytester.path)] == [None, 512]
+
+
 def test_the_ini_file_has_options_of_the_same_names(
     project: Project, pytester: pytest.Pytester
 ) -> None:
