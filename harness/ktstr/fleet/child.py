@@ -22,17 +22,21 @@ from typing import Any, Final, TextIO
 
 import anyio
 
-from ktstr.errors import ExitCode, KernelLacks, KtstrError
+from ktstr.errors import ExitCode, KtstrError
 from ktstr.fleet.parcel import Parcel
 from ktstr.fleet.store import SCENARIO
 from ktstr.fleet.templates import first_builds
-from ktstr.gauntlet.cells import CellResult, options_from_json
+from ktstr.gauntlet.cells import Cell, CellResult, options_from_json
+from ktstr.gauntlet.here import run_cell
 from ktstr.kernels import resolve_kernel
-from ktstr.report.many import Outcome
 from ktstr.report.plain import describe
-from ktstr.session.events import Note, RunEvent, StageProgress, StepEnded, StepStarted
-from ktstr.session.matrix import Turn
+from ktstr.session.ends import End
+from ktstr.session.events import Emit, Froze, Note, RunEvent, StageProgress, StepEnded
+from ktstr.session.lease import Lease
+from ktstr.session.options import RunOptions
+from ktstr.session.record import RunRecord
 from ktstr.session.run import run_scenario
+from ktstr.session.several import Heard
 
 OUT: Final = "out"
 """The folder, beside the scenario's, that takes what a run leaves."""
@@ -43,98 +47,59 @@ END_S: Final = 20.0
 _PROGRESS_S: Final = 0.5
 
 
-class Telling:
+class Telling(Heard):
     """Writes a run's events as lines.
 
-    :ivar held_s: what the steps that began ask for, seconds.
+    :ivar also: takes the events too.
     """
 
     def __init__(self, out: TextIO) -> None:
-        self.held_s = 0.0
-        self.warnings: list[str] = []
+        super().__init__()
+        self.also: Emit = lambda event: None
         self._out = out
         self._lock = threading.Lock()
         self._next_progress = 0.0
 
     def line(self, **values: Any) -> None:
         """One line; a reader that has gone is no news to a run."""
-        try:
-            with self._lock:
-                print(json.dumps(values), file=self._out, flush=True)
-        except (OSError, ValueError):
-            pass
+        with suppress(OSError, ValueError), self._lock:
+            print(json.dumps(values), file=self._out, flush=True)
 
     def __call__(self, event: RunEvent) -> None:
         """Take one event."""
-        match event:
-            case StepStarted(hold_s=hold_s):
-                self.held_s += hold_s
-            case StepEnded():
+        super().__call__(event)
+        self.also(event)
+        if isinstance(event, StageProgress):
+            now = time.monotonic()
+            if now < self._next_progress:
                 return
-            case Note(text=text, warning=warning):
-                if warning and text not in self.warnings and len(self.warnings) < 20:
-                    self.warnings.append(text)
-                    self.line(warning=text)
-                return
-            case StageProgress():
-                now = time.monotonic()
-                if now < self._next_progress:
-                    return
-                self._next_progress = now + _PROGRESS_S
-        self.line(say=describe(event))
+            self._next_progress = now + _PROGRESS_S
+        if not isinstance(event, StepEnded | Froze | Note):
+            self.line(say=describe(event))
+
+    def warned(self, warning: str) -> bool:
+        """Keep a warning, and pass it on when it is news."""
+        news = super().warned(warning)
+        if news:
+            self.line(warning=warning)
+        return news
 
 
 async def run(order: dict[str, Any], telling: Telling) -> CellResult:
     """Run what was sent; how it went."""
-    began = time.monotonic()
     parcel = Parcel.from_json(order["parcel"])
     folder = Path(order["folder"])
     options = options_from_json(dict(parcel.options))
-    options = replace(options, out_dir=folder.parent / OUT)
-    path = folder / SCENARIO
-    turn = Turn(path, options, kernel=options.kernel)
-    try:
-        if options.cold:
-            record = await run_scenario(path, options, telling)
-        else:
-            async with first_builds(Path(order["guests"]), parcel.guest, telling) as emit:
-                record = await run_scenario(path, options, emit)
-    except KernelLacks as error:
-        if options.kernel is None:
-            return refused(error, time.monotonic() - began)
-        why = error.message.splitlines()[-1].strip()
-        return CellResult("skip", ExitCode.PASS, reason=f"not on kernel {options.kernel}: {why}")
-    except (KtstrError, OSError) as error:
-        return refused(error, time.monotonic() - began)
-    except Exception as error:
-        traceback.print_exc()
-        return refused(error, time.monotonic() - began, "ktstr itself went wrong: ")
-    outcome = Outcome.of(record, turn, telling.held_s, telling.warnings)
-    return CellResult(
-        outcome.verdict,
-        outcome.exit_code,
-        outcome.record,
-        time.monotonic() - began,
-        outcome.reason,
-        outcome.workload_s,
-        outcome.details,
-        outcome.notes,
-        outcome.facts,
-        outcome.evidence,
-    )
+    cell = Cell(folder / SCENARIO, parcel.name, "", kernel=parcel.kernel, options=options)
+    guests = folder if options.cold else Path(order["guests"])
+    async with first_builds(guests, parcel.guest, telling) as telling.also:
+        out = folder.parent / OUT
+        return await run_cell(cell, out, telling, run=_alone, wrong=traceback.print_exc)
 
 
-def refused(error: Exception, wall_s: float, before: str = "") -> CellResult:
-    """What became of a run that could not be, or whose guest was lost without a record."""
-    code = getattr(error, "exit_code", ExitCode.CANNOT_RUN)
-    lines = [line.strip() for line in (before + (str(error) or repr(error))).splitlines()]
-    return CellResult(
-        "guest lost" if code == ExitCode.GUEST_LOST else "cannot run",
-        code,
-        wall_s=wall_s,
-        reason=": ".join([lines[0].rstrip(":"), *lines[1:2]]) if len(lines) > 1 else lines[0],
-        details=tuple(lines),
-    )
+async def _alone(path: Path, options: RunOptions, emit: Emit, /, *, lease: Lease) -> RunRecord:
+    """As run from a shell: other processes of this host are respected, there are no others here."""
+    return await run_scenario(path, options, emit)
 
 
 async def prepare(spec: str, telling: Telling) -> CellResult:
@@ -147,7 +112,7 @@ async def prepare(spec: str, telling: Telling) -> CellResult:
     try:
         await resolve_kernel(spec, progress=progress, need=())
     except (KtstrError, OSError) as error:
-        return refused(error, time.monotonic() - began)
+        return CellResult.of(End.of_error(error), time.monotonic() - began)
     return CellResult("pass", ExitCode.PASS, wall_s=time.monotonic() - began)
 
 

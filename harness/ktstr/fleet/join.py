@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The process of a worker: looks what its host can do, joins the scheduler, serves until the end."""
+"""The process of a worker: looks what its host can do, joins the scheduler, serves."""
 
 import os
 import shutil

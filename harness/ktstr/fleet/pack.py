@@ -7,19 +7,18 @@ import json
 import os
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from ktstr.errors import CannotRun
 from ktstr.fleet.parcel import MAX_FILE_BYTES, MAX_FILES, Parcel, SentFile
-from ktstr.gauntlet.cells import options_to_json
+from ktstr.gauntlet.cells import Cell, options_to_json
 from ktstr.kernels.catalogue import catalogued
 from ktstr.kernels.resolve import MODULES
 from ktstr.model.packing import packed_files
 from ktstr.scenario.toml import toml_text
 from ktstr.session.definition import define
-from ktstr.session.options import RunOptions
 from ktstr.session.room import cost_of
 
 FOLDED: Final = (
@@ -43,14 +42,15 @@ class Packed:
     sources: dict[str, Path] = field(default_factory=dict)
 
 
-def pack(path: Path, options: RunOptions) -> Packed:
-    """Pack a scenario with its options and everything it refers to; blocks.
+def pack(cell: Cell) -> Packed:
+    """Pack a cell's scenario with its options and everything it refers to; blocks.
 
     Where it refers to no files its text travels as it is. Otherwise it is written anew, with the
     places that the files have on the worker, and with the options that replace parts of it.
 
     :raise CannotRun: when it cannot run anywhere but here, or not at all.
     """
+    path, options = cell.path, cell.options
     definition = define(path, options)
     scenario = definition.scenario
     files = _Files()
@@ -64,15 +64,17 @@ def pack(path: Path, options: RunOptions) -> Packed:
     kernel = _sent_kernel(scenario.kernel, files)
     if kernel is not None:
         data["kernel"] = kernel
-    cost = cost_of(definition)
+    cost, given = cost_of(definition), options_to_json(options)
     shape = [scenario.kernel, str(definition.topology), scenario.vm.memory_mib]
     parcel = Parcel(
         scenario.name,
         toml_text(data) if files.sent else _named(path, scenario.name),
-        options_to_json(replace(options, **dict.fromkeys(FOLDED)) if files.sent else options),
+        {key: value for key, value in given.items() if not files.sent or key not in FOLDED},
         cost.cpus,
         cost.memory_mib,
         hashlib.sha256(json.dumps([*shape, sorted(files.sources)]).encode()).hexdigest()[:16],
+        cell.kernel,
+        "" if kernel is not None else scenario.kernel,
         tuple(files.sent.values()),
     )
     return Packed(parcel, files.sources)

@@ -63,6 +63,8 @@ class Parcel:
     :param cpus: vCPUs that may be busy at a time.
     :param memory_mib: guest memory and what QEMU needs beside it.
     :param guest: digest of what shapes its guest.
+    :param kernel: the kernel as the gauntlet names it; None: the scenario's own.
+    :param fetch: the kernel that a worker has to have; empty when it is sent along.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Parcel:
     cpus: int
     memory_mib: int
     guest: str
+    kernel: str | None = None
+    fetch: str = ""
     files: tuple[SentFile, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -97,6 +101,8 @@ class Parcel:
             cpus=found.integer("cpus", 1, _CPUS),
             memory_mib=found.integer("memory_mib", 0, _MIB),
             guest=found.name("guest", 64),
+            kernel=found.text_or_none("kernel", 4096),
+            fetch=found.text("fetch", 4096),
             files=tuple(SentFile.from_json(file, f"{subject}, a file") for file in files),
         )
         found.done()

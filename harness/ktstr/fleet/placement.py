@@ -16,11 +16,13 @@ class Need:
     :param cpus: vCPUs that may be busy at a time.
     :param memory_mib: guest memory and what QEMU needs beside it.
     :param guest: what shapes its guest; runs with the same continue one template.
+    :param kernel: the kernel that has to be there before; empty for one that is sent along.
     """
 
     cpus: int
     memory_mib: int
     guest: str = ""
+    kernel: str = ""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,8 @@ class Site:
     :param cpus: vCPUs of guests it runs at a time.
     :param memory_mib: memory for guests; None when it does not know.
     :ivar guests: shapes of the guests that ran there.
+    :ivar kernels: what is in its cache.
+    :ivar lacks: kernels that it cannot get, with the reason.
     """
 
     address: str
@@ -39,16 +43,26 @@ class Site:
     used_mib: int = field(default=0, init=False)
     runs: int = field(default=0, init=False)
     guests: set[str] = field(default_factory=set, init=False)
+    kernels: set[str] = field(default_factory=set, init=False)
+    lacks: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.free_cpus = self.cpus
 
     def could(self, need: Need) -> bool:
-        """Whether its memory is enough when nothing else runs there."""
-        return self.memory_mib is None or need.memory_mib <= self.memory_mib
+        """Whether the run can go there at all, when nothing else runs."""
+        return not self.obstacle(need)
+
+    def obstacle(self, need: Need) -> str:
+        """Why a run cannot go there; empty when it can."""
+        if self.memory_mib is not None and need.memory_mib > self.memory_mib:
+            return f"it has {self.memory_mib} MiB for guests, {need.memory_mib} are needed"
+        return self.lacks.get(need.kernel, "")
 
     def fits(self, need: Need) -> bool:
         """Whether the run may begin there now; one larger than the worker runs there alone."""
+        if need.kernel and need.kernel not in self.kernels:
+            return False
         if min(need.cpus, self.cpus) > self.free_cpus:
             return False
         return self.memory_mib is None or self.used_mib + need.memory_mib <= self.memory_mib
@@ -107,7 +121,7 @@ class Placement:
         self._waiting.pop(number, None)
 
     def hopeless(self, need: Need) -> bool:
-        """Whether no worker that is there has memory enough."""
+        """Whether no worker that is there can ever take it."""
         return bool(self._sites) and not any(site.could(need) for site in self._sites.values())
 
     def grant(self) -> tuple[int, Place] | None:

@@ -32,7 +32,8 @@ async def first_builds(
 
     :param folder: for the marks and locks, shared by all workers of the host.
     :param guest: digest of what shapes the guest.
-    :return: takes the run's events in place of ``emit``, which it passes them on to.
+    :param emit: told when the others are not waited for.
+    :return: has to be told the run's events.
     """
     mark = folder / f"{guest}.built"
     with ExitStack() as alone:
@@ -43,7 +44,6 @@ async def first_builds(
             emit(Note(f"this guest may be booted twice: {error}"))
 
         def watching(event: RunEvent) -> None:
-            emit(event)
             if isinstance(event, StageDone) and event.key == BUILT:
                 with suppress(OSError):
                     mark.touch()
@@ -55,7 +55,7 @@ async def first_builds(
 async def _alone_or_built(mark: Path, lock: Path, wait_s: float, alone: ExitStack) -> bool:
     """Wait until the lock is ours or the guest was built; False when neither came in time."""
     deadline = time.monotonic() + wait_s
-    while not mark.exists():
+    while not await anyio.Path(mark).exists():
         if alone.enter_context(exclusive_now(lock)):
             return True
         if time.monotonic() >= deadline:

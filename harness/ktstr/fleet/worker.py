@@ -24,11 +24,12 @@ import distributed
 
 from ktstr.errors import CannotRun, ExitCode, KtstrError
 from ktstr.fleet import delivery
-from ktstr.fleet.child import END_S, OUT, refused
+from ktstr.fleet.child import END_S, OUT
 from ktstr.fleet.parcel import Parcel
 from ktstr.fleet.store import Store
 from ktstr.fleet.versions import versions
 from ktstr.gauntlet.cells import CellResult
+from ktstr.session.ends import End
 
 CHILD: Final = (sys.executable, "-m", "ktstr.fleet.child")
 
@@ -121,9 +122,11 @@ def take(digest: str, sender: str, offset: int, part: bytes, size: int) -> None:
 async def prepare(kernel: str) -> str:
     """Get a kernel into this host's cache; why that failed, empty when it did not."""
     host = _here()
-    result = await _Run(host, f"prepare {kernel}", "", lambda line: None).result(
-        {"prepare": kernel}, host.cache
-    )
+    run = _Run(host, f"prepare {kernel}", "", lambda line: None)
+    try:
+        result = await run.result({"prepare": kernel}, Path(tempfile.gettempdir()))
+    except OSError as error:
+        return f"the process that gets it cannot be started: {error.strerror}"
     return "" if result.exit_code == ExitCode.PASS else result.reason
 
 
@@ -154,6 +157,8 @@ async def run(plain: dict[str, Any], key: str, gauntlet: str, artifacts: str | N
         process = _Run(host, key, gauntlet, tell, partial(_wanted, worker, key))
         result = await process.result(order, bundle)
         return await asyncio.to_thread(_delivered, result, out, artifacts)
+    except (KtstrError, OSError) as error:
+        return _delivered(CellResult.of(End.of_error(error)), folder / "none", None)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -191,7 +196,7 @@ def _delivered(result: CellResult, out: Path, artifacts: str | None) -> dict[str
         delivery.push(artifacts, out, files)
     except KtstrError as error:
         # The verdict is known; without its record nobody may act on it.
-        found["result"] = refused(error, result.wall_s).to_json()
+        found["result"] = CellResult.of(End.of_error(error), result.wall_s).to_json()
         found["files"] = []
     return found
 
@@ -292,14 +297,16 @@ def _cancelled(why: str) -> CellResult:
 
 def _broke(status: int, errors: Any) -> CellResult:
     """A run whose process ended without a word of how it went."""
-    how = f"signal {-status}" if status < 0 else f"status {status}"
+    # By a signal it was killed, with its guest: memory, most likely. Else ktstr itself went wrong.
+    killed = status < 0
+    how = f"signal {-status}" if killed else f"status {status}"
     errors.seek(0, os.SEEK_END)
     errors.seek(max(0, errors.tell() - _TAIL))
     lines = errors.read().decode("utf-8", "replace").strip().splitlines()
     said = f": {lines[-1].strip()}" if lines else ""
     return CellResult(
-        "guest lost",
-        ExitCode.GUEST_LOST,
+        "guest lost" if killed else "cannot run",
+        ExitCode.GUEST_LOST if killed else ExitCode.CANNOT_RUN,
         reason=f"the process of the run ended with {how} and without a result{said}",
         details=tuple(lines[-20:]),
     )
