@@ -39,7 +39,8 @@ NOBODY_S: Final = 60.0
 """How long runs wait for a worker while there is none that can be used."""
 
 MAX_LOSSES: Final = 3
-"""Workers that a run may take along before it is a result of its own."""
+"""Workers that a run may take along, the last one while it is alone there, before that is its
+result."""
 
 SPARE: Final = 2
 """Cells that are packed and wait while all workers are busy."""
@@ -136,7 +137,9 @@ class Fleet:
         losses: list[str] = []
         with self._watch(cell) as heard:
             while len(losses) < MAX_LOSSES:
-                place = await self._place(need)
+                # Whether it takes its workers along, or fell with another's, shows when it is alone.
+                alone = len(losses) == MAX_LOSSES - 1
+                place = await self._place(replace(need, alone=alone))
                 if isinstance(place, str):
                     return CellResult.of(End.of_error(CannotRun(place)))
                 name = self._name(place.site.address)

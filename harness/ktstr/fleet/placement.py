@@ -17,12 +17,14 @@ class Need:
     :param memory_mib: guest memory and what QEMU needs beside it.
     :param guest: what shapes its guest; runs with the same continue one template.
     :param kernel: the kernel that has to be there before; empty for one that is sent along.
+    :param alone: whether nothing else may run on its worker.
     """
 
     cpus: int
     memory_mib: int
     guest: str = ""
     kernel: str = ""
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Site:
     def fits(self, need: Need) -> bool:
         """Whether the run may begin there now; one larger than the worker runs there alone."""
         if need.kernel and need.kernel not in self.kernels:
+            return False
+        if need.alone and self.runs:
             return False
         if min(need.cpus, self.cpus) > self.free_cpus:
             return False
@@ -144,7 +148,7 @@ class Placement:
         place.site.runs -= 1
 
     def _take(self, site: Site, need: Need) -> Place:
-        cpus = min(need.cpus, site.cpus)
+        cpus = site.cpus if need.alone else min(need.cpus, site.cpus)
         site.free_cpus -= cpus
         site.used_mib += need.memory_mib
         site.runs += 1
