@@ -246,14 +246,10 @@ def daemon_queue_rows() -> Iterator[Row]:
     """Runs without guests through the daemon."""
     found = daemon_queue.measure()
     count = f"{daemon_queue.RUNS} runs of scripts, a process each"
-    yield Row(
-        "the daemon's bookkeeping: time of a run, 4 at a time", found.run_ms, "ms", 20.0, count
-    )
+    yield Row("a run's time in the daemon, 4 at a time", found.run_ms, "ms", 20.0, count)
     yield Row("  CPU time of the daemon itself", found.cpu_ms, "ms", None, "of each run")
     small = f"a share of {daemon_queue.SMALL_SHARE} behind one of 490"
-    yield Row(
-        "  start at which the smaller share's last one came", found.last_small, "", 28.0, small
-    )
+    yield Row("  place of the smaller share's last start", found.last_small, "", 28.0, small)
     left = f"{found.fds} descriptors, {found.children} processes"
     yield Row("  left over: descriptors and processes", found.fds + found.children, "", 0.0, left)
     yield Row("  memory of the daemon, grown by", found.grown_mib, "MiB", 8.0)

@@ -11,7 +11,7 @@ from ktstr.capture.monitor import GuestMonitor, Moment
 from ktstr.errors import GuestLost
 from ktstr.kernels.features import parse_config
 from ktstr.series.host import PerCpuTime
-from ktstr.series.monitor.samples import CpuReading, MonitorSample
+from ktstr.series.monitor.samples import MonitorSample
 from ktstr.session.events import READING_PERIOD_MS, Emit, Reading, ignore, wants_readings
 from ktstr.session.inspector import Inspector
 from ktstr.session.live import Live
@@ -106,34 +106,36 @@ class Readings:
         if last is not None and sample.clock_ms - last.clock_ms < READING_PERIOD_MS:
             return
         self._last = sample
-        before = {} if last is None else {cpu.cpu: cpu for cpu in last.cpus}
-        passed_ms = 0 if last is None else sample.clock_ms - last.clock_ms
+        before = {} if last is None else {cpu.cpu: cpu.time for cpu in last.cpus}
         self._emit(
             Reading(
                 sample.elapsed_ms,
                 tuple(
-                    (
-                        cpu.nr_running,
-                        _busy(before.get(cpu.cpu), cpu, passed_ms),
-                        cpu.local_dsq_depth,
-                    )
+                    (cpu.nr_running, _busy(before.get(cpu.cpu), cpu.time), cpu.local_dsq_depth)
                     for cpu in sample.cpus
                 ),
             )
         )
 
 
-def _busy(before: CpuReading | None, now: CpuReading, passed_ms: int) -> float | None:
-    """Which share of the time a CPU was not idle; None when it is not known."""
-    if before is None or before.time is None or now.time is None or passed_ms <= 0:
+def _busy(before: PerCpuTime | None, now: PerCpuTime | None) -> float | None:
+    """Which share of the time that was accounted a CPU was not idle; None when not known."""
+    if before is None or now is None:
         return None
-    share = (_busy_ns(now.time) - _busy_ns(before.time)) / (passed_ms * 1_000_000)
-    # A tick's worth may fall on either side.
-    return round(min(1.0, share), 3) if share >= 0 else None
+    busy, idle = _busy_ns(now) - _busy_ns(before), _idle_ns(now) - _idle_ns(before)
+    if busy < 0 or idle < 0 or busy + idle == 0:
+        return None
+    return round(busy / (busy + idle), 3)
 
 
 def _busy_ns(time: PerCpuTime) -> int:
     return time.user_ns + time.nice_ns + time.system_ns + time.softirq_ns + time.irq_ns
+
+
+def _idle_ns(time: PerCpuTime) -> int:
+    # The kernel's own idle_ns leaves out the sleep that a CPU is in.
+    idle = time.idle_ns if time.idle_sleeptime_ns is None else time.idle_sleeptime_ns
+    return idle + time.iowait_ns
 
 
 class VcpuTimes:

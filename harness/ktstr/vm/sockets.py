@@ -26,7 +26,8 @@ def attach_sockets(stack: AsyncExitStack, run_dir: Path, *, gdb: bool) -> dict[s
     names = ("qmp", "console", *(("gdb",) if gdb else ()))
     folder = run_dir.absolute()
     if len(str(folder / "console.sock").encode()) > _UNIX_PATH_MAX:
-        folder = Path(tempfile.mkdtemp(prefix="ktstr-"))
+        # Not where temporary files are: that may be the long path.
+        folder = Path(tempfile.mkdtemp(prefix="ktstr-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
     paths = {name: folder / f"{name}.sock" for name in names}
     for path in paths.values():
