@@ -2,7 +2,7 @@
 """Runs that have their turn: a process each, what it says, and how it ends."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -44,6 +44,7 @@ class Attempts:
     :param over: called when a run has ended and its row says so.
     :param linger_s: how long the fork server is kept when there is nothing to run.
     :param may_start: whether runs may start; what waits, waits on while they may not.
+    :param written: waits until all changes so far are in the store.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Attempts:
         over: Callable[[Tracked], None],
         linger_s: float,
         may_start: Callable[[], bool],
+        written: Callable[[], Awaitable[None]],
     ) -> None:
         self.line = line
         self.closed = False
@@ -69,6 +71,7 @@ class Attempts:
         self._over = over
         self._linger_s = linger_s
         self._may_start = may_start
+        self._written = written
         self._tracked: dict[int, Tracked] = {}
         self._surveying = False
         self._lingering: anyio.CancelScope | None = None
@@ -121,6 +124,8 @@ class Attempts:
         folder = self._paths.run(tracked.row.id)
         runner: Runner | None = None
         try:
+            # A run that is begun is known to be, so that none is begun twice.
+            await self._written()
             if tracked.cancelled is None:
                 runner = await self._nursery.fork(folder / LOG)
                 with suppress(OSError):

@@ -121,6 +121,7 @@ class Supervisor:
             over=self._over,
             linger_s=settings.linger_s,
             may_start=lambda: writer.failure is None,
+            written=writer.written,
         )
         writer.on_recovered = self._attempts.consider
 
