@@ -26,14 +26,15 @@ LIVE_TIMEOUT_S: Final = 2.0
 class Listener:
     """One socket that listens.
 
-    :ivar path: its name in the file system, when this process has to remove it.
+    :ivar path: its name in the file system, when this process has to remove it; ``made``: what
+        was there then.
     :ivar remote: whether clients may come from other machines or users.
     """
 
     socket: socket.socket
     remote: bool
     path: Path | None = None
-    inode: int = 0
+    made: tuple[int, int] = (0, 0)
 
     @property
     def where(self) -> str:
@@ -49,8 +50,14 @@ class Listener:
         self.socket.close()
         if self.path is not None:
             with suppress(OSError):
-                if self.path.lstat().st_ino == self.inode:
+                if _identity(self.path) == self.made:
                     self.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file this is; inodes are used again."""
+    found = path.lstat()
+    return found.st_ino, found.st_ctime_ns
 
 
 def unix_listener(path: Path) -> Listener:
@@ -102,7 +109,7 @@ def _bound(made: socket.socket, path: Path) -> Listener:
         os.umask(before)
     made.listen(BACKLOG)
     made.setblocking(False)
-    return Listener(made, remote=False, path=path, inode=path.lstat().st_ino)
+    return Listener(made, remote=False, path=path, made=_identity(path))
 
 
 def _private_folder(folder: Path) -> None:
@@ -197,6 +204,7 @@ def _taken_over(fd: int) -> Listener:
             hint="look at the ListenStream= lines of the .socket unit",
         ) from error
     if not listens or found.type != socket.SOCK_STREAM:
+        found.close()
         raise HostUnfit(
             f"the socket systemd passed as descriptor {fd} does not listen for streams",
             hint="ListenStream= and Accept=no in the .socket unit",

@@ -17,6 +17,7 @@ from ktstr.daemon.address import socket_path
 from ktstr.daemon.client import Daemon, DaemonLost, DaemonRefused, Message, Stream
 from ktstr.daemon.submission import (
     DEFAULT_SHARE,
+    KERNEL_LACKS,
     RunRow,
     RunState,
     ScenarioFile,
@@ -45,9 +46,6 @@ SHARE_VARIABLE: Final = "KTSTR_SHARE"
 BACK_TRIES: Final = 20
 BACK_PAUSE_S: Final = 0.25
 """A daemon that has gone is looked for again for five seconds: it may be restarting."""
-
-LACKS: Final = "kernel lacks"
-"""Verdict of a run whose kernel has not what its scenario needs."""
 
 PATIENCE_S: Final = 1.0
 """A wait for one's turn that is over sooner is not worth a line."""
@@ -318,7 +316,7 @@ def _row(value: Any) -> RunRow:
 def _failure(row: RunRow) -> KtstrError:
     """The error that ended a run without a record."""
     message = row.error or f"the run {row.id} left no record"
-    if row.verdict == LACKS:
+    if row.verdict == KERNEL_LACKS:
         return KernelLacks(message, hint=row.hint)
     if row.exit_code == ExitCode.GUEST_LOST:
         return GuestLost(message, hint=row.hint)

@@ -33,9 +33,9 @@ import structlog
 from ktstr.daemon.outgoing import Outgoing
 from ktstr.daemon.paths import END, SCRATCH, SUBMISSION, read_note, write_note
 from ktstr.daemon.salvage import salvage
-from ktstr.daemon.submission import OWN_FOLDER, ScenarioText, Submission
+from ktstr.daemon.submission import KERNEL_LACKS, OWN_FOLDER, ScenarioText, Submission
 from ktstr.daemon.wire import event_to_json, submission_from_json
-from ktstr.errors import ExitCode, HostUnfit, KtstrError
+from ktstr.errors import ExitCode, HostUnfit, KernelLacks, KtstrError
 from ktstr.session.definition import define
 from ktstr.session.events import RunEvent, StageDone, StageStarted
 from ktstr.session.kept import commands, write_debug_file
@@ -298,11 +298,18 @@ def _failure(error: Exception) -> dict[str, Any]:
     lines = [message, *getattr(error, "__notes__", ())]
     return {
         "end": "finished",
-        "verdict": "lost" if code == ExitCode.GUEST_LOST else "cannot run",
+        "verdict": _no_verdict(error, code),
         "exit_code": int(code),
         "error": "\n  ".join(lines),
         "hint": getattr(error, "hint", None),
     }
+
+
+def _no_verdict(error: Exception, code: ExitCode) -> str:
+    if isinstance(error, KernelLacks):
+        # In a matrix of kernels that is no mistake: the scenario has no place on this one.
+        return KERNEL_LACKS
+    return "lost" if code == ExitCode.GUEST_LOST else "cannot run"
 
 
 def _end(folder: Path, out: Outgoing, **end: Any) -> None:

@@ -12,6 +12,9 @@ from ktstr.session.options import RunOptions
 MIN_PRIORITY: Final = -10
 MAX_PRIORITY: Final = 10
 DEFAULT_SHARE: Final = "default"
+KERNEL_LACKS: Final = "kernel lacks"
+"""Verdict of a run whose kernel has not what its scenario needs."""
+
 OWN_FOLDER: Final = RunOptions().out_dir
 """An ``out_dir`` that stands for the daemon's own folder of the run."""
 
@@ -90,7 +93,8 @@ class RunRow:
     :param id: the run id, which the run's record and the names of its files have as well.
     :param name: the scenario's own name, its file's before that was read.
     :param started_at: when it got a process, and ``running_at`` when its guest began to run.
-    :param verdict: pass, skip, fail, inconclusive, lost (the guest); ``cannot run``; None before.
+    :param verdict: pass, skip, fail, inconclusive, lost (the guest); ``cannot run``,
+        :data:`KERNEL_LACKS`; None before.
     :param exit_code: as ``ktstr-run`` would exit; None before the end, and of cancelled runs.
     :param error: why there is no verdict, or why its record is not on disk; ``hint`` what to do.
     :param sidecar: the run's record; ``evidence`` and ``checkpoint`` where there are any.

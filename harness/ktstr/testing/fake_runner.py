@@ -61,7 +61,10 @@ class _Fake:
             return 0
         self._folder = Path(first["folder"])
         submission = json.loads((self._folder / "submission.json").read_text())
-        script = [line.split(" ", 1) for line in submission["scenario"]["toml"].splitlines()]
+        scenario = submission["scenario"]
+        file = Path(scenario.get("path", "fake"))
+        text = scenario["toml"] if "toml" in scenario else file.read_text()
+        script = [line.split(" ", 1) for line in text.splitlines()]
         settings = {words[0]: words[1] for words in script if words[0] in ("cpus", "memory")}
         try:
             for words in script:
@@ -71,7 +74,7 @@ class _Fake:
                 type="cost",
                 cpus=int(settings.get("cpus", 1)),
                 memory_mib=int(settings.get("memory", 1)),
-                name=submission["scenario"]["name"],
+                name=scenario.get("name", file.stem),
             )
             if first["do"] == "survey":
                 return 0
