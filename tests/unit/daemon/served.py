@@ -6,8 +6,8 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,16 +216,16 @@ async def served(
 ) -> AsyncIterator[Served]:
     """The interface on a socket in ``folder``, until the block ends."""
     supervisor = FakeSupervisor(folder)
-    metrics, closing = Metrics(), anyio.Event()
+    metrics, ends = Metrics(), anyio.Event()
     door = listener or unix_listener(folder / "d.sock")
-    app = create_app(supervisor, **{"token": None, "metrics": metrics, "closing": closing, **given})
-    async with anyio.create_task_group() as group:
-        group.start_soon(serve_all, [(door, app)], closing)
-        try:
-            yield Served(supervisor, door, metrics, closing)
-        finally:
-            closing.set()
-    door.close()
+    app = create_app(supervisor, **{"token": None, "metrics": metrics, "closing": ends, **given})
+    with closing(door):
+        async with anyio.create_task_group() as group:
+            group.start_soon(serve_all, [(door, app)], ends)
+            try:
+                yield Served(supervisor, door, metrics, ends)
+            finally:
+                ends.set()
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -235,12 +235,3 @@ async def until(condition: Callable[[], bool], what: str) -> None:
             await anyio.sleep(0.01)
         return
     raise AssertionError(f"never: {what}")
-
-
-@contextmanager
-def closing_socket(made: socket.socket) -> Iterator[socket.socket]:
-    """``made``, closed at the end however often it was closed before."""
-    try:
-        yield made
-    finally:
-        made.close()
