@@ -222,7 +222,14 @@ def _ended(console: Any, row: "RunRow") -> ExitCode:
     if row.sidecar is not None:
         print_record(console, read_sidecar(row.sidecar), Sections())
         return ExitCode(row.exit_code if row.exit_code is not None else ExitCode.CANNOT_RUN)
-    said = f"{row.state.value}: {row.error}" if row.error else row.state.value
-    console.print(one_line(said), markup=False, highlight=False)
+    said = [
+        line
+        for text in (row.error, row.hint and f"hint: {row.hint}")
+        if text
+        for line in text.splitlines()
+    ]
+    console.print(f"{row.id}: {row.verdict or row.state.value}", markup=False, highlight=False)
+    for line in said:
+        console.print(f"  {one_line(line)}", markup=False, highlight=False)
     code = row.exit_code
     return ExitCode.CANNOT_RUN if code is None else ExitCode(code)
