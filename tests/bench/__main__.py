@@ -23,6 +23,7 @@ from tests.bench import (
     clones,
     command,
     compare,
+    daemon,
     daemon_queue,
     freeze,
     kernels,
@@ -255,6 +256,19 @@ def daemon_queue_rows() -> Iterator[Row]:
     yield Row("  memory of the daemon, grown by", found.grown_mib, "MiB", 8.0)
 
 
+def daemon_rows(pairs: int) -> Iterator[Row]:
+    """Runs through the daemon, and the daemon alone."""
+    found = daemon.measure(pairs)
+    added = [a - b for a, b in zip(found.remote_s, found.alone_s, strict=True)]
+    what = "request to ScenarioStart, continued: through the daemon minus alone"
+    yield median_row(what, added, "s", 0.1)
+    yield median_row("  alone", found.alone_s, "s", None)
+    yield median_row("  through the daemon", found.remote_s, "s", None)
+    yield Row("daemon at rest, resident", found.idle_mib, "MiB", 80.0, "runner's origin apart")
+    yield Row("  wake-ups", found.wakes_per_s, "1/s", 1.0, f"over {daemon.IDLE_S:.0f} s")
+    yield median_row("finding that there is no daemon", found.check_ms, "ms", 2.0)
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench")
@@ -281,6 +295,7 @@ def main() -> int:
         "carriers": lambda: carrier_rows(3 if quick else 9),
         "compare": lambda: compare_rows(3 if quick else 5, 200 if quick else 1000),
         "daemon-queue": daemon_queue_rows,
+        "daemon-runs": lambda: daemon_rows(4 if quick else 12),
         "records": lambda: record_rows(3 if quick else 5),
     }
     table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)

@@ -191,7 +191,7 @@ def test_a_failure_is_fetched_from_elsewhere(host: Host) -> None:
     status, body = host.over_tcp("GET", f"/v1/runs/{run_id}/evidence")
     assert status == 200
     with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-        assert any(name.endswith("/console.log") for name in tar.getnames())
+        assert any(name.endswith("/kernel.log") for name in tar.getnames())
     status, body = host.over_tcp("GET", f"/v1/runs/{run_id}/events")
     assert status == 200
     kinds = re.findall(rb"^event: (\w+)$", body, re.MULTILINE)
