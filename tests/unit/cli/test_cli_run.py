@@ -77,15 +77,23 @@ def test_a_bad_command_line_is_no_verdict(args: list[str], program: Any) -> None
 def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def note(
-        scenario: Path, options: RunOptions, *, as_json: bool, daemon: bool, **more: Any
-    ) -> ExitCode:
-        seen.append((scenario, options, as_json, daemon))
+    def note(scenario: Path, options: RunOptions, *, as_json: bool, **more: Any) -> ExitCode:
+        seen.append((scenario, options, as_json, more))
         return ExitCode.INCONCLUSIVE
 
     monkeypatch.setattr(runner_module, "run_to_end", note)
     line = "s.toml --kernel host --topology 1n1l2c1t --scheduler none --accel tcg --timeout 2.5"
-    flags = ["--out", "o", "--keep-vm", "--json", "-v"]
+    flags = [
+        "--out",
+        "o",
+        "--keep-vm",
+        "--json",
+        "-v",
+        "--html",
+        "p.html",
+        "--perfetto",
+        "t.pftrace",
+    ]
     kept = ["--checkpoint-on-fail", "--checkpoint-at", "2"]
     done = CliRunner().invoke(ktstr_run, [*line.split(), *flags, *kept])
     assert done.exit_code == 2
@@ -101,9 +109,10 @@ def test_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
         keep_vm=True,
         verbose=True,
     )
-    assert seen == [(Path("s.toml"), options, True, True)]
+    files = {"html_file": Path("p.html"), "perfetto_file": Path("t.pftrace")}
+    assert seen == [(Path("s.toml"), options, True, {"daemon": True, **files})]
     assert CliRunner().invoke(ktstr_run, ["s.toml", "--no-daemon"]).exit_code == 2
-    assert seen[1][3] is False
+    assert seen[1][3] == {"daemon": False, "html_file": None, "perfetto_file": None}
 
 
 def run(

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.unit.report.browser import launch
+from playwright.sync_api import Browser, Page, expect
 from tests.unit.report.page_records import hostile, lost, run
 
 from ktstr.report.page.html import page_html
@@ -18,15 +17,6 @@ from ktstr.session.record import RunRecord
 pytestmark = pytest.mark.timeout(120)
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One for all tests of a worker."""
-    with sync_playwright() as play:
-        found = launch(play)
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -110,7 +100,7 @@ def test_charts_share_one_axis_of_time(opened: Open) -> None:
     lefts = page.evaluate(
         "[...document.querySelectorAll('.ruler .plot, .timeline .plot')]"
         ".filter((plot) => plot.offsetParent)"
-        ".map((plot) => { const box = plot.getBoundingClientRect(); return [box.left, box.width]; })"
+        ".map((plot) => plot.getBoundingClientRect()).map((box) => [box.left, box.width])"
     )
     assert len(lefts) > 12 and all(place == lefts[0] for place in lefts)
     bands = page.evaluate(
@@ -328,7 +318,7 @@ def test_every_picture_has_words_and_a_table(opened: Open) -> None:
     assert text_of(page, "#dsq table >> nth=0 >> tbody tr >> nth=0 >> td")[0] == "0.95 / 2"
     cells = text_of(page, "#dsq table >> nth=1 >> tbody tr >> nth=1 >> th, td")[:1]
     assert cells == ["0.100 s"]
-    row = page.locator("#dsq table").nth(1).locator("tbody tr").nth(1).locator("td")
+    row = page.locator("#dsq table").nth(1).locator(".queue tbody tr").nth(1).locator("td")
     assert row.all_text_contents() == ["1", "2", "0", "1"]
 
 
@@ -375,7 +365,8 @@ CONTRASTS = """() => {
     if (!walk.currentNode.data.trim() || !element.checkVisibility()) continue;
     const a = light(parse(getComputedStyle(element).color)), b = light(behind(element));
     const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    found.push([ratio, element.tagName + '.' + element.className, walk.currentNode.data.slice(0, 30)]);
+    const where = element.tagName + '.' + element.className;
+    found.push([ratio, where, walk.currentNode.data.slice(0, 30)]);
   }
   return found.sort((a, b) => a[0] - b[0]);
 }"""
@@ -392,8 +383,10 @@ def test_all_text_can_be_read(opened: Open, scheme: str) -> None:
     ratio = """([ink, ground]) => {
       const probe = document.createElement('span');
       document.body.append(probe);
-      const get = (name) => { probe.style.color = colours(name); return getComputedStyle(probe).color; };
-      const colours = (name) => `var(--${name})`;
+      const get = (name) => {
+        probe.style.color = `var(--${name})`;
+        return getComputedStyle(probe).color;
+      };
       const found = [get(ink), get(ground)];
       probe.remove();
       return found;
@@ -478,7 +471,8 @@ def test_the_policy_holds_against_a_script_in_the_page(opened: Open) -> None:
     page = opened(run())
     refused = page.evaluate(
         """new Promise((done) => {
-          document.addEventListener('securitypolicyviolation', (event) => done(event.violatedDirective));
+          document.addEventListener('securitypolicyviolation',
+            (event) => done(event.violatedDirective));
           const script = document.createElement('script');
           script.textContent = 'document.title = 3';
           document.body.append(script);
@@ -509,13 +503,13 @@ def test_the_list_of_runs_is_filtered_and_opened_by_keys(opened: Open, tmp_path:
         IndexRow("none", "cannot run", "no such file"),
     ]
     page = opened(index_html(rows))
-    assert text_of(page, "tbody tr td:first-child") == ["bad", "none", "good"]
+    assert text_of(page, ".queue tbody tr td:first-child") == ["bad", "none", "good"]
     page.keyboard.press("/")
     page.keyboard.type("7.2")
-    expect(page.locator("tbody tr:visible")).to_have_count(1)
+    expect(page.locator(".queue tbody tr:visible")).to_have_count(1)
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     page.keyboard.press("j")
-    expect(page.locator("tbody tr").first).to_be_focused()
-    link = page.locator("tbody tr").first.locator("a").get_attribute("href")
+    expect(page.locator(".queue tbody tr").first).to_be_focused()
+    link = page.locator(".queue tbody tr").first.locator("a").get_attribute("href")
     assert link == "x.runs/b.html"

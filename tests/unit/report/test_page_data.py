@@ -87,7 +87,7 @@ def test_cpus_are_shown_as_the_monitor_read_them() -> None:
     # Of 2, 4, 4 and 2 tasks the longest over the shortest.
     assert cpus["imbalance"][0] == 2.0
     # Counters that grew come first; what did not grow is a measured zero.
-    assert list(cpus["events"].items())[0][0] == "dispatch_keep_last"
+    assert next(iter(cpus["events"])) == "dispatch_keep_last"
     assert cpus["events"]["dispatch_keep_last"][:3] == [0, 3, 6]
     assert set(cpus["events"]["select_cpu_fallback"]) == {0}
 

@@ -36,6 +36,9 @@ const brief = (value) => {
   return short.format(value);
 };
 
+/** A number of things. */
+const counted = (count, thing) => `${whole.format(count)} ${thing}${count === 1 ? "" : "s"}`;
+
 const seconds = (ms) => (ms === null || ms === undefined ? NOT_MEASURED : (ms / 1000).toFixed(3) + " s");
 
 /** A latency in ns with the unit that fits. */

@@ -148,7 +148,7 @@ class LiveRun {
       this.page.say("");
     } catch (error) {
       this.live.row(row);
-      this.page.update({ ...this.live.data, running: false, verdict: row.verdict ?? row.state, exit_code: row.exit_code, error: row.error, facts: this.live.data.facts });
+      this.page.update({ ...this.live.data, running: false, verdict: row.verdict ?? row.state, word: row.verdict ?? row.state, exit_code: row.exit_code, error: row.error, facts: this.live.data.facts });
       this.page.say(`There is no record to show: ${row.error ?? error.message}`);
     }
     document.documentElement.dataset.over = "";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The parts of a run's page that are words and tables.
 
-const LEVELS = { fail: "fail", inconclusive: "inconclusive", skip: "skipped" };
+const LEVELS = { fail: "fail", inconclusive: "inconclusive", skip: "skipped", "cannot run": "fail" };
 
 const phaseTitle = (data, step) => (step === null ? "whole run" : data.phases.find((phase) => phase.step === step)?.title ?? `step ${step}`);
 
@@ -12,8 +12,8 @@ const reasonList = (data, timeOf, show) => {
     return h("li", { id: `finding-${number}` }, h("b", { class: LEVELS[pin.level] }, pin.level === "fail" ? pin.kind : `${pin.kind} (${LEVELS[pin.level]})`), h("span", {}, pin.message),
       at === null ? null : h("button", { type: "button", title: "show it on the timeline", onclick: () => show(number, true) }, where || "show"));
   });
-  const counted = { fail: "what failed", inconclusive: "what could not be judged", skip: "what did not apply" };
-  const title = data.reasons.length ? counted[data.reasons[0].level] : null;
+  const titles = { fail: "what failed", inconclusive: "what could not be judged", skip: "what did not apply" };
+  const title = data.reasons.length ? titles[data.reasons[0].level] : null;
   return title === null ? null : h("section", { "aria-label": title }, h("h2", {}, title[0].toUpperCase() + title.slice(1)), h("ol", { class: "reasons" }, items));
 };
 
@@ -60,6 +60,6 @@ const freezeTable = (data) => h("div", { class: "scroll tall" }, table("snapshot
 
 const noteList = (data) => h("ul", {}, data.notes.map((note) => h("li", {}, (note.step === null ? "" : phaseTitle(data, note.step) + ": ") + note.message)));
 
-const logFold = (log) => h("details", {}, h("summary", {}, `${log.title}: ${log.lines.length} ${log.lines.length === 1 ? "line" : "lines"}`),
+const logFold = (log) => h("details", {}, h("summary", {}, `${log.title}: ${counted(log.lines.length, "line")}`),
   log.left_out > 0 ? h("p", { class: "quiet" }, `${log.left_out} lines more in the evidence`) : null,
   h("pre", { class: "log", tabindex: "0" }, log.lines.join("\n")));

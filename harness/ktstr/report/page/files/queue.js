@@ -122,9 +122,9 @@ class Queue {
   }
 
   count() {
-    const counted = {};
-    for (const run of this.runs.values()) counted[run.state] = (counted[run.state] ?? 0) + 1;
-    const words = Object.keys(ORDER).filter((state) => counted[state]).map((state) => `${counted[state]} ${state}`).join(", ") || "no runs yet";
+    const states = {};
+    for (const run of this.runs.values()) states[run.state] = (states[run.state] ?? 0) + 1;
+    const words = Object.keys(ORDER).filter((state) => states[state]).map((state) => `${states[state]} ${state}`).join(", ") || "no runs yet";
     if (this.counts.textContent !== words) this.counts.textContent = words;
   }
 

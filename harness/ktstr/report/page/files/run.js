@@ -7,7 +7,7 @@ const HEATS = [
   { id: "dsq", rows: "local_dsq", title: "Local DSQ depth", words: "tasks waiting in the CPU's local dispatch queue", unit: "tasks" },
 ];
 
-const verdictWord = (data) => (data.running ? data.state ?? "running" : data.verdict === "lost" ? "guest lost" : data.verdict);
+const verdictWord = (data) => (data.running ? data.state ?? "running" : data.word ?? (data.verdict === "lost" ? "guest lost" : data.verdict));
 
 class RunPage {
   constructor(data) {
@@ -26,7 +26,7 @@ class RunPage {
     this.main = h("main", { id: "main" });
     const zoom = (label, words, act) => h("button", { type: "button", title: words, "aria-label": words, onclick: act }, label);
     this.top = h("header", { class: "top" },
-      h("div", { class: "title" }, this.badge, h("h1", {}, data.name), this.exit, h("span", { class: "quiet" }, data.run_id),
+      h("div", { class: "title" }, this.badge, this.heading = h("h1", {}, data.name), this.exit, h("span", { class: "quiet" }, data.run_id),
         h("span", { class: "tools" }, ...(data.home ? [h("a", { href: data.home }, "queue")] : []),
           zoom("−", "zoom out", () => this.view.zoom(2)), zoom("+", "zoom in", () => this.view.zoom(.5)), zoom("all", "the whole run", () => this.view.fit()),
           shadeButton(), zoom("?", "help: keys", () => this.help.showModal()))));
@@ -94,6 +94,7 @@ class RunPage {
     const data = this.data;
     this.badge.className = `badge ${data.running ? data.state ?? "running" : LEVELS[data.verdict] ?? data.verdict}`;
     this.badge.textContent = verdictWord(data);
+    this.heading.textContent = data.name;
     this.exit.textContent = data.exit_code === null ? "" : `exit ${data.exit_code}`;
     document.title = `${verdictWord(data)}: ${data.name}`;
   }
@@ -104,7 +105,7 @@ class RunPage {
     this.view.setStops([...(data.cpus?.at_ms ?? data.captures.at_ms), ...(data.cpus ? [] : data.freezes.map((freeze) => freeze.at_ms ?? 0))]);
     this.charts();
     const distributions = this.distributions();
-    const held = data.passes ? `${whole.format(data.passes)} ${data.passes === 1 ? "check" : "checks"} held` : data.reasons.length ? "" : "no check was evaluated";
+    const held = data.passes ? `${counted(data.passes, "check")} held` : data.reasons.length ? "" : "no check was evaluated";
     this.ruler.element.hidden = !data.running && data.end_ms === 0;
     this.main.replaceChildren(...[
       this.banner = h("p", { class: "banner", role: "status", hidden: true }),
@@ -169,10 +170,10 @@ class RunPage {
 
   sourceLine() {
     const cpus = this.data.cpus;
-    const words = { monitor: "readings of the monitor while steps were held", snapshots: "snapshots; the monitor did not run", live: "readings so far" }[cpus.source];
+    const words = { monitor: ["reading", " of the monitor while steps were held"], snapshots: ["snapshot", "; the monitor did not run"], live: ["reading", " so far"] }[cpus.source];
     const more = cpus.readings > cpus.at_ms.length ? `; ${cpus.at_ms.length} columns, of every stretch the lowest and the highest value` : "";
     const out = cpus.left_out ? `; ${whole.format(cpus.left_out)} between steps are not shown` : "";
-    this.source = h("p", { class: "quiet" }, `${whole.format(cpus.readings)} ${words}${more}${out}.`);
+    this.source = h("p", { class: "quiet" }, `${counted(cpus.readings, words[0])}${words[1]}${more}${out}.`);
     return this.source;
   }
 
@@ -236,7 +237,7 @@ class RunPage {
       this.view.setStops(data.cpus.at_ms);
       for (const chart of this.heats) chart.take(data.cpus);
       this.lines.get("imbalance")?.take(data.cpus.imbalance, data.cpus.at_ms);
-      if (this.source) this.source.textContent = `${whole.format(data.cpus.readings)} readings so far.`;
+      if (this.source) this.source.textContent = `${counted(data.cpus.readings, "reading")} so far.`;
     }
     this.fitWidth();
   }
