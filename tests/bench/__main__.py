@@ -29,6 +29,7 @@ from tests.bench import (
     kernels,
     many,
     monitor,
+    page,
     record,
     shell,
     virtual,
@@ -234,6 +235,17 @@ def compare_rows(runs: int, count: int) -> Iterator[Row]:
     yield Row("  a record", found.record_kb, "kB", None, "64 captures")
 
 
+def page_rows(runs: int) -> Iterator[Row]:
+    """The page of a run of 64 samples, 16 CPUs and 8 cgroups."""
+    found = page.measure(runs)
+    yield median_row("HTML page written, 64 samples x 16 CPUs x 8 cgroups", found.write_s, "s", 1.0)
+    yield median_row("  opened in Chromium, to the first frame", found.ready_s, "s", 1.0)
+    yield Row("  size of the file", found.size_mb, "MB", 1.5)
+    what = f"  {page.MOVES} moves of the cursor over 1 000 readings: the slowest"
+    yield Row(what, max(found.move_ms), "ms", 16.0)
+    yield median_row("  a zoom, everything in sight drawn again", found.zoom_ms, "ms", None)
+
+
 def worker_rows() -> Iterator[Row]:
     """What measuring costs a worker; a SpinWait iteration has one checkpoint of 1024 units."""
     found = worker.measure()
@@ -297,6 +309,7 @@ def main() -> int:
         "daemon-queue": daemon_queue_rows,
         "daemon-runs": lambda: daemon_rows(4 if quick else 12),
         "records": lambda: record_rows(3 if quick else 5),
+        "page": lambda: page_rows(3 if quick else 9),
     }
     table = Table("what", "measured", "bar", "", "detail", box=None, pad_edge=False)
     for name, part in parts.items():

@@ -46,6 +46,7 @@ class FakeDaemon:
         self.events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         self.records: dict[str, Any] = {}
         self.cancelled: list[str] = []
+        self.released: list[str] = []
         self.asked: list[str] = []
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
@@ -108,6 +109,7 @@ class FakeDaemon:
                 Route("/v1/runs/{id}/events", self._follow),
                 Route("/v1/runs/{id}/data", self._data),
                 Route("/v1/runs/{id}/cancel", self._cancel, methods=["POST"]),
+                Route("/v1/runs/{id}/release", self._release, methods=["POST"]),
             ]
         )
 
@@ -136,6 +138,12 @@ class FakeDaemon:
         run_id = request.path_params["id"]
         self.cancelled.append(run_id)
         self.set({**self.runs[run_id], "state": "cancelled"})
+        return JSONResponse(self.runs[run_id])
+
+    async def _release(self, request: Request) -> Response:
+        run_id = request.path_params["id"]
+        self.released.append(run_id)
+        self.set({**self.runs[run_id], "state": "finished"})
         return JSONResponse(self.runs[run_id])
 
     async def _follow_all(self, request: Request) -> Response:

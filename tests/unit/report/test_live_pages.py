@@ -111,6 +111,14 @@ def test_runs_are_walked_filtered_opened_and_cancelled(page: Page, daemon: FakeD
     page.wait_for_url(f"{daemon.url}/runs/{A}")
 
 
+def test_a_kept_guest_is_let_go(page: Page, daemon: FakeDaemon) -> None:
+    daemon.set(row(A, "kept", verdict="fail"))
+    page.goto(daemon.url)
+    page.get_by_role("button", name="Release").click()
+    expect(page.locator(f"tr[data-run='{A}']")).to_have_attribute("data-state", "finished")
+    assert (daemon.released, daemon.cancelled) == ([A], [])
+
+
 def test_the_queue_goes_on_after_the_daemon_was_away(page: Page, daemon: FakeDaemon) -> None:
     daemon.set(row(A, "running"))
     page.goto(daemon.url)

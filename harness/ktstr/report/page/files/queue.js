@@ -69,10 +69,14 @@ class Queue {
       event.stopPropagation();
       cancel.disabled = true;
       try {
-        const answer = await fetch(`/v1/runs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
-        if (!answer.ok) throw new Error(String(answer.status));
-      } catch (error) { this.say(`It cannot be cancelled: ${error.message}`); cancel.disabled = false; }
-    } }, "Cancel");
+        const what = this.runs.get(id)?.state === "kept" ? "release" : "cancel";
+        const answer = await fetch(`/v1/runs/${encodeURIComponent(id)}/${what}`, { method: "POST" });
+        if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.detail ?? String(answer.status));
+      } catch (error) {
+        this.say(`${id}: ${error.message}`);
+      }
+      cancel.disabled = false;
+    } });
     cells[10].append(cancel);
     const badge = h("span", {});
     cells[1].append(badge);
@@ -97,6 +101,9 @@ class Queue {
     put(7, lasted(run.started_at, run.ended_at));
     put(8, run.error ?? "");
     put(9, run.id);
+    // A kept guest is let go; its run is over and has its verdict.
+    const act = run.state === "kept" ? "Release" : "Cancel";
+    if (cancel.textContent !== act) cancel.textContent = act;
     cancel.hidden = over;
   }
 

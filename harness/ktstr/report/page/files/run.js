@@ -114,7 +114,7 @@ class RunPage {
       reasonList(data, (pin) => this.timeOf(pin), (number, charts) => this.show(number, charts)),
       data.running || !held ? null : h("p", { class: "quiet" }, held),
       factList(data), commandLine(data),
-      data.notes.length ? h("section", { "aria-label": "notes" }, h("h2", {}, "Notes"), noteList(data)) : null,
+      data.notes.length ? h("section", { "aria-label": "notes" }, h("h2", {}, data.running ? "So far" : "Notes"), noteList(data)) : null,
       h("h2", {}, "Timeline"),
       this.timeline,
       ...(data.cgroups.length ? [h("h2", {}, "Cgroups"), carrierTable(data)] : []),
