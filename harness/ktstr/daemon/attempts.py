@@ -16,7 +16,7 @@ import structlog
 from ktstr.daemon.line import Line
 from ktstr.daemon.nursery import Nursery, Runner
 from ktstr.daemon.paths import END, LOG, RUNNER, Paths, read_note, write_note
-from ktstr.daemon.reaper import ended, lost, start_ticks
+from ktstr.daemon.reaper import ended, lost, recorded, start_ticks
 from ktstr.daemon.salvage import clean
 from ktstr.daemon.submission import RunRow, RunState
 from ktstr.daemon.tracked import Tracked
@@ -110,6 +110,11 @@ class Attempts:
             self.line.drop(tracked.number)
             self._finish(tracked, {"state": RunState.CANCELLED, "error": why})
             self.consider()
+        elif tracked.row.state is RunState.KEPT:
+            # It has its verdict; what is still to end is the guest.
+            self.release(tracked)
+            if tracked.runner is not None:
+                self._group.start_soon(self._kill_later, tracked, tracked.runner)
         elif tracked.cancelled is None:
             tracked.cancelled = why
             if tracked.runner is not None:
@@ -172,6 +177,8 @@ class Attempts:
         row, runner = tracked.row, tracked.runner
         folder = self._paths.run(row.id)
         note = tracked.end or read_note(folder / END)
+        if row.state is RunState.KEPT and note is None:
+            return recorded(row, folder)
         if note is None and (runner is None or tracked.cancelled is not None):
             note = {"end": "cancelled"}
         if note is not None:

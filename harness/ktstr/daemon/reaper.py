@@ -95,6 +95,8 @@ def _settled(paths: Paths, row: RunRow, killed: list[Leftover]) -> RunRow:
     if note is not None and note.get("end") != "lost":
         clean(folder)
         return ended(row, note)
+    if row.state is RunState.KEPT:
+        return recorded(row, folder)
     if sidecar := find_sidecar(row, folder):
         clean(folder)
         return ended(row, {"end": "finished", "sidecar": str(sidecar), **_head(sidecar)})
@@ -126,6 +128,12 @@ def ended(row: RunRow, note: dict[str, Any]) -> RunRow:
         evidence=_path(note, "evidence"),
         checkpoint=_path(note, "checkpoint"),
     )
+
+
+def recorded(row: RunRow, folder: Path) -> RunRow:
+    """The row of a run whose guest stood for people when its process ended: all but that is known."""
+    clean(folder)
+    return replace(row, state=RunState.FINISHED, ended_at=time.time(), pid=None)
 
 
 def lost(row: RunRow, folder: Path, why: str, killed: Iterable[Leftover] = ()) -> RunRow:

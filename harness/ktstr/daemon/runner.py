@@ -15,6 +15,7 @@ folder before it is said.
 
 import asyncio
 import faulthandler
+import importlib
 import json
 import os
 import sys
@@ -62,6 +63,9 @@ WARM_UP: Final = 'name = "warm-up"\n[[steps]]\nhold = "1s"\n[checks]\nnot_starve
 
 def prepare() -> None:
     """Before the first fork: what the first use of anything would do is done once for all."""
+    # What is imported only once it is used; an event loop brings its own.
+    importlib.import_module("ktstr.kernels.build.fragments")
+    anyio.run(anyio.sleep, 0)
     with tempfile.TemporaryDirectory(prefix="ktstr-") as folder, suppress(KtstrError):
         path = Path(folder) / "warm_up.toml"
         path.write_text(WARM_UP)

@@ -10,7 +10,7 @@ script, a line per command::
     event TYPE JSON      say something, as it stands
     raw TEXT             write a line that may be no message
     flood 100000         say a note so many times
-    kept                 stand there until it is released
+    kept fail 1          stand there, with this verdict, until it is released
     deaf                 do not hear that it is to end
     crash 11             end by this signal
     refuse TEXT          end as what cannot run
@@ -107,7 +107,9 @@ class _Fake:
                     self._say(type="event", event=note)
             case "kept":
                 self._say(type="leave")
-                self._say(type="kept", qemu=os.getpid(), state="paused", commands=[["a", "b"]])
+                verdict, _, code = (rest or "pass 0").partition(" ")
+                told = {"qemu": os.getpid(), "state": "paused", "commands": [["a", "b"]]}
+                self._say(type="kept", verdict=verdict, exit_code=int(code), **told)
                 self._await("release")
             case "deaf":
                 self._deaf = True

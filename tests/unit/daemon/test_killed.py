@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,14 @@ def test_a_whole_record_without_a_last_word_is_a_finished_run(paths: Paths) -> N
     (row,) = reap(paths, [a_row(ID, RunState.RUNNING)])
     assert (row.state, row.verdict, row.exit_code) == (RunState.FINISHED, "inconclusive", 2)
     assert (row.name, row.sidecar) == ("other", record)
+
+
+def test_a_kept_run_has_its_verdict_already(paths: Paths) -> None:
+    paths.run(ID).mkdir()
+    kept = replace(a_row(ID, RunState.KEPT), verdict="fail", exit_code=1, sidecar=Path("/x"))
+    (row,) = reap(paths, [kept])
+    assert (row.state, row.verdict, row.exit_code) == (RunState.FINISHED, "fail", 1)
+    assert row.sidecar == Path("/x") and row.ended_at is not None
 
 
 def test_what_is_left_of_a_lost_run_becomes_its_evidence(paths: Paths) -> None:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -112,6 +113,52 @@ async def test_a_kept_vm_takes_no_turn_and_goes_when_released(serving: Serving) 
         assert (await over(supervisor, kept)).state is RunState.FINISHED
         told = [event.data async for event in supervisor.follow(kept.id) if event.type == "kept"]
         assert [found["commands"] for found in told] == [[["a", "b"]]]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_a_kept_vm_that_is_cancelled_keeps_its_verdict(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, deaf: bool
+) -> None:
+    monkeypatch.setattr("ktstr.daemon.attempts.CANCEL_DEADLINE_S", 0.2 if deaf else 20.0)
+    async with serving() as supervisor:
+        after = "sleep 60" if deaf else "verdict fail 1"
+        kept = await supervisor.submit(script("lease", "kept fail 1", "deaf", after))
+        await until(supervisor, kept, "kept")
+        await supervisor.cancel(kept.id)
+        row = await over(supervisor, kept)
+        assert (row.verdict, row.exit_code) == ("fail", 1)
+        assert row.state is RunState.FINISHED
+
+
+async def test_runs_outlive_the_process_they_were_forked_from(serving: Serving) -> None:
+    async with serving() as supervisor:
+        taken = await supervisor.submit(script("lease", "sleep 0.3", "verdict fail 1"))
+        await until(supervisor, taken, "running")
+        pid = (await supervisor.status()).fork_server
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        after = await over(supervisor, await supervisor.submit(script("lease")))
+        assert after.verdict == "pass"
+        assert (await over(supervisor, taken)).verdict == "fail"
+        assert (await supervisor.status()).fork_server not in (None, pid)
+
+
+async def test_a_fork_server_that_cannot_start_is_told_and_nothing_hangs(
+    serving: Serving,
+) -> None:
+    async with serving(work="ktstr.no_such_module") as supervisor:
+        row = await over(supervisor, await supervisor.submit(script("lease")))
+        assert (row.state, row.exit_code) == (RunState.FINISHED, 4)
+        assert row.error is not None and "the fork server ended" in row.error
+
+
+async def test_descriptors_and_processes_are_given_back(serving: Serving) -> None:
+    async with serving() as supervisor:
+        await over(supervisor, await supervisor.submit(script()))
+        before = len(os.listdir("/proc/self/fd"))
+        for lines in (["lease"], ["crash 9"], ["refuse x"], ["raw x"]) * 5:
+            await over(supervisor, await supervisor.submit(script(*lines)))
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_flood_is_capped_and_the_run_still_ends(
