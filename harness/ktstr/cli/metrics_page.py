@@ -56,8 +56,8 @@ by the sum of another, and a percentile over several workers is that of all thei
   `Informational` metric is shown and never judged.
 - **Kind**: how samples and values fold, see below.
 - **Absolute gate** and **relative gate**: a change from one run to another counts only when it
-  reaches both. The first is in the metric's unit, the second a fraction of the earlier value, so a
-  change from zero never counts.
+  reaches both. The first is in the metric's unit, the second a fraction of the earlier value; from
+  zero, which has no fraction, the first decides alone.
 - **Unit**: empty for a bare number. `cpu-s` are seconds of CPU time, `x` is a factor.
 """
 

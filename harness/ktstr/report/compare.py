@@ -383,5 +383,5 @@ def _side(label: str, runs: int) -> str:
 
 
 def _values(dimension: Dimension, rows: Sequence[Any]) -> str:
-    found = sorted({dimension.of(row) or "not recorded" for row in rows})
+    found = sorted({dimension.of(row) or "not recorded" for row in rows}) or ["no run"]
     return ", ".join(map(one_line, found[:3])) + (", …" if len(found) > 3 else "")
