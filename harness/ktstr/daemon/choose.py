@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whether a command leaves its runs to a daemon; asking costs nothing where there is none."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ktstr.daemon.address import socket_path, wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a command does.
+class Choice(NamedTuple):
+    """What a command does; a dataclass would take longer to make than the question takes.
 
     :param daemon: whether its runs go to the daemon.
     :param why_not: what a person should know when there is one and they do not; else empty.
