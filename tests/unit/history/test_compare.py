@@ -98,6 +98,15 @@ def test_noise_is_told_from_change() -> None:
     assert outcome(blind) is Outcome.REGRESSION
 
 
+def test_the_side_with_more_runs_has_no_larger_peak_for_that() -> None:
+    some: list[float | None] = [1000.0, 1000.0]
+    more: list[float | None] = [500.0, 500.0, 500.0, 2500.0]
+    [change] = compare(runs(GAP, some), runs(GAP, more), test=False).changes
+    assert (change.a, change.b, change.outcome) == (1000.0, 1000.0, Outcome.UNCHANGED)
+    [change] = compare(runs(GAP, some), runs(GAP, more[2:]), test=False).changes
+    assert (change.b, change.outcome) == (2500.0, Outcome.REGRESSION)
+
+
 def test_the_more_metrics_the_more_each_has_to_convince() -> None:
     """Of a hundred metrics of noise some pass p < 0.05; none of them is to be reported."""
     names = [f"metric_{i}_gap" for i in range(100)]
@@ -193,12 +202,13 @@ def phased(*phases: Any, number: int = 0) -> Row:
 
 
 def test_phases_are_compared_one_by_one() -> None:
-    a = [phased(phase(1, iteration_rate=100.0), phase(2, iteration_rate=100.0), phase(3))]
-    b = [phased(phase(1, iteration_rate=100.0), phase(2, iteration_rate=50.0), phase(4))]
+    measured = {RATE: 100.0}
+    a = [phased(phase(1, **measured), phase(2, **measured), phase(3, **measured))]
+    b = [phased(phase(1, **measured), phase(2, iteration_rate=50.0), phase(4, **measured))]
     found = compare(a, b)
     [change] = found.of(Outcome.REGRESSION)
     assert (change.step_index, change.title, change.metric) == (2, "Step[1]", RATE)
-    assert found.exit_code == 1
+    assert found.exit_code == 1 and {each.step_index for each in found.changes} == {None, 1, 2}
     assert [(title, side) for _, title, side in found.unpaired_phases] == [
         ("Step[2]", "a"),
         ("Step[3]", "b"),
