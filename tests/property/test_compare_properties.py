@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.history.made import row
 
 from ktstr.history.compare import Comparison, Outcome, compare
+from ktstr.history.group import PairKey
 from ktstr.history.rows import VERDICTS, Row, RowPhase
 
 NAMES = (
@@ -98,7 +99,7 @@ def test_swapped_sides_swap_better_and_worse(a: list[Row], b: list[Row]) -> None
 @given(rows(), rows())
 def test_every_metric_of_either_side_is_accounted_for_once(a: list[Row], b: list[Row]) -> None:
     found = compare(a, b)
-    expected = set()
+    expected: set[tuple[PairKey, int | None, str]] = set()
     for pair in found.pairs:
         if not pair.compared:
             continue

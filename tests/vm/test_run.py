@@ -10,6 +10,9 @@ import time
 
 import pytest
 
+from ktstr.history.compare import Outcome, compare
+from ktstr.history.pool import load
+
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 SHORT = """
@@ -96,7 +99,15 @@ def test_two_runs_at_once_do_not_meet(ktstr, scenario_file) -> None:
     both = [ktstr.start(path), ktstr.start(path)]
     codes = [ktstr.finish(process).code for process in both]
     assert codes == [0, 0]
-    assert len(list((ktstr.folder / "out").glob("*.ktstr.json"))) == 2
+    # Both say what they were, so that they can be compared.
+    first, second = load(ktstr.folder / "out")
+    for row in (first, second):
+        assert (row.scenario, row.verdict, row.clock) == ("short", "pass", "wall")
+        assert (row.scheduler, row.work_type) == ("scx_ktstr", "Mixed")
+        assert row.kernel is not None and row.vcpus == 2 and row.cpu_budget
+        assert row.run_sample_count and row.phases[0].metrics["iteration_rate"] > 0
+    found = compare([first], [second])
+    assert found.compared and found.of(Outcome.UNCHANGED)
 
 
 def test_json_on_stdout_is_the_record_and_nothing_else(ktstr, scenario_file) -> None:

@@ -203,8 +203,12 @@ def phased(*phases: Any, number: int = 0) -> Row:
 
 def test_phases_are_compared_one_by_one() -> None:
     measured = {RATE: 100.0}
-    a = [phased(phase(1, **measured), phase(2, **measured), phase(3, **measured))]
-    b = [phased(phase(1, **measured), phase(2, iteration_rate=50.0), phase(4, **measured))]
+    a = [phased(phase(1, None, **measured), phase(2, None, **measured), phase(3, None, **measured))]
+    b = [
+        phased(
+            phase(1, None, **measured), phase(2, iteration_rate=50.0), phase(4, None, **measured)
+        )
+    ]
     found = compare(a, b)
     [change] = found.of(Outcome.REGRESSION)
     assert (change.step_index, change.title, change.metric) == (2, "Step[1]", RATE)
