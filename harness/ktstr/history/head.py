@@ -6,6 +6,7 @@ is a few kilobytes at the start of each.
 """
 
 import json
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ def read_head(path: Path) -> dict[str, Any]:
         has another schema.
     """
     try:
+        # Opening a pipe would wait for somebody to write to it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SidecarUnreadable(f"{path} is no file")
         with path.open("rb") as file:
             values = _parsed(file, path)
     except OSError as error:

@@ -44,7 +44,7 @@ def load(*places: Path, damaged: list[Damaged] | None = None) -> list[Row]:
     rows: dict[Path, Row] = {}
     for place in places:
         named = not place.is_dir()
-        for path in [place] if named else records_in(place):
+        for path in [place] if named else records_in(place, damaged):
             try:
                 rows[path.absolute()] = row_of(read_head(path), path)
             except SidecarUnreadable as error:
@@ -54,24 +54,40 @@ def load(*places: Path, damaged: list[Damaged] | None = None) -> list[Row]:
     return sorted(rows.values(), key=lambda row: (row.started or "", row.run_id, str(row.path)))
 
 
-def records_in(folder: Path) -> list[Path]:
+def records_in(folder: Path, damaged: list[Damaged] | None = None) -> list[Path]:
     """The records in a folder and in the folders right below it, by name.
 
+    :param damaged: takes folders below that cannot be read; without it they raise.
     :raise CannotRun: when the folder cannot be read.
     """
-    try:
-        inside = sorted(folder.iterdir())
-        below = [path for each in inside if each.is_dir() for path in sorted(each.iterdir())]
-    except OSError as error:
-        raise CannotRun(
-            f"{error.filename} cannot be read: {error.strerror}",
-            hint="name the folder that was given to ktstr-run with --out",
-        ) from error
+    inside, below = _inside(folder), []
+    for each in inside:
+        if each.is_dir():
+            try:
+                below += _inside(each)
+            except CannotRun as error:
+                if damaged is None:
+                    raise
+                damaged.append(Damaged(each, error.message))
     return [
         path
         for path in (*inside, *below)
         if path.name.endswith(SUFFIX) and not path.name.startswith(".") and not is_repetition(path)
     ]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder, by name.
+
+    :raise CannotRun: when the folder cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise CannotRun(
+            f"{error.filename} cannot be read: {error.strerror}",
+            hint="name the folder that was given to ktstr-run with --out",
+        ) from error
 
 
 def row_of(head: Mapping[str, Any], path: Path) -> Row:
@@ -110,6 +126,7 @@ def row_of(head: Mapping[str, Any], path: Path) -> Row:
         clock=_clock(head, virtual),
         seed=_count(virtual.get("seed")),
         identity=_text(head.get("identity")),
+        steps=_steps(head.get("steps")),
         wall_s=_number(host.get("wall_s")),
         run_sample_count=_count(_table(head, "counts").get("readings")),
         metrics=measured,
@@ -128,6 +145,15 @@ def _phases(found: Mapping[str, Any]) -> Iterator[RowPhase]:
             samples=_count(values.get("samples")),
             metrics=_finite(_table(values, "metrics")),
         )
+
+
+def _steps(found: object) -> tuple[tuple[str | None, int | None], ...]:
+    steps = found if isinstance(found, list) else []
+    return tuple(
+        (_text(each.get("name")), _count(each.get("hold_ms")))
+        for each in steps
+        if isinstance(each, dict)
+    )
 
 
 def _clock(head: Mapping[str, Any], virtual: Mapping[str, Any]) -> str | None:

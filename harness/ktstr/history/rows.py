@@ -57,6 +57,7 @@ class Row:
     :param vcpus: CPUs of the guest.
     :param clock: ``wall`` or ``virtual``.
     :param seed: of a run by the virtual clock.
+    :param steps: name and length, ms, of each step.
     :param identity: digest of all that a run by the virtual clock did.
     :param run_sample_count: the monitor's readings; weighs the run's averages.
     :param metrics: run-level metrics that were measured, by name.
@@ -85,6 +86,7 @@ class Row:
     clock: str | None = None
     seed: int | None = None
     identity: str | None = None
+    steps: tuple[tuple[str | None, int | None], ...] = ()
     wall_s: float | None = None
     run_sample_count: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)

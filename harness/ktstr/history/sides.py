@@ -154,6 +154,11 @@ def remarks(sides: Sides) -> list[str]:
         dropped = sum(len(row.not_finite) for row in rows)
         if dropped:
             found.append(f"{dropped} values of {letter} are no finite numbers and were left out")
+    if changed := _changed_scenarios(sides):
+        found.append(
+            f"the steps of {', '.join(changed[:_NEAR])}{', …' if len(changed) > _NEAR else ''} "
+            "are not the same in all runs: their figures are of different things"
+        )
     if len(sides.slicing) > 1:
         found.append(
             f"A and B differ in {', '.join(each.value for each in sides.slicing)}: which of them "
@@ -165,3 +170,14 @@ def remarks(sides: Sides) -> list[str]:
             f"runs had {' and '.join(sorted(budgets, key=int))} host CPUs; they pair apart"
         )
     return found
+
+
+def _changed_scenarios(sides: Sides) -> list[str]:
+    """Scenarios that were run on both sides, and not with the same steps."""
+    shapes: dict[str, set[object]] = {}
+    letters: dict[str, set[str]] = {}
+    for letter, rows in (("A", sides.a), ("B", sides.b)):
+        for row in rows:
+            shapes.setdefault(row.scenario, set()).add(row.steps)
+            letters.setdefault(row.scenario, set()).add(letter)
+    return sorted(n for n, found in shapes.items() if len(found) > 1 and len(letters[n]) > 1)

@@ -99,7 +99,7 @@ def test_why_a_filter_takes_nothing_is_said() -> None:
 
 
 def test_what_makes_figures_doubtful_is_said() -> None:
-    a = [row(1, project_commit="aaaaaaa-dirty", cpu_budget=2)]
+    a = [row(1, project_commit="aaaaaaa-dirty", cpu_budget=2, steps=(("calm", 1000),))]
     b = [row(2, kernel="6.12.1", not_finite=("x",)), row(3, kernel="6.12.2")]
     said = "\n".join(remarks(two_sets(a, b, (NONE, only(kernel="6.12")), ("", ""))))
     for words in (
@@ -107,6 +107,7 @@ def test_what_makes_figures_doubtful_is_said() -> None:
         "B takes 2 values of kernel together: 6.12.1, 6.12.2",
         "in 1 of 1 runs of A the guest had more CPUs than the host gave it",
         "1 values of B are no finite numbers",
+        "the steps of crowd are not the same in all runs",
         "which of them a change comes from is not told apart",
     ):
         assert words in said

@@ -2,6 +2,7 @@
 """Rows out of the heads of records; damaged files are told."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def test_a_row_says_what_the_record_says(tmp_path: Path) -> None:
     assert row.started == "2026-11-21 10:11:12"
     assert (row.kernel, row.kernel_spec, row.kernel_commit) == ("7.2.13", "debian:7", "0123456789")
     assert (row.scheduler, row.flags) == ("scx_fine", "llc")
+    assert row.steps == (("calm", None),)
     assert (row.topology, row.vcpus, row.cpu_budget) == ("1n2l4c2t", 16, 4)
     assert (row.work_type, row.clock, row.seed) == ("PipeIo+SpinWait", "wall", None)
     assert (row.project_commit, row.run_source, row.wall_s) == ("abcdef0-dirty", "ci", 3.25)
@@ -158,6 +160,32 @@ def test_damaged_files_are_told(tmp_path: Path, content: bytes, word: str) -> No
     # A file that somebody named is no file among others.
     with pytest.raises(SidecarUnreadable):
         load(path, damaged=[])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.ktstr.json")
+    (tmp_path / "y.ktstr.json").mkdir()
+    damaged: list[Damaged] = []
+    assert load(tmp_path, damaged=damaged) == []
+    assert [each.reason.rpartition(" ")[0][-5:] for each in damaged] == ["is no"] * 2
+
+
+def test_a_folder_below_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sidecar(tmp_path, record())
+    (tmp_path / "lost+found").mkdir()
+    there = Path.iterdir
+
+    def refuse(folder: Path) -> Any:
+        if folder.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return there(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    damaged: list[Damaged] = []
+    assert len(load(tmp_path, damaged=damaged)) == 1
+    assert damaged[0].reason.endswith("lost+found cannot be read: Permission denied")
 
 
 def test_places_that_are_not_there_are_told(tmp_path: Path) -> None:
