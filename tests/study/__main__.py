@@ -51,7 +51,7 @@ def main() -> None:
         + ", ".join(f"{c * 100:.0f}" for c in CHANGES)
         + " %\n"
     )
-    shown = (*DECIDING, "ours, no gate")
+    shown = (*DECIDING, "ours, no gate", "Welch", "Welch, logs", "paired", "ranks")
     _head(["host", "n", *shown])
     for name, host in HOSTS.items():
         for n in RUNS:

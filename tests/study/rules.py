@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Rules that say whether two sets of runs differ: ours, and those of reference-06 10.1 and 25."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from ktstr.history.noise import Word, two_sample
-from ktstr.history.two_samples import ranks, welch
+from ktstr.history.two_samples import ranks, t_below, welch
 from ktstr.metrics.kinds import LOWER_BETTER
 
 Values = npt.NDArray[np.float64]
@@ -31,6 +32,22 @@ def ours_without_gates(a: Values, b: Values) -> bool:
 def welch_alone(a: Values, b: Values) -> bool:
     """Welch's test."""
     return welch(a, b).p <= ALPHA
+
+
+def welch_of_logarithms(a: Values, b: Values) -> bool:
+    """Welch's test on the logarithms, of what is positive."""
+    if min(a.min(), b.min()) <= 0:
+        return False
+    return welch(np.log(a), np.log(b)).p <= ALPHA
+
+
+def paired(a: Values, b: Values) -> bool:
+    """Student's test on the differences between neighbours; sides have to be in order."""
+    differences = b - a
+    error = float(differences.std(ddof=1)) / math.sqrt(a.size)
+    if error == 0.0:
+        return bool(differences[0] != 0)
+    return 2 * t_below(a.size - 1, -abs(float(differences.mean())) / error) <= ALPHA
 
 
 def ranks_alone(a: Values, b: Values) -> bool:
@@ -80,6 +97,8 @@ RULES: Mapping[str, Rule] = {
     "Welch or bands": welch_or_bands,
     "ours, no gate": ours_without_gates,
     "Welch": welch_alone,
+    "Welch, logs": welch_of_logarithms,
+    "paired": paired,
     "ranks": ranks_alone,
     "band, no limit": band_alone,
     "W. or b., no gate": welch_or_bands_without_gate,
