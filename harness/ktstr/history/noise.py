@@ -7,9 +7,10 @@ as large as the gates can be ruled out; otherwise the runs do not say, and the f
 large a change they could have shown.
 
 Of two tests (:mod:`ktstr.history.two_samples`) Welch's decides alone where there are too few runs
-for ranks to show anything. From there on both look, each at half of ``alpha``, and the one with
-the smaller p decides and gives the size of the change: means, or the shift of the typical run. By
-the virtual clock there is no noise and no test.
+for ranks to show anything; where all values are positive it looks at their logarithms. From there
+on both look, each at half of ``alpha``, and the one with the smaller p decides and gives the size
+of the change: of the means, of the geometric means, or the shift of the typical run. By the
+virtual clock there is no noise and no test.
 """
 
 import math
@@ -55,6 +56,7 @@ class Decider(StrEnum):
     """What decided."""
 
     MEANS = "means"
+    LOGS = "logs"
     RANKS = "ranks"
     EXACT = "exact"
     NONE = "none"
@@ -65,6 +67,7 @@ class Side:
     """One side's values, in the metric's unit; None where there is none.
 
     :param dropped: values that were missing or no finite number.
+    :param geometric: their geometric mean, where all are positive.
     """
 
     n: int
@@ -74,6 +77,7 @@ class Side:
     deviation: float | None = None
     low: float | None = None
     high: float | None = None
+    geometric: float | None = None
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> "Side":
@@ -92,7 +96,10 @@ class Side:
             mean = _mean(ordered)
             deviation = math.sqrt(_mean([(value - mean) * (value - mean) for value in ordered]))
             deviation *= math.sqrt(n / (n - 1))
-        return cls(n, dropped, mean, median, deviation, low, high)
+        geometric = None
+        if low > 0:
+            geometric = low if low == high else math.exp(_mean([math.log(v) for v in ordered]))
+        return cls(n, dropped, mean, median, deviation, low, high, geometric)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -128,12 +135,13 @@ class Gates:
 class Finding:
     """What two sets of runs say of one metric; B less A throughout.
 
-    :param baseline: what the relative gate is a fraction of: A's mean; its median where ranks
-        decided.
+    :param baseline: what the relative gate is a fraction of: A's mean; its geometric mean where
+        logarithms decided, its median where ranks did.
     :param change: the size of the change by the test that decided.
     :param relative: the change as a fraction of the baseline; None from zero.
     :param means: the difference of the means with its standard error; None below two runs a side.
-    :param interval: of that difference, with ``confidence``.
+    :param logs: whether ``means`` is of logarithms.
+    :param interval: where the change lies by ``means``, with ``confidence``, in the metric's unit.
     :param order: the same by order.
     :param effect: the difference in standard deviations (Hedges' g); None where nothing varies.
     :param p: probability of so large a difference without a change; None where nothing was tested.
@@ -151,6 +159,7 @@ class Finding:
     change: float | None = None
     relative: float | None = None
     means: Means | None = None
+    logs: bool = False
     interval: tuple[float, float] | None = None
     confidence: float = 1 - ALPHA
     order: Order | None = None
@@ -198,13 +207,11 @@ class Finding:
 
         In the metric's unit, by Welch's test. None where nothing was tested.
         """
-        if self.means is None:
+        if self.means is None or self.baseline is None:
             return None
         if self.means.freedom is None:
             return 0.0
-        level = 1 - self.confidence
-        reach = t_at(self.means.freedom, 1 - level / 2) + t_at(self.means.freedom, POWER)
-        return self.means.error * reach
+        return self._from_scale(self.means.error * self._reach(self.means.freedom))
 
     @property
     def runs_needed(self) -> int | None:
@@ -212,19 +219,34 @@ class Finding:
 
         None where that is not known, or beyond :data:`MAX_RUNS`.
         """
-        if self.means is None or self.baseline is None or not self.a.n or not self.b.n:
+        if self.means is None or self.baseline is None:
             return None
         wanted = self.gates.size(self.baseline)
-        variance = ((self.a.deviation or 0.0) ** 2 + (self.b.deviation or 0.0) ** 2) / 2
         if wanted <= 0.0:
             return None
         for n in (*range(2, 30), *range(30, MAX_RUNS + 1, 10)):
-            freedom = 2 * (n - 1)
-            level = 1 - self.confidence
-            reach = t_at(freedom, 1 - level / 2) + t_at(freedom, POWER)
-            if math.sqrt(2 * variance / n) * reach <= wanted:
+            error = self.means.scatter * math.sqrt(2 / n)
+            if self._from_scale(error * self._reach(2 * (n - 1))) <= wanted:
                 return int(n)
         return None
+
+    def _reach(self, freedom: float) -> float:
+        """Standard errors between no change and one that is seen with :data:`POWER`."""
+        return t_at(freedom, (1 + self.confidence) / 2) + t_at(freedom, POWER)
+
+    def _from_scale(self, difference: float) -> float:
+        """A difference on the scale that was tested, in the metric's unit."""
+        return unscaled(difference, self.a.geometric if self.logs else None)
+
+
+def unscaled(difference: float, base: float | None) -> float:
+    """A difference of logarithms as a change from ``base``; without one it is none of them."""
+    if base is None:
+        return difference
+    try:
+        return base * math.expm1(difference)
+    except OverflowError:
+        return math.inf
 
 
 def finite(values: Sequence[float | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -271,18 +293,27 @@ def two_sample(
         return decide(replace(sized, test=Decider.EXACT, order=order, p=p, ruled_out=True))
     if min(kept_a.size, kept_b.size) < 2:
         return sized
-    means = welch(kept_a, kept_b)
+    base, other = bare.a.geometric, bare.b.geometric
+    logs = base is not None and other is not None
+    if base is not None and other is not None:
+        means = welch(np.log(kept_a), np.log(kept_b))
+        if centres is None:
+            sized = _sized(bare, other - base, base)
+    else:
+        means = welch(kept_a, kept_b)
     both = smallest_rank_p(kept_a.size, kept_b.size) <= alpha / 2 and means.freedom is not None
     order = ranks(kept_a, kept_b, 1 - alpha if both else 1 - 2 * alpha)
     level = alpha / 2 if both else alpha
+    low, high = means.interval(1 - level)
     found = replace(
         sized,
-        test=Decider.MEANS,
+        test=Decider.LOGS if logs else Decider.MEANS,
         means=means,
-        interval=means.interval(1 - level),
+        logs=logs,
+        interval=(unscaled(low, base if logs else None), unscaled(high, base if logs else None)),
         confidence=1 - level,
         order=order,
-        effect=hedges_g(kept_a, kept_b),
+        effect=hedges_g(np.log(kept_a), np.log(kept_b)) if logs else hedges_g(kept_a, kept_b),
         p=min(1.0, 2 * means.p) if both else means.p,
     )
     if both and order.p < means.p:
@@ -303,12 +334,14 @@ def _ruled_out(finding: Finding, means: Means, order: Order | None) -> bool:
     Two one-sided tests (Schuirmann 1987): the interval with confidence 1 - 2 alpha lies within
     the gates. Where ranks look too, each interval has half of the level.
     """
+    base = finding.a.geometric if finding.logs else None
     assert finding.a.mean is not None and finding.a.median is not None
     confidence = 1 - 2 * finding.alpha if order is None else 1 - finding.alpha
-    looked = [(means.interval(confidence), finding.a.mean)]
+    low, high = means.interval(confidence)
+    looked = [(unscaled(low, base), unscaled(high, base), base or finding.a.mean)]
     if order is not None:
-        looked.append((order.interval, finding.a.median))
-    for (low, high), baseline in looked:
+        looked.append((*order.interval, finding.a.median))
+    for low, high, baseline in looked:
         gate = finding.gates.size(baseline)
         if -gate < low <= high < gate or low == high == 0.0:
             return True

@@ -5,7 +5,8 @@ Two tests, which err in different places (decision 0047):
 
 - :func:`welch` compares the means by Student's t with variances of their own (Welch 1947). It
   assumes that means of so many runs are about normal. Where runs are skewed, have two humps or
-  heavy tails it finds less and errs no oftener; it works from two runs a side.
+  heavy tails it finds less and errs no oftener; it works from two runs a side. Given logarithms it
+  compares ratios: scatter that grows with the value is then the same on both sides.
 - :func:`ranks` compares the order only (Mann and Whitney 1947), by the exact distribution over all
   ways to divide the runs, ties included. It assumes nothing but that runs are independent and,
   without a change, exchangeable. A single wild run does it no harm. It needs four or five runs a
@@ -52,12 +53,14 @@ class Means:
     :param error: its standard error; 0 where no side varies.
     :param freedom: degrees of freedom, by Welch and Satterthwaite; None where no side varies.
     :param p: two-sided.
+    :param scatter: the standard deviation of a run, of both sides together.
     """
 
     difference: float
     error: float
     freedom: float | None
     p: float
+    scatter: float = 0.0
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Where the difference lies, with this confidence."""
@@ -69,7 +72,8 @@ class Means:
 
 def welch(a: Values, b: Values) -> Means:
     """Compare the means of two samples of at least two values each."""
-    shares = [float(side.var(ddof=1)) / side.size for side in (a, b)]
+    variances = [float(side.var(ddof=1)) for side in (a, b)]
+    shares = [variance / side.size for variance, side in zip(variances, (a, b), strict=True)]
     difference = float(b.mean() - a.mean())
     error = math.sqrt(sum(shares))
     # Sums of equal floats differ in their last bits: that is no scatter.
@@ -82,7 +86,8 @@ def welch(a: Values, b: Values) -> Means:
     # By shares of the whole, so that squares of tiny variances do not vanish.
     weights = [share / sum(shares) for share in shares]
     freedom = 1 / (weights[0] ** 2 / (a.size - 1) + weights[1] ** 2 / (b.size - 1))
-    return Means(difference, error, freedom, 2 * t_below(freedom, -abs(difference) / error))
+    p = 2 * t_below(freedom, -abs(difference) / error)
+    return Means(difference, error, freedom, p, math.sqrt(sum(variances) / 2))
 
 
 @lru_cache

@@ -41,8 +41,8 @@ def unit_of(key: Key) -> str:
 def side_text(finding: Finding, side: str) -> str:
     """A side's centre and scatter: ``48,750 ±3%``."""
     found = finding.a if side == "base" else finding.b
-    ranked = finding.test is Decider.RANKS
-    centre = found.median if ranked else found.mean
+    centres = {Decider.RANKS: found.median, Decider.LOGS: found.geometric}
+    centre = centres.get(finding.test, found.mean)
     if centre is None:
         return NOT_MEASURED
     if not found.deviation or not found.mean:

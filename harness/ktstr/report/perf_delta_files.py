@@ -183,7 +183,9 @@ def _finding(f: Finding) -> dict[str, Any]:
         "test": f.test.value,
         "p": f.p,
         "p_adjusted": f.p_adjusted,
-        "difference_of_means": None if f.means is None else f.means.difference,
+        "difference_of_means": None
+        if f.a.mean is None or f.b.mean is None
+        else f.b.mean - f.a.mean,
         "interval": None if f.interval is None else list(f.interval),
         "confidence": f.confidence,
         "hedges_g": f.effect,
@@ -198,6 +200,7 @@ def _values(side: Side) -> dict[str, Any]:
         "runs": side.n,
         "missing": side.dropped,
         "mean": side.mean,
+        "geometric_mean": side.geometric,
         "median": side.median,
         "deviation": side.deviation,
         "low": side.low,

@@ -24,7 +24,8 @@ def finding(p_of: float, polarity: Polarity = LOWER_BETTER) -> Finding:
     # t with 4 degrees of freedom: 2.776 for 0.05, 4.604 for 0.01, 8.610 for 0.001.
     t = {0.05: 2.776445, 0.01: 4.604095, 0.001: 8.610302}[p_of]
     step = 20 / t * 3**0.5 / 2**0.5
-    a = (100 - step, 100.0, 100 + step)
+    # Around zero, so that the test is of the values and not of their logarithms.
+    a = (-step, 0.0, step)
     found = two_sample(a, [v + 20 for v in a], polarity=polarity, abs_gate=1, rel_gate=0.1)
     assert found.p == pytest.approx(p_of, rel=1e-4)
     return found
@@ -37,18 +38,14 @@ def flat() -> Finding:
 def test_more_metrics_make_each_convince_more() -> None:
     alone = together({"a": finding(0.01)})
     assert alone["a"].verdict is Word.REGRESSION
-    noise = two_sample(
-        (90, 100, 110), (91, 100, 110), polarity=LOWER_BETTER, abs_gate=1, rel_gate=0.1
-    )
+    noise = two_sample((-10, 0, 10), (-9, 0, 10), polarity=LOWER_BETTER, abs_gate=1, rel_gate=0.1)
     many = together({"a": finding(0.01), **{f"n{i}": noise for i in range(9)}})
     assert many["a"].p_adjusted == pytest.approx(0.1, rel=1e-3)
     assert many["a"].verdict is Word.INCONCLUSIVE
 
 
 def test_what_must_not_regress_stands_apart() -> None:
-    noise = two_sample(
-        (90, 100, 110), (91, 100, 110), polarity=LOWER_BETTER, abs_gate=1, rel_gate=0.1
-    )
+    noise = two_sample((-10, 0, 10), (-9, 0, 10), polarity=LOWER_BETTER, abs_gate=1, rel_gate=0.1)
     findings = {"a": finding(0.01), **{f"n{i}": noise for i in range(9)}}
     found = together(findings, strict=["a", "n0"])
     assert found["a"].p_adjusted == pytest.approx(0.02, rel=1e-3)

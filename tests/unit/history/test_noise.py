@@ -4,7 +4,9 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from ktstr.history.noise import Decider, Finding, Gates, Word, two_sample
 from ktstr.metrics.kinds import HIGHER_BETTER, INFORMATIONAL, LOWER_BETTER, Polarity, target_value
@@ -58,8 +60,9 @@ def test_sure_and_too_small_is_no_regression() -> None:
 
 
 def test_large_and_unsure_is_not_decided() -> None:
-    a, b = (100, 160, 40), (130, 190, 70)
-    found = compare(a, b)
+    a, b = (0, 60, -60), (30, 90, -30)
+    found = compare(a, b, abs_gate=10)
+    assert found.test is Decider.MEANS
     assert found.material and not found.significant
     assert found.verdict is Word.INCONCLUSIVE
     # Each side's variance is 3600: the error is 60 sqrt(2/3), with 4 degrees of freedom.
@@ -67,6 +70,30 @@ def test_large_and_unsure_is_not_decided() -> None:
         60 * math.sqrt(2 / 3) * (2.776445 + 0.940965), rel=1e-4
     )
     assert found.runs_needed == 570
+
+
+def test_scatter_that_grows_with_the_value_is_no_doubt() -> None:
+    # Ten times as much, and ten times the scatter, which drowns the difference of the means.
+    a, b = (16.0, 24.0, 36.0), (160.0, 240.0, 360.0)
+    found = compare(a, b)
+    assert found.test is Decider.LOGS
+    # Logarithms lie ln 1.5 apart: the error is ln 1.5 sqrt(2/3), with 4 degrees of freedom.
+    step = math.log(1.5)
+    error = step * math.sqrt(2 / 3)
+    theirs = stats.ttest_ind(np.log(b), np.log(a), equal_var=False)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert found.p == pytest.approx(2 * stats.t.sf(math.log(10) / error, 4))
+    assert stats.ttest_ind(b, a, equal_var=False).pvalue > 0.05
+    assert found.verdict is Word.REGRESSION
+    assert (found.baseline, found.change) == pytest.approx((24, 216))
+    assert found.interval == pytest.approx(
+        [240 * math.exp(sign * 2.776445 * error) - 24 for sign in (-1, 1)], rel=1e-4
+    )
+    assert found.detectable == pytest.approx(
+        24 * math.expm1((2.776445 + 0.940965) * error), rel=1e-4
+    )
+    # One value that is not positive has no logarithm: the values themselves are compared.
+    assert compare((16.0, 0.0, 36.0), b).test is Decider.MEANS
 
 
 def test_unchanged_takes_proof() -> None:

@@ -79,7 +79,7 @@ def test_exact_runs_have_the_same_seeds() -> None:
     assert (found.test, found.verdict) == (Decider.EXACT, Word.REGRESSION)
     # With other seeds they are two samples like any others.
     found = judged(base, seeded((3, 1500), (4, 3000))).findings[Key("s", P99)]
-    assert (found.test, found.verdict) == (Decider.MEANS, Word.INCONCLUSIVE)
+    assert (found.test, found.verdict) == (Decider.LOGS, Word.INCONCLUSIVE)
 
 
 def test_two_scenarios_of_one_name_stay_apart() -> None:

@@ -57,8 +57,8 @@ def test_changes(a: float, b: float, text: str) -> None:
 def test_means_and_ranks_show_what_they_decide_by() -> None:
     few = finding((100, 101, 99), (200, 202, 198))
     assert side_text(few, "base") == "100 ±1.0%"
-    # Difference 100; error sqrt((1 + 4)/3) with 2.94 degrees of freedom: 3.22 times that.
-    assert interval_text(few) == "[+96%, +104%]"
+    # Both scatter by 1 %: twice as much, times e to the power of -+ 2.78 x 0.01 sqrt(2/3).
+    assert interval_text(few) == "[+96%, +105%]"
     wild = finding((100, 101, 99, 100.5, 99.5, 102), (120, 121, 119, 120.5, 119.5, 400))
     assert p_text(wild).endswith(" ranks")
     assert side_text(wild, "head").startswith("120 ")
@@ -69,7 +69,7 @@ def test_means_and_ranks_show_what_they_decide_by() -> None:
 
 def test_what_was_not_decided_says_what_it_would_take() -> None:
     assert doubt_text(finding((100, 160, 40), (130, 190, 70))) == (
-        "could show 182%, matters from 10%; 570 runs a side would show that"
+        "could show 586%, matters from 10%; 650 runs a side would show that"
     )
     assert doubt_text(finding((1, 1000), (2, 1))).endswith("too noisy for any number of runs")
     assert doubt_text(finding((1,), (2,))).startswith("1 and 1 runs have it")
