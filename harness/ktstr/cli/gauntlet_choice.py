@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ktstr.cli.command_line import BadCommandLine
 from ktstr.cli.gauntlet_runner import Asked
-from ktstr.errors import CannotRun, DefinitionInvalid
+from ktstr.errors import CannotRun
 from ktstr.gauntlet.plan import Wanted
 from ktstr.kernels.catalogue import close_names, may_be_kernel
 from ktstr.model.catalogue import catalogue
@@ -55,10 +55,10 @@ def wanted_by(
     """
     path = None if file is None else gauntlet_path(file)
     given: dict[str, Any] = {
-        "scenarios": unique(scenarios),
-        "presets": unique(presets),
-        "kernels": unique(kernels),
-        "schedulers": unique(schedulers),
+        "scenarios": [*unique(scenarios)],
+        "presets": [*unique(presets)],
+        "kernels": [*unique(kernels)],
+        "schedulers": [*unique(schedulers)],
         "constraints": _constraints(constraints),
     }
     given = {key: value for key, value in given.items() if value}
@@ -106,12 +106,9 @@ def wanted_by(
 def _by_options(given: dict[str, Any]) -> GauntletFile:
     """A gauntlet without a file.
 
-    :raise CannotRun: with every mistake in the options.
+    :raise DefinitionInvalid: with every mistake in the options.
     """
-    try:
-        return gauntlet_from_data({"name": "gauntlet", **given}, "the command line")
-    except DefinitionInvalid as error:
-        raise DefinitionInvalid(error.problems) from None
+    return gauntlet_from_data({"name": "gauntlet", **given}, "the command line")
 
 
 def _with(found: GauntletFile, given: dict[str, Any]) -> GauntletFile:
@@ -127,12 +124,11 @@ def _with(found: GauntletFile, given: dict[str, Any]) -> GauntletFile:
     if "constraints" in given:
         given = {**given, "constraints": {**own, **given["constraints"]}}
     checked = gauntlet_from_data({**plain, **given, "scenarios": [ALL]}, "the command line")
-    return found.model_copy(
-        update={
-            **{key: getattr(checked, key) for key in given},
-            "scenarios": given.get("scenarios", found.scenarios),
-        }
-    )
+    changed = {key: getattr(checked, key) for key in given}
+    if "scenarios" in given:
+        # Their paths start here, not at the file.
+        changed["scenarios"] = _by_options({"scenarios": given["scenarios"]}).scenarios
+    return found.model_copy(update=changed)
 
 
 def _constraints(words: Iterable[str]) -> dict[str, Any]:

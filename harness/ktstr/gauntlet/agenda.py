@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.gauntlet.choice import Candidate, choose
 from ktstr.gauntlet.cost import Estimate, Estimator
-from ktstr.gauntlet.features import features
+from ktstr.gauntlet.features import features, pairings
 from ktstr.gauntlet.plan import Entry, LeftOut, Plan
 from ktstr.telemetry.decode import Fields
 
@@ -131,29 +131,53 @@ def agenda(
     if budget_s is None:
         items = tuple(_due(entry, found) for entry, found in zip(due, estimates, strict=True))
         return Agenda(name, items, settled, plan.left_out, jobs=jobs)
-    candidates = [
-        Candidate(f"{entry.cell.label}\0{entry.cell.path}", found.cost_s, features(entry))
-        for entry, found in zip(due, estimates, strict=True)
-    ]
-    chosen = choose(candidates, budget_s)
-    places = {*chosen.order}
-    rest_s = budget_s - chosen.spent_s
+    order, coverage = _chosen(due, estimates, budget_s)
+    left_s = budget_s - sum(estimates[at].cost_s for at in order)
+    places = {*order}
     left_out = [
-        LeftOut(entry.cell, "budget", f"takes about {found.cost_s:.0f} s, {rest_s:.0f} s are left")
-        if at in chosen.too_long
-        else LeftOut(entry.cell, "coverage", "covers nothing that is not covered")
+        LeftOut(entry.cell, "budget", f"takes about {found.cost_s:.0f} s, {left_s:.0f} s are left")
         for at, (entry, found) in enumerate(zip(due, estimates, strict=True))
         if at not in places
     ]
     return Agenda(
         name,
-        tuple(_due(due[at], estimates[at]) for at in chosen.order),
+        tuple(_due(due[at], estimates[at]) for at in order),
         settled,
         (*plan.left_out, *left_out),
         budget_s,
-        Coverage(len(chosen.covered), len(chosen.possible), len(due)),
+        coverage,
         jobs,
     )
+
+
+def _chosen(
+    due: Sequence[Entry], estimates: Sequence[Estimate], budget_s: float
+) -> tuple[list[int], Coverage]:
+    """Places of what is to be run, the best first, and what that covers.
+
+    What time is left when nothing adds to the coverage goes to scenarios in places where they were
+    not yet, and then to whatever fits, the shortest first.
+    """
+    order: list[int] = []
+    coverage: Coverage | None = None
+    for covering in (features, pairings, lambda entry: frozenset([entry.cell.key])):
+        taken = {*order}
+        done = frozenset[str]().union(*(covering(due[at]) for at in order))
+        rest = [at for at in range(len(due)) if at not in taken]
+        candidates = [
+            Candidate(
+                f"{due[at].cell.label}\0{due[at].cell.path}",
+                estimates[at].cost_s,
+                covering(due[at]) - done,
+            )
+            for at in rest
+        ]
+        spent_s = sum(estimates[at].cost_s for at in order)
+        chosen = choose(candidates, budget_s - spent_s)
+        order += [rest[at] for at in chosen.order]
+        coverage = coverage or Coverage(len(chosen.covered), len(chosen.possible), len(due))
+    assert coverage is not None
+    return order, coverage
 
 
 def rekeyed(

@@ -42,21 +42,18 @@ class Choice:
     :param spent_s: what they cost together, seconds.
     :param covered: what they cover.
     :param possible: what all candidates would.
-    :param too_long: places of those that would have added something and did not fit.
     """
 
     order: tuple[int, ...]
     spent_s: float
     covered: frozenset[str]
     possible: frozenset[str]
-    too_long: frozenset[int]
 
 
 def choose(candidates: Sequence[Candidate], budget_s: float) -> Choice:
     """Choose as long as something that fits adds something."""
     covered: set[str] = set()
     order: list[int] = []
-    too_long: list[int] = []
     spent_s = 0.0
     heap = [(*_rank(each, len(each.covers)), at) for at, each in enumerate(candidates)]
     heapq.heapify(heap)
@@ -68,7 +65,6 @@ def choose(candidates: Sequence[Candidate], budget_s: float) -> Choice:
             continue
         if spent_s + each.cost_s > budget_s:
             # The rest of the budget only shrinks: it will not fit later either.
-            too_long.append(at)
             continue
         rank = _rank(each, len(new))
         if rank != (bound, name):
@@ -78,8 +74,7 @@ def choose(candidates: Sequence[Candidate], budget_s: float) -> Choice:
         spent_s += each.cost_s
         covered |= new
     possible = frozenset[str]().union(*(each.covers for each in candidates))
-    missed = frozenset(at for at in too_long if candidates[at].covers - covered)
-    return Choice(tuple(order), spent_s, frozenset(covered), possible, missed)
+    return Choice(tuple(order), spent_s, frozenset(covered), possible)
 
 
 def _rank(candidate: Candidate, new: int) -> tuple[float, str]:

@@ -27,6 +27,12 @@ def features(entry: Entry) -> frozenset[str]:
     return frozenset([*_properties(entry), *_pairs(entry)])
 
 
+def pairings(entry: Entry) -> frozenset[str]:
+    """What is left to cover once everything is: each scenario in each place, part by part."""
+    cell = entry.cell
+    return frozenset(f"{cell.name} at {part}" for part in cell.place)
+
+
 def _properties(entry: Entry) -> Iterator[str]:
     cell, facts = entry.cell, entry.facts
     preset, kernel, scheduler = cell.place

@@ -66,7 +66,7 @@ class Entry:
 class LeftOut:
     """A cell that is not to be.
 
-    :param kind: ``constraints``, ``host``, ``coverage`` (it adds none) or ``budget``.
+    :param kind: ``constraints``, ``host`` or ``budget``.
     """
 
     cell: Cell

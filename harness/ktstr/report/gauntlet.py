@@ -31,7 +31,6 @@ _STYLES: Final = {**VERDICT_STYLES, "-": "dim", "not chosen": "dim"}
 _KINDS: Final = {
     "constraints": "by constraints",
     "host": "by this host's limits",
-    "coverage": "by the budget",
     "budget": "by the budget",
 }
 

@@ -82,13 +82,23 @@ def test_within_a_budget_what_covers_most_and_the_rest_with_the_reason() -> None
     assert whole.coverage is not None and whole.coverage.covered == whole.coverage.possible
 
 
-def test_what_adds_nothing_is_not_run_though_there_is_time() -> None:
+def test_time_that_is_left_goes_to_what_was_not_yet_run_there() -> None:
+    # The four differ from each other in no property once two have run, but in their pairing.
+    cells = [
+        cell(name, preset, topology)
+        for name in ("a1", "a2")
+        for preset, topology in (("tiny-1llc", "1n1l4c1t"), ("tiny-2llc", "1n2l2c1t"))
+    ]
+    plan = Plan(tuple(entry(each) for each in cells))
+    for budget_s, count in ((30.0, 2), (40.0, 3), (52.0, 4)):
+        found = agenda("mine", plan, Estimator(HOST), budget_s=budget_s)
+        assert [item.cell for item in found.items][:2] == [cells[0], cells[3]]
+        assert len(found.items) == count and found.seconds == 13.0 * count
+        assert found.coverage is not None
+        assert found.coverage.covered == found.coverage.possible
     twin = replace(A1, path=Path("/other/a.toml"), key="twin")
     found = agenda("mine", Plan((entry(A1), entry(twin))), Estimator(HOST), budget_s=600.0)
-    assert len(found.items) == 1
-    assert [(each.kind, each.reason) for each in found.left_out] == [
-        ("coverage", "covers nothing that is not covered")
-    ]
+    assert len(found.items) == 2 and found.left_out == ()
 
 
 def test_an_agenda_survives_json() -> None:
@@ -120,7 +130,7 @@ def made(results: dict[Cell, CellResult], *left_out: LeftOut) -> Board:
 
 def test_a_row_for_each_scenario_a_column_for_each_place() -> None:
     results = {B2: FAIL, A1: PASS, B1: SKIP, A2: PASS}
-    unchosen = LeftOut(cell("c", "tiny-1llc", "1n1l4c1t"), "coverage", "adds nothing")
+    unchosen = LeftOut(cell("c", "tiny-1llc", "1n1l4c1t"), "budget", "no time")
     found = made(results, BIG, unchosen)
     # The column in which constraints left everything out is none.
     assert found.places == (("tiny-1llc", "own", "own"), ("tiny-2llc", "own", "own"))
