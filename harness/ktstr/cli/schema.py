@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktstr schema``: the scenario file's JSON Schema, for editors."""
+"""``ktstr schema``: JSON Schemas of the files people write, for editors."""
 
 import json
 
@@ -7,8 +7,12 @@ import click
 
 
 @click.command()
-def schema() -> None:
+@click.option("--gauntlet", is_flag=True, help="That of the gauntlet file instead.")
+def schema(gauntlet: bool) -> None:
     """Print the JSON Schema of the scenario file."""
-    from ktstr.model.scenario import json_schema
+    if gauntlet:
+        from ktstr.model.gauntlet_file import json_schema as found
+    else:
+        from ktstr.model.scenario import json_schema as found
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(found(), indent=2))

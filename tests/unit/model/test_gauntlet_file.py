@@ -4,8 +4,11 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ktstr.cli.schema import schema
 from ktstr.errors import CannotRun, DefinitionInvalid
+from ktstr.model.configs import configs_folder
 from ktstr.model.gauntlet_file import (
     gauntlet_files,
     gauntlet_path,
@@ -95,12 +98,19 @@ def test_nothing_to_run_is_a_mistake(folder: Path) -> None:
     assert set(mistakes(folder, "presets = []")) == {"scenarios", "presets"}
 
 
+def test_the_schema_that_comes_with_ktstr_is_that_of_the_command() -> None:
+    done = CliRunner().invoke(schema, ["--gauntlet"])
+    assert (configs_folder() / "ktstr-gauntlet.schema.json").read_text() == done.output
+    assert '"default": 12' in done.output
+
+
 def test_those_that_come_with_ktstr_are_valid_and_found_by_name() -> None:
     files = gauntlet_files()
     assert files
     for file in files:
         assert load_gauntlet(file).name == file.stem
         assert load_gauntlet(file).description
+        assert file.read_text().splitlines()[1] == "#:schema ../ktstr-gauntlet.schema.json"
         assert gauntlet_path(file.stem) == file
     with pytest.raises(CannotRun, match="no gauntlet is called"):
         gauntlet_path("nothing")
