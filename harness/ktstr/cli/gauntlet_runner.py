@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs a gauntlet for a terminal or a pipe, from its plan to its matrix."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from ktstr.gauntlet.journal import (
     read_journal,
 )
 from ktstr.gauntlet.plan import Entry, Progress, Wanted, completed, plan
-from ktstr.gauntlet.run import TimeLimit, run_cells, to_repeat
+from ktstr.gauntlet.run import Executor, TimeLimit, run_cells, to_repeat
 from ktstr.kernels.boot_times import BootTimes
 from ktstr.report.gauntlet import announcement, gauntlet_exit_code, outcome, outcomes, summary
 from ktstr.report.gauntlet_files import document, markdown
@@ -129,7 +129,7 @@ class GauntletRunner(Several):
     async def _planned(self, wanted: Wanted) -> float | None:
         """Make the agenda; gives what there is to spend, seconds."""
         asked = self._asked
-        host = await host_limits(wanted.options.accel, asked.max_cpus)
+        host = await self.limits(wanted)
         with self._showing("planning") as progress:
             found = await plan(wanted, host, progress)
         estimator = await self._estimator(host)
@@ -195,21 +195,23 @@ class GauntletRunner(Several):
                 tell=lambda cell, result: self._ended(cell, result, progress, len(due)),
             )
 
-    def executor(self, progress: ManyProgress) -> Here:
+    async def limits(self, wanted: Wanted) -> HostLimits:
+        """How large a guest may be."""
+        return await host_limits(wanted.options.accel, self._asked.max_cpus)
+
+    def watching(self, progress: ManyProgress) -> Callable[[Cell], AbstractContextManager[Watch]]:
+        """What shows a cell while it runs."""
+        return lambda cell: progress.running(outcome(cell, CellResult.not_run("")).title)
+
+    def executor(self, progress: ManyProgress) -> Executor:
         """What runs the cells, and decides which of them at the same time."""
-
-        @contextmanager
-        def watch(cell: Cell) -> Iterator[Watch]:
-            with progress.running(outcome(cell, CellResult.not_run("")).title) as found:
-                yield found
-
         return Here(
             # A later resumption may start elsewhere.
             self._asked.folder.absolute(),
             self._costs,
             budget(host_room(), self._asked.jobs),
             run=run_scenario,
-            watch=watch,
+            watch=self.watching(progress),
             wrong=self.say_traceback,
         )
 

@@ -73,7 +73,9 @@ class Several(ABC):
                 anyio.run(self._run)
         except KtstrError as error:
             self.say_error(error)
-            return error.exit_code
+            if not self._finished:
+                return error.exit_code
+            went_wrong = True
         except Exception:
             # What a signal tore down on its way is no news.
             if not self._interrupted:

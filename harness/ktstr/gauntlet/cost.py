@@ -36,7 +36,7 @@ class Estimate:
     """How long a cell is going to take.
 
     :param wall_s: from its start to its record, seconds.
-    :param share: the part of the host that it takes meanwhile, up to 1.
+    :param share: the part of all machines that it takes meanwhile, up to 1.
     :param source: what the figure rests on: ``run``, ``topology``, ``boot`` or ``formula``.
     """
 
@@ -95,9 +95,10 @@ class Estimator:
         return Estimate(wall_s, self._share(entry), source)
 
     def _share(self, entry: Entry) -> float:
+        machines = self._host.machines
         if self._jobs is not None:
-            return 1 / self._jobs
-        return min(1.0, entry.cost.cpus / self._host.cpus)
+            return 1 / (self._jobs * machines)
+        return min(1.0, entry.cost.cpus / self._host.cpus) / machines
 
     def _wall(self, entry: Entry) -> tuple[float, str]:
         cell, facts = entry.cell, entry.facts

@@ -22,6 +22,7 @@ class HostLimits:
     :param max_cpus: vCPUs of one guest.
     :param memory_mib: that is free now, MiB; None when not known.
     :param asked: whether ``max_cpus`` was asked for.
+    :param machines: like this one, that share the work.
     """
 
     accelerator: str
@@ -29,6 +30,7 @@ class HostLimits:
     max_cpus: int
     memory_mib: int | None = None
     asked: bool = False
+    machines: int = 1
 
     def why_not(self, topology: Topology, memory_mib: int) -> str:
         """What is against such a guest, in words; empty when nothing is."""

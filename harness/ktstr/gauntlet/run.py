@@ -37,6 +37,16 @@ class Drive(Protocol):
     ) -> None: ...
 
 
+class Executor(Protocol):
+    """Runs cells, and decides which of them at the same time."""
+
+    async def __call__(self, cell: Cell, /) -> CellResult: ...
+
+    async def drive(
+        self, cells: Sequence[Cell], one: Callable[[int], Awaitable[None]], /
+    ) -> None: ...
+
+
 class TimeLimit:
     """A budget while it is spent.
 

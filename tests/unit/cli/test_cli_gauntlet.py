@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktstr gauntlet``: choice, journal, resumption, reports, exit codes; nothing boots."""
 
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from tests.unit.gauntlet.made import HOST, Kernels, write
 from ktstr.cli import gauntlet_runner
 from ktstr.cli.main import main
 from ktstr.errors import ExitCode, HostUnfit
+from ktstr.gauntlet import journal
 from ktstr.gauntlet.journal import read_journal
 from ktstr.session.events import Emit, StepStarted
 from ktstr.session.lease import Lease
@@ -137,6 +139,26 @@ def test_what_has_changed_is_run_again_and_named(
     assert code == 0 and "2 of 4 cells are done, 2 to be run" in said
     assert "2 changed (scenario, scheduler or kernel), repeated: two/tiny-1llc/own/own" in said
     assert [name for name, _, _ in runs.seen] == ["two", "two"]
+
+
+def test_a_journal_that_can_no_longer_be_written_ends_it_with_what_there_is(
+    runs: Runs, gauntlet: Gauntlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fdatasync, []
+
+    def fills_up(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(journal.os, "fdatasync", fills_up)
+    code, said = gauntlet(*CHOSEN)
+    assert code == 4 and "cannot be written: No space left on device" in said
+    assert "Traceback" not in said and "4 runs: 1 pass, 3 not run" in said
+    monkeypatch.setattr(journal.os, "fdatasync", sync)
+    code, said = gauntlet("--resume", "out")
+    assert code == 0 and "1 of 4 cells are done, 3 to be run" in said
 
 
 def test_what_could_not_run_is_tried_again(runs: Runs, gauntlet: Gauntlet) -> None:

@@ -93,3 +93,5 @@ def test_a_cell_costs_its_share_of_the_host() -> None:
     assert Estimator(wide).of(entry()).cost_s == 15.0 / 4
     assert Estimator(TCG).of(entry()).share == 1.0
     assert Estimator(TCG, jobs=3).of(entry()).share == pytest.approx(1 / 3)
+    assert Estimator(HostLimits("kvm", 16, 16, machines=4)).of(entry()).share == 1 / 16
+    assert Estimator(HostLimits("tcg", 2, 8, machines=2), jobs=2).of(entry()).share == 1 / 4
