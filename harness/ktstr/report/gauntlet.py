@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What became of a gauntlet: one matrix in words, where it hurts, what was left out."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from ktstr.errors import ExitCode
 from ktstr.gauntlet.agenda import Agenda
-from ktstr.gauntlet.board import AXES, Board, Place, Row, Tally
+from ktstr.gauntlet.board import AXES, BAD, Board, Place, Row, Tally
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.gauntlet.here import turn_of
 from ktstr.report.many import VERDICT_STYLES, Outcome, exit_code
@@ -101,7 +102,7 @@ def summary(board: Board, wall_s: float, width: int | None = None) -> list[Rende
     if telling := telling_tallies(board):
         parts += [_tallies(telling), Text()]
     parts += [*_left_out(board)]
-    rest = [cell for cell in cells_of(found) if cell.worst.verdict not in ("pass", "skip")]
+    rest = [cell for cell in cells_of(found) if cell.worst.verdict in BAD]
     if rest:
         parts += [outcome_table(rest), Text()]
     parts += [*pass_notes(found), totals(found, wall_s)]
@@ -207,9 +208,15 @@ def _left_out(board: Board) -> Iterator[RenderableType]:
 
 
 def left_out_lines(board: Board) -> list[str]:
-    """What was left out and why, the commonest reason first."""
+    """What was left out or not reached and why, the commonest reason first."""
     found = sorted(board.left_out(), key=lambda each: -each[2])
+    lines = [f"left out {_KINDS[kind]}: {text} {_cells(count)}" for kind, text, count in found]
+    not_run = Counter(result.reason for _, result in board.ends if result.verdict == "not run")
     return [
-        f"left out {_KINDS[kind]}: {text} ({count} cell{'' if count == 1 else 's'})"
-        for kind, text, count in found
+        *(f"not run: {reason} {_cells(count)}" for reason, count in not_run.most_common()),
+        *lines,
     ]
+
+
+def _cells(count: int) -> str:
+    return f"({count} cell{'' if count == 1 else 's'})"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ktstr.errors import ExitCode
-from ktstr.gauntlet.board import AXES, Board, Place, Row
+from ktstr.gauntlet.board import AXES, BAD, Board, Place, Row
 from ktstr.report.gauntlet import head, left_out_lines, outcomes, telling_tallies
 from ktstr.report.many import counted, workload_s
 from ktstr.report.many_summary import totals
@@ -104,7 +104,7 @@ def _markdown(board: Board, wall_s: float) -> Iterator[str]:
                 for tally in hurting
             ),
         )
-    bad = [each for each in found if each.verdict not in ("pass", "skip")]
+    bad = [each for each in found if each.verdict in BAD]
     if bad:
         yield ""
         for each in bad:
@@ -112,7 +112,9 @@ def _markdown(board: Board, wall_s: float) -> Iterator[str]:
             yield f"- **{each.verdict}** {_escaped(each.label)}{reason}"
     if lines := left_out_lines(board):
         yield ""
-        yield f"<details><summary>{len(board.agenda.left_out)} cells left out</summary>"
+        not_run = sum(1 for each in found if each.verdict == "not run")
+        count = len(board.agenda.left_out) + not_run
+        yield f"<details><summary>{count} cells left out or not run</summary>"
         yield ""
         for line in lines:
             yield f"- {_escaped(line)}"

@@ -72,11 +72,11 @@ def test_people_see_the_matrix_where_it_hurts_and_why() -> None:
         "scheduler scx_x 2 1 50 % 1 pass, 1 fail, 1 not run",
         "scenario b 2 1 50 % 1 pass, 1 fail",
         "",
+        "not run: budget: takes about 9 s, 2 s were left (1 cell)",
         "left out by this host's limits: max-cpu: 252 CPUs, at most 8 (2 cells)",
         "left out by the budget: takes about 9 s, 2 s are left (1 cell)",
         "",
         "scenario verdict s first reason",
-        "a [smt-2llc, debian:7, scx_x] not run 0.0 budget: takes about 9 s, 2 s were left",
         "b [tiny-1llc, debian:7, scx_x] fail 3.0 [Gap] a | b <x>",
         "",
         f"5 runs: 3 pass, 1 not run, 1 fail; {held}; the worst: fail",
@@ -115,7 +115,7 @@ def test_markdown_shows_texts_as_they_are() -> None:
     assert "| scenario | tiny-1llc<br>none | tiny-1llc<br>scx\\_x | smt-2llc<br>scx\\_x |" in found
     assert "| b | pass | **fail** | not chosen |" in found
     assert "\\[Gap\\] a \\| b \\<x\\>" in found
-    assert "<summary>3 cells left out</summary>" in found
+    assert "<summary>4 cells left out or not run</summary>" in found
 
 
 def test_programs_get_all_of_it() -> None:
