@@ -24,6 +24,9 @@ from ktstr.session.record import RunRecord
 MAX_LOG_LINES: Final = 40
 MAX_DUMP_LINES: Final = 60
 MAX_DUMP_BYTES: Final = 256 * 1024
+MAX_PROPERTY: Final = 4096
+"""Characters of a property: a path is no longer."""
+
 DUMP: Final = "sched_ext-dump.txt"
 
 Section = tuple[str, str]
@@ -94,7 +97,7 @@ def properties(run: Run, number: int) -> Iterator[tuple[str, str | float]]:
     prefix = "" if number == 1 else f"run{number}."
     for name, value in _facts(run):
         if value is not None:
-            yield prefix + name, one_line(str(value))
+            yield prefix + name, one_line(str(value), MAX_PROPERTY)
     for name, figure in run.metrics.items():
         if math.isfinite(figure):
             yield prefix + name, figure

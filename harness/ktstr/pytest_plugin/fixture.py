@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal, TypedDict, Unpack
 
 import pytest
 
@@ -45,11 +45,21 @@ from ktstr.verdict import Verdict
 MAX_PROGRESS: Final = 200
 """Lines of one run's progress that are kept, the last ones."""
 
-_RUN_KEYS: Final = frozenset(
-    {"topology", "kernel", "scheduler", "flags", "work_type", "clock", "seed", "timeout"}
-)
-_TERM_KEYS: Final = frozenset({"check", "expect_fail", "allow_inconclusive"})
-CALL_KEYS: Final = _RUN_KEYS | _TERM_KEYS
+
+class CallKeys(TypedDict, total=False):
+    """What a call may ask for; each is what the marker's argument of the name is."""
+
+    topology: str
+    kernel: str
+    scheduler: str
+    flags: str | Sequence[str]
+    work_type: str
+    clock: Literal["wall", "virtual"]
+    seed: int
+    timeout: float
+    check: bool
+    expect_fail: bool
+    allow_inconclusive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Surroundings:
     :param run: makes a run; ``None`` when nobody does.
     :param slots: folder of the slots that workers share.
     :param body_judges: the test takes the fixture, so what it claims is a judgement.
+    :param aloud: what a run tells is printed as it happens.
     """
 
     settings: Settings
@@ -67,6 +78,7 @@ class Surroundings:
     run: Callable[[RunRequest], RunRecord | None]
     slots: Path | None = None
     body_judges: bool = False
+    aloud: bool = False
 
 
 class Ktstr(RunView):
@@ -87,6 +99,12 @@ class Ktstr(RunView):
         self._runs: list[Run] = []
         self._terms: list[Terms] = []
         self._pending: NotPassed | None = None
+        self._told: list[tuple[str, str | float]] = []
+
+    def forget(self) -> None:
+        """Take back what programs were told: the test is run once more from its beginning."""
+        properties = self._node.user_properties
+        properties[:] = [each for each in properties if each not in self._told]
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -116,16 +134,15 @@ class Ktstr(RunView):
         """Takes claims about the last run."""
         return self.run.verdict
 
-    def __call__(self, scenario: object, **given: Any) -> Run:
+    def __call__(self, scenario: object, **given: Unpack[CallKeys]) -> Run:
         """Run a scenario now, with the marker's arguments where none are given here.
 
-        :param given: topology, kernel, scheduler, flags, work_type, clock, seed, timeout, check,
-            expect_fail, allow_inconclusive; each as in the marker.
         :return: the finished run. One that does not pass ends the test, as the marker's does.
+        :raise TypeError: for an argument that is none, or of a wrong type.
         """
         __tracebackhide__ = True
-        if unknown := given.keys() - CALL_KEYS:
-            known = ", ".join(sorted(CALL_KEYS))
+        if unknown := given.keys() - CallKeys.__annotations__.keys():
+            known = ", ".join(CallKeys.__annotations__)
             raise TypeError(f"ktstr() has no argument {min(unknown)!r}; it has {known}")
         try:
             asked = replace(self._asked, scenario=scenario, **checked(given))
@@ -212,10 +229,13 @@ class Ktstr(RunView):
             raise refusal(error, terms) from None
         self._runs.append(run)
         self._terms.append(terms)
-        self._node.user_properties += properties(run, len(self._runs))
+        told = [*properties(run, len(self._runs))]
+        self._told += told
+        self._node.user_properties += told
         return run, terms
 
     def _made(self, asked: Asked, variant: Variant, repetition: int, terms: Terms) -> Run:
+        around = self._around
         options = self._options(asked, variant)
         path = self._scenario(asked.scenario, options)
         own = on_its_own(path, options)
@@ -226,12 +246,15 @@ class Ktstr(RunView):
 
         def emit(event: RunEvent) -> None:
             if not isinstance(event, StageStarted | StageProgress | StepEnded):
+                if around.aloud:
+                    # The first goes below the line that pytest has begun.
+                    sys.stdout.write(f"{'' if lines else chr(10)}{describe(event)}\n")
                 lines.append(describe(event))
 
         request = RunRequest(path, options, self._node.nodeid, repetition, emit)
-        with slot(self._around.slots, self._around.settings.jobs):
+        with slot(around.slots, around.settings.jobs):
             began = time.monotonic()
-            record = self._around.run(request)
+            record = around.run(request)
             wall_s = time.monotonic() - began
         if record is None:
             raise NotPassed(CANNOT_RUN, f"{CANNOT_RUN}: no pytest_ktstr_run made the run")

@@ -25,7 +25,10 @@ def begin(node: pytest.Item, asked: Asked, variant: Variant, *, body_judges: boo
         lambda request: node.ihook.pytest_ktstr_run(request=request),
         node.config.stash.get(SLOTS, None),
         body_judges,
+        aloud=node.config.getoption("capture") == "no",
     )
+    if (earlier := node.stash.get(KTSTR, None)) is not None:
+        earlier.forget()
     found = node.stash[KTSTR] = Ktstr(node, asked, variant, around)
     return found
 

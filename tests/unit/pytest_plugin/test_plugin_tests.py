@@ -138,6 +138,41 @@ def test_it(ktstr):
     assert "run2.verdict" in names
 
 
+def test_without_capturing_a_run_tells_as_it_goes(project: Project) -> None:
+    source = '@pytest.mark.ktstr("passes.toml")\ndef test_it(): print("then the body")\n'
+    told = ["booted the pretended guest (0.1 s)", "a remark on the way"]
+    aloud = project(source, "-s").outlines
+    assert [line for line in aloud if line in told] == told
+    assert not set(told) & set(project(source).outlines)
+
+
+def test_a_test_that_is_run_again_tells_of_its_last_time_only(
+    project: Project, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        again="""
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    runtestprotocol(item, log=False, nextitem=nextitem)
+    item._initrequest()
+    runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+    )
+    pytester.syspathinsert()
+    source = '@pytest.mark.ktstr("passes.toml")\ndef test_it(request):\n'
+    source += '    request.node.user_properties.append(("own", 1))\n'
+    project(source, "-p", "again", "--junit-xml=out.xml")
+    names = [
+        (each.attrib["name"], each.attrib["value"])
+        for each in cases(pytester.path / "out.xml")["test_it"].iter("property")
+    ]
+    assert [value for name, value in names if name == "run_id"] == ["id-2"]
+    assert [name for name, _ in names].count("iteration_rate") == 1
+
+
 def test_what_the_body_may_not_ask_is_said(project: Project) -> None:
     result = project(
         """
@@ -229,7 +264,8 @@ def test_what_a_scenario_says_of_topologies_holds_for_those_it_is_offered(
 ) -> None:
     source = """
 import pathlib
-FEW = pathlib.Path("passes.toml").read_text() + "[gauntlet]\\nmax_cpus = 4\\nexclude = ['tiny-2llc']\\n"
+FEW = pathlib.Path("passes.toml").read_text() + \\
+    '[gauntlet]\\nmax_cpus = 4\\nexclude = ["tiny-2llc"]\\n'
 
 @pytest.mark.ktstr(FEW, presets=["1n1l8c1t", "tiny-2llc", "1n1l4c1t", "2n2l1c1t"])
 def test_few(ktstr): pass
