@@ -142,17 +142,25 @@ def test_the_example_runs_on_two_workers_and_tells_programs_what_it_found(
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_ctrl_c_ends_the_guests_and_leaves_nothing(
-    ktstr: Ktstr, folder: Path, workers: tuple[str, ...]
-) -> None:
+def test_ctrl_c_ends_the_guest_in_the_midst_of_a_step(ktstr: Ktstr, folder: Path) -> None:
     (folder / "test_long.py").write_text(LONG)
-    process = start(ktstr, folder, [*workers, "test_long.py"])
-    ktstr.qemu_pid()
+    process = start(ktstr, folder, ["-s", "test_long.py"])
+    ktstr.read_until(process, "Step[0] only, 1 of 1")
+    assert ktstr.qemu_pid()
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "KeyboardInterrupt" in output
+    ktstr.check_nothing_is_left()
+
+
+def test_ctrl_c_ends_the_guests_of_workers(ktstr: Ktstr, folder: Path) -> None:
+    (folder / "test_long.py").write_text(LONG)
+    process = start(ktstr, folder, ["-n", "2", "test_long.py"])
+    ktstr.qemu_pid()
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, output
     ktstr.check_nothing_is_left()
 
 

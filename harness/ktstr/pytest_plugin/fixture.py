@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The fixture's value: makes the runs of one test and takes their outcomes."""
 
+import os
 import sys
 import time
 from collections import deque
@@ -41,6 +42,12 @@ from ktstr.session.events import RunEvent, StageProgress, StageStarted, StepEnde
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
 from ktstr.verdict import Verdict
+
+REPRO_VARIABLE: Final = "KTSTR_AUTO_REPRO"
+
+_WORDS: Final = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True) | dict.fromkeys(
+    ("0", "false", "f", "no", "n", "off"), False
+)
 
 MAX_PROGRESS: Final = 200
 """Lines of one run's progress that are kept, the last ones."""
@@ -249,6 +256,7 @@ class Ktstr(RunView):
                 if around.aloud:
                     # The first goes below the line that pytest has begun.
                     sys.stdout.write(f"{'' if lines else chr(10)}{describe(event)}\n")
+                    sys.stdout.flush()
                 lines.append(describe(event))
 
         request = RunRequest(path, options, self._node.nodeid, repetition, emit)
@@ -276,13 +284,19 @@ class Ktstr(RunView):
             timeout_s=asked.timeout,
             out_dir=self._around.settings.out,
             # What is expected is no reason to look closer.
-            auto_repro=False if asked.expect_fail else None,
+            auto_repro=False if asked.expect_fail else _wants_repro(),
         )
 
     def _scenario(self, given: object, options: RunOptions) -> Path:
         name = getattr(self._node, "originalname", None) or self._node.name
         around = self._around
         return scenario_file(given, options, Place(around.folder, name, around.settings.out))
+
+
+def _wants_repro() -> bool | None:
+    """Whether failures are run again, where the environment says it, as ``ktstr-run`` takes it."""
+    said = os.environ.get(REPRO_VARIABLE, "").strip().lower()
+    return _WORDS.get(said)
 
 
 def _worst(ends: Sequence[NotPassed]) -> NotPassed | None:

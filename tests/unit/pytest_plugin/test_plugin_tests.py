@@ -195,6 +195,19 @@ def test_what_is_expected_to_fail_is_not_run_again_with_probes(
     assert made(pytester.path)[0]["auto_repro"] is False
 
 
+@pytest.mark.parametrize(("said", "asked"), [("0", False), ("yes", True), ("", None)])
+def test_the_environment_says_whether_failures_are_run_again(
+    project: Project,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    asked: bool | None,
+) -> None:
+    monkeypatch.setenv("KTSTR_AUTO_REPRO", said)
+    project('@pytest.mark.ktstr("fails.toml")\ndef test_it(): pass\n')
+    assert made(pytester.path)[0]["auto_repro"] is asked
+
+
 def test_a_scheduler_beside_the_test_is_found_there(
     project: Project, pytester: pytest.Pytester
 ) -> None:
