@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from ktstr.cli import options
+from ktstr.cli import fleet_options, options
 from ktstr.cli.command_line import BadCommandLine, Command
 from ktstr.cli.options import report_file
 from ktstr.cli.run import MAX_JOBS, jobs_or_auto
@@ -98,6 +98,15 @@ def _budget(context: click.Context, parameter: click.Parameter, value: str | Non
     metavar="DIR",
     help="Go on with what was interrupted there.",
 )
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Run on the workers of this Dask scheduler (ktstr fleet)."
+)
+@fleet_options.tls
+@click.option(
+    "--artifacts",
+    metavar="URL",
+    help="With --cluster: folder for what runs leave, as fsspec takes it (file:///…, s3://…).",
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Tell what would be run, and run nothing.")
 @report_file("--json", "Write the whole result as JSON.")
 @report_file("--junit", "Write the outcomes as JUnit XML.")
@@ -119,6 +128,11 @@ def gauntlet(
     auto_repro: bool | None,
     out_dir: Path | None,
     resumed: Path | None,
+    cluster: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    artifacts: str | None,
     only_plan: bool,
     json_file: Path | None,
     junit_file: Path | None,
@@ -138,6 +152,8 @@ def gauntlet(
         raise BadCommandLine("--resume goes on with what was chosen; nothing else is to be chosen")
     if resumed is None and gauntlet_file is None and not scenarios:
         raise BadCommandLine("name a gauntlet, or --scenarios, or a folder to --resume")
+    if cluster is None and any((tls_ca, tls_cert, tls_key, artifacts)):
+        raise BadCommandLine("--tls-ca, --tls-cert, --tls-key and --artifacts go with --cluster")
     from ktstr.cli.gauntlet_choice import wanted_by
     from ktstr.cli.gauntlet_runner import Asked, run_gauntlet
     from ktstr.cli.reports import Reports
@@ -166,7 +182,13 @@ def gauntlet(
                 verbose=verbose,
             )
         )
-        code = run_gauntlet(asked, reports, only_plan=only_plan)
+        if cluster is None:
+            code = run_gauntlet(asked, reports, only_plan=only_plan)
+        else:
+            from ktstr.cli.fleet_gauntlet import Cluster, run_fleet_gauntlet
+
+            there = Cluster.of(cluster, tls_ca, tls_cert, tls_key, artifacts)
+            code = run_fleet_gauntlet(asked, reports, there, only_plan=only_plan)
     except KtstrError as error:
         click.echo(f"error: {error}", err=True)
         code = error.exit_code

@@ -13,6 +13,7 @@ COMMANDS = {
     "at": ("ktstr.cli.at", "at", "Stop a repeat of a virtual-clock run at an instant."),
     "doctor": ("ktstr.cli.doctor", "doctor", "Say what this host can do, and how to mend gaps."),
     "dump": ("ktstr.cli.dump", "dump", "Print a failure dump, or one part of it."),
+    "fleet": ("ktstr.cli.fleet", "fleet", "Machines that run gauntlets together, by Dask."),
     "gauntlet": (
         "ktstr.cli.gauntlet",
         "gauntlet",

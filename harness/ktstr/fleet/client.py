@@ -103,6 +103,25 @@ class Fleet:
         """The workers that runs are given to."""
         return list(self._placement.sites)
 
+    def shown_by(self, watch: Watch) -> None:
+        """Have cells be shown so from now on."""
+        self._watch = watch
+
+    async def someone(self) -> None:
+        """Wait until there is a worker that runs can be given to.
+
+        :raise FleetLost: when none comes.
+        """
+        until = anyio.current_time() + self._nobody_s
+        if not self.sites:
+            self._tell(f"waiting for a worker that can be used{self._reasons()}")
+        while not self.sites:
+            self._check()
+            if anyio.current_time() > until:
+                self._lose(self._deserted())
+            with anyio.move_on_after(LOOK_S):
+                await self._changed.wait()
+
     async def drive(self, cells: Sequence[Cell], one: Callable[[int], Awaitable[None]], /) -> None:
         """Begin cells in their order as the workers have room."""
         going = 0
@@ -137,7 +156,7 @@ class Fleet:
         losses: list[str] = []
         with self._watch(cell) as heard:
             while len(losses) < MAX_LOSSES:
-                # Whether it takes its workers along, or fell with another's, shows when it is alone.
+                # Whether it takes its workers along, or fell with others, shows when it is alone.
                 alone = len(losses) == MAX_LOSSES - 1
                 place = await self._place(replace(need, alone=alone))
                 if isinstance(place, str):
@@ -192,7 +211,6 @@ class Fleet:
     async def _place(self, need: Need) -> Place | str:
         """A place for a run, once there is one; or why there never will be."""
         number = self._placement.ask(need)
-        nobody_since: float | None = None
         try:
             while True:
                 self._prepare(need.kernel)
@@ -202,13 +220,8 @@ class Fleet:
                 self._check()
                 if self._placement.hopeless(need):
                     return self._why_hopeless(need)
-                now = anyio.current_time()
-                if self.sites:
-                    nobody_since = None
-                elif nobody_since is None:
-                    nobody_since = now
-                elif now - nobody_since > self._nobody_s:
-                    self._lose(f"it has had no worker for {self._nobody_s:.0f} s{self._reasons()}")
+                if not self.sites:
+                    await self.someone()
                 with anyio.move_on_after(LOOK_S):
                     await self._changed.wait()
         finally:
@@ -231,6 +244,9 @@ class Fleet:
     def _why_hopeless(self, need: Need) -> str:
         why = {f"{self._name(site.address)}: {site.obstacle(need)}" for site in self.sites}
         return "no worker can run it: " + "; ".join(sorted(why)[:3])
+
+    def _deserted(self) -> str:
+        return f"no worker could be used for {self._nobody_s:.0f} s{self._reasons()}"
 
     def _reasons(self) -> str:
         """Why the workers that are there get no runs."""

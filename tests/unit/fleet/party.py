@@ -31,7 +31,7 @@ async def scheduler(*tls: str) -> None:
 
 
 async def worker(address: str, name: str, cache: str, cpus: str, obstacle: str, *tls: str) -> None:
-    Path(cache).mkdir(parents=True, exist_ok=True)
+    await anyio.Path(cache).mkdir(parents=True, exist_ok=True)
     host = service.Host(name, Path(cache), int(cpus), 4096, obstacle, "tcg", CHILD)
     async with joined(address, host, Offer(), tls_of([*tls])) as found:
         print("ready", found.address, flush=True)
