@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One browser for all tests of pages in a worker."""
+"""A browser for the tests of pages.
+
+Playwright keeps an event loop running in the thread that started it, in which nothing else can start
+one; so a browser ends with its module, before other tests come.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.unit.report.browser import launch
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     with sync_playwright() as play:
