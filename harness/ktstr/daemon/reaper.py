@@ -131,7 +131,7 @@ def ended(row: RunRow, note: dict[str, Any]) -> RunRow:
 
 
 def recorded(row: RunRow, folder: Path) -> RunRow:
-    """The row of a run whose guest stood for people when its process ended: all but that is known."""
+    """The row of a run whose guest stood for people when its process ended: the rest is known."""
     clean(folder)
     return replace(row, state=RunState.FINISHED, ended_at=time.time(), pid=None)
 

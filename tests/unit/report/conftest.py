@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A browser for the tests of pages.
 
-Playwright keeps an event loop running in the thread that started it, in which nothing else can start
-one; so a browser ends with its module, before other tests come.
+Playwright keeps an event loop running in the thread that started it, in which nothing can start
+another; so a browser ends with its module, before other tests come.
 """
 
 from collections.abc import Iterator
