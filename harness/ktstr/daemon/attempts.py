@@ -187,7 +187,8 @@ class Attempts:
                 note = {**note, "error": tracked.cancelled}
             return ended(row, note)
         assert runner is not None
-        return lost(row, folder, f"the process of the run ended {_manner(runner.status)}")
+        why = f"the process of the run ended {_manner(runner.status)}"
+        return lost(row, folder, why, tracked.feed.last)
 
     def _finish(self, tracked: Tracked, fields: dict[str, Any]) -> None:
         del self._tracked[tracked.number]

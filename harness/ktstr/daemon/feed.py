@@ -39,6 +39,11 @@ class Feed:
         """Whether more has been said than is kept."""
         return self.dropped > 0
 
+    @property
+    def last(self) -> EventRow | None:
+        """The latest event that tells of the run itself, not of its row."""
+        return next((event for event in reversed(self._events) if event.type != "state"), None)
+
     def add(
         self, kind: str, data: Mapping[str, Any], at: float, *, vital: bool = False
     ) -> EventRow | None:

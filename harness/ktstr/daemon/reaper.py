@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from ktstr.daemon.paths import END, RUNNER, STATE_MARK, Paths, read_note
 from ktstr.daemon.salvage import clean, salvage
-from ktstr.daemon.submission import OWN_FOLDER, RunRow, RunState
+from ktstr.daemon.submission import OWN_FOLDER, EventRow, RunRow, RunState
 from ktstr.errors import ExitCode
 
 GRACE_S: Final = 15.0
@@ -37,14 +38,16 @@ class Leftover:
     command: str
 
 
-def reap(paths: Paths, rows: Iterable[RunRow], grace_s: float = GRACE_S) -> list[RunRow]:
+def reap(
+    paths: Paths, rows: Iterable[tuple[RunRow, EventRow | None]], grace_s: float = GRACE_S
+) -> list[RunRow]:
     """End what is left of the daemon before, and say what became of its runs.
 
-    :param rows: those that had not ended, the queued ones left out.
+    :param rows: those that had not ended, the queued ones left out, with the last that each said.
     :return: the same, each at its end, or queued again where nothing had been begun.
     """
     killed = end_leftovers(paths.state, grace_s)
-    return [_settled(paths, row, killed) for row in rows]
+    return [_settled(paths, row, last, killed) for row, last in rows]
 
 
 def end_leftovers(state: Path, grace_s: float) -> list[Leftover]:
@@ -89,7 +92,7 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
-def _settled(paths: Paths, row: RunRow, killed: list[Leftover]) -> RunRow:
+def _settled(paths: Paths, row: RunRow, last: EventRow | None, killed: list[Leftover]) -> RunRow:
     folder = paths.run(row.id)
     note = read_note(folder / END)
     if note is not None and note.get("end") != "lost":
@@ -102,7 +105,7 @@ def _settled(paths: Paths, row: RunRow, killed: list[Leftover]) -> RunRow:
         return ended(row, {"end": "finished", "sidecar": str(sidecar), **_head(sidecar)})
     if row.state is RunState.STARTING and not (folder / RUNNER).exists():
         return replace(row, state=RunState.QUEUED, started_at=None, pid=None)
-    return lost(row, folder, f"the daemon ended while this run was {row.state}", killed)
+    return lost(row, folder, f"the daemon ended while this run was {row.state}", last, killed)
 
 
 def ended(row: RunRow, note: dict[str, Any]) -> RunRow:
@@ -131,14 +134,23 @@ def ended(row: RunRow, note: dict[str, Any]) -> RunRow:
 
 
 def recorded(row: RunRow, folder: Path) -> RunRow:
-    """The row of a run whose guest stood for people when its process ended: the rest is known."""
+    """The row of a run that was recorded already, and whose guest stood for people since."""
     clean(folder)
     return replace(row, state=RunState.FINISHED, ended_at=time.time(), pid=None)
 
 
-def lost(row: RunRow, folder: Path, why: str, killed: Iterable[Leftover] = ()) -> RunRow:
+def lost(
+    row: RunRow,
+    folder: Path,
+    why: str,
+    last: EventRow | None,
+    killed: Iterable[Leftover] = (),
+) -> RunRow:
     """The row of a run that ended without a word; what is left of it becomes its evidence."""
     lines = [why, f"run {row.id}, {row.name}"]
+    if last is not None:
+        at = datetime.fromtimestamp(last.at, UTC).isoformat(timespec="milliseconds")
+        lines.append(f"the last it said, at {at}: {last.type} {json.dumps(last.data)[:500]}")
     lines += [f"process {each.pid} had to be killed: {each.command[:500]}" for each in killed]
     evidence = salvage(folder, "\n".join(lines))
     clean(folder)

@@ -131,6 +131,18 @@ class Store:
         )
         return [EventRow(run_id, seq, at, kind, json.loads(data)) for seq, at, kind, data in found]
 
+    def last_event(self, run_id: str) -> EventRow | None:
+        """The latest event that tells of the run itself, not of its row."""
+        found = self._database.execute(
+            "SELECT seq, at, type, data FROM events WHERE run = ? AND type != 'state'"
+            " ORDER BY seq DESC LIMIT 1",
+            (run_id,),
+        ).fetchone()
+        if found is None:
+            return None
+        seq, at, kind, data = found
+        return EventRow(run_id, seq, at, kind, json.loads(data))
+
     def last_seq(self, run_id: str) -> int:
         """The place of a run's last event; 0 when it has none."""
         found = self._database.execute("SELECT max(seq) FROM events WHERE run = ?", (run_id,))

@@ -292,7 +292,11 @@ class Supervisor:
         """Take up what the daemon before left: see :mod:`ktstr.daemon.reaper`."""
         store = self._writer.store
         rows = await self._writer.read(store.unfinished)
-        begun = [row for row in rows if row.state is not RunState.QUEUED and not row.state.over]
+        begun = [
+            (row, await self._writer.read(store.last_event, row.id))
+            for row in rows
+            if row.state is not RunState.QUEUED and not row.state.over
+        ]
         reaped = await anyio.to_thread.run_sync(reap, self._paths, begun, self._settings.grace_s)
         settled = {row.id: row for row in reaped}
         # What another version left, and this one cannot read.

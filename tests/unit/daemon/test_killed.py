@@ -16,7 +16,7 @@ from tests.unit.daemon.conftest import Serving, eventually, over, script, until
 from ktstr.daemon.paths import END, Paths, write_note
 from ktstr.daemon.reaper import end_leftovers, leftovers, reap, start_ticks
 from ktstr.daemon.store import Change, Store
-from ktstr.daemon.submission import RunRow, RunState
+from ktstr.daemon.submission import EventRow, RunRow, RunState
 
 ENDLESS = """
 import sys
@@ -125,7 +125,7 @@ def test_a_run_ends_as_its_folder_says(
     folder.mkdir()
     if end is not None:
         write_note(folder / END, end)
-    (row,) = reap(paths, [a_row(ID, RunState.RUNNING)])
+    (row,) = reap(paths, [(a_row(ID, RunState.RUNNING), None)])
     assert (row.state.value, row.verdict, row.exit_code) == (state, verdict, code)
 
 
@@ -137,7 +137,7 @@ def test_a_whole_record_without_a_last_word_is_a_finished_run(paths: Paths) -> N
         '{\n "schema": 3,\n "name": "other",\n "verdict": "inconclusive",\n "exit_code": 2,\n'
         ' "error": null,\n "metrics": {}\n}\n'
     )
-    (row,) = reap(paths, [a_row(ID, RunState.RUNNING)])
+    (row,) = reap(paths, [(a_row(ID, RunState.RUNNING), None)])
     assert (row.state, row.verdict, row.exit_code) == (RunState.FINISHED, "inconclusive", 2)
     assert (row.name, row.sidecar) == ("other", record)
 
@@ -145,7 +145,7 @@ def test_a_whole_record_without_a_last_word_is_a_finished_run(paths: Paths) -> N
 def test_a_kept_run_has_its_verdict_already(paths: Paths) -> None:
     paths.run(ID).mkdir()
     kept = replace(a_row(ID, RunState.KEPT), verdict="fail", exit_code=1, sidecar=Path("/x"))
-    (row,) = reap(paths, [kept])
+    (row,) = reap(paths, [(kept, None)])
     assert (row.state, row.verdict, row.exit_code) == (RunState.FINISHED, "fail", 1)
     assert row.sidecar == Path("/x") and row.ended_at is not None
 
@@ -158,17 +158,22 @@ def test_what_is_left_of_a_lost_run_becomes_its_evidence(paths: Paths) -> None:
     (scratch / "link.log").symlink_to("/etc/passwd")
     half = paths.run(ID) / f".fake-{ID}.ktstr.json.abc"
     half.write_text("{")
-    (row,) = reap(paths, [a_row(ID, RunState.RUNNING)])
+    last = EventRow(ID, 7, 0.5, "step_started", {"index": 1})
+    (row,) = reap(paths, [(a_row(ID, RunState.RUNNING), last)])
     assert row.evidence is not None
     found = {path.name: path.read_text() for path in row.evidence.iterdir()}
-    assert found.pop("lost.txt").startswith("the daemon ended while this run was running\n")
+    assert found.pop("lost.txt").splitlines() == [
+        "the daemon ended while this run was running",
+        f"run {ID}, fake",
+        'the last it said, at 1970-01-01T00:00:00.500+00:00: step_started {"index": 1}',
+    ]
     assert found == {"console.log": "a panic"}
     assert not half.exists() and not scratch.exists()
 
 
 def test_a_run_whose_process_was_never_begun_waits_again(paths: Paths) -> None:
     paths.run(ID).mkdir()
-    (row,) = reap(paths, [a_row(ID, RunState.STARTING)])
+    (row,) = reap(paths, [(a_row(ID, RunState.STARTING), None)])
     assert (row.state, row.started_at) == (RunState.QUEUED, None)
 
 
