@@ -73,6 +73,7 @@ class Attempts:
         self._may_start = may_start
         self._written = written
         self._tracked: dict[int, Tracked] = {}
+        self._unsurveyed: dict[int, Tracked] = {}
         self._surveying = False
         self._lingering: anyio.CancelScope | None = None
 
@@ -84,7 +85,7 @@ class Attempts:
     def add(self, tracked: Tracked) -> None:
         """A run waits for its turn."""
         submission = tracked.row.submission
-        self._tracked[tracked.number] = tracked
+        self._tracked[tracked.number] = self._unsurveyed[tracked.number] = tracked
         self.line.add(tracked.number, submission.share, submission.priority)
         self.consider()
 
@@ -97,9 +98,10 @@ class Attempts:
         open_ = not self.closed and self._may_start()
         while open_ and (number := self.line.start()) is not None:
             tracked = self._tracked[number]
+            self._unsurveyed.pop(number, None)
             self._change(tracked, {"state": RunState.STARTING, "started_at": time.time()})
             self._group.start_soon(self._run, tracked)
-        if len(self.line) and not self._surveying and not self.closed:
+        if self._unsurveyed and not self._surveying and not self.closed:
             self._surveying = True
             self._group.start_soon(self._survey_all)
         self._linger()
@@ -192,6 +194,7 @@ class Attempts:
 
     def _finish(self, tracked: Tracked, fields: dict[str, Any]) -> None:
         del self._tracked[tracked.number]
+        self._unsurveyed.pop(tracked.number, None)
         tracked.runner = None
         self._change(tracked, {"ended_at": time.time(), "pid": None, **fields})
         self._over(tracked)
@@ -292,11 +295,12 @@ class Attempts:
         """Ask what each run costs that waits; a wrong one ends here."""
         try:
             while not self.closed:
-                due = next((each for each in self.waiting() if not each.surveyed), None)
-                if due is None:
+                number = next(filter(self._unsurveyed.__contains__, self.line.ahead()), None)
+                if number is None:
+                    number = next(iter(self._unsurveyed), None)
+                if number is None:
                     return
-                due.surveyed = True
-                await self._survey(due)
+                await self._survey(self._unsurveyed.pop(number))
         finally:
             self._surveying = False
 

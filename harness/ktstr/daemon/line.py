@@ -19,9 +19,7 @@ class Line:
     def __init__(self, budget: Budget, memory_free: Callable[[], int | None]) -> None:
         self.budget = budget
         self._queue = FairQueue()
-        self._admission = Admission(
-            [], budget, memory_free, lambda: islice(self._queue.order(), LOOK_AHEAD)
-        )
+        self._admission = Admission([], budget, memory_free, self.ahead)
         self._costs: dict[int, Cost] = {}
 
     def __len__(self) -> int:
@@ -49,6 +47,10 @@ class Line:
     def order(self) -> list[int]:
         """Those that wait, in the order of their turns as it is now."""
         return list(self._queue.order())
+
+    def ahead(self) -> list[int]:
+        """Those of them that are next, up to :data:`LOOK_AHEAD`."""
+        return list(islice(self._queue.order(), LOOK_AHEAD))
 
     def add(self, number: int, share: str, priority: int) -> None:
         """A run waits, at a cost that is not known yet."""

@@ -60,11 +60,8 @@ class FairQueue:
 
     def add(self, number: int, share: str, priority: int = 0) -> None:
         """A run waits; ``number`` is the larger the later it came."""
-        own = self._shares.get(share)
-        if own is None:
-            own = self._shares[share] = _Share(self._now)
-        elif not own.waiting and not own.started:
-            own.passed = max(own.passed, self._now)
+        # One that is known has something under way, or has used more than the others yet.
+        own = self._shares.setdefault(share, _Share(self._now))
         insort(own.waiting, (-priority, number))
         self._runs[number] = share, priority
 

@@ -19,7 +19,6 @@ class Tracked:
     :ivar runner: its process, while it has one.
     :ivar cancelled: why it is to end, once it is.
     :ivar end: its runner's last word.
-    :ivar surveyed: whether its cost has been asked for.
     :ivar leased_at: since when its guest has CPUs, seconds of the monotonic clock.
     :ivar cpu_s: CPU time its guest could have used in earlier leases, seconds.
     :ivar over: set when nothing more comes.
@@ -31,7 +30,6 @@ class Tracked:
     runner: Runner | None = None
     cancelled: str | None = None
     end: dict[str, Any] | None = None
-    surveyed: bool = False
     leased_at: float | None = None
     cpu_s: float = 0.0
     over: anyio.Event = field(default_factory=anyio.Event)
