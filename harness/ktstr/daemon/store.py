@@ -51,6 +51,9 @@ class Store:
             self._database = sqlite3.connect(
                 path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+        try:
             for pragma in (
                 "journal_mode = WAL",
                 "synchronous = NORMAL",
@@ -59,7 +62,11 @@ class Store:
                 self._database.execute(f"PRAGMA {pragma}")
             upgrade(self._database)
         except sqlite3.Error as error:
+            self.close()
             raise self._refused(error) from error
+        except ServiceRefused:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close it; the write-ahead log is carried over where there is room."""
