@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ktstr.daemon.problems import Problem
@@ -56,7 +57,8 @@ class Doorkeeper:
             try:
                 self._check(scope)
             except Problem as problem:
-                await problem.response()(scope, receive, send)
+                answer = _door(scope) if problem.status == 401 else None
+                await (answer or problem.response())(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -101,6 +103,14 @@ class Doorkeeper:
         if self._cookie is None or not same(kept, self._cookie):
             raise _unknown("the cookie is of another token")
         self._check_origin(scope, headers)
+
+
+def _door(scope: Scope) -> Response | None:
+    """Where a browser that opens a page finds the form; None for other clients."""
+    page = scope["method"] == "GET" and not scope["path"].startswith("/v1/")
+    if page and "text/html" in Headers(scope=scope).get("accept", ""):
+        return RedirectResponse("/login", 303)
+    return None
 
 
 def _unknown(detail: str) -> Problem:

@@ -80,6 +80,14 @@ async def test_a_browser_gives_the_token_once(tmp_path: Path) -> None:
         assert (await site.ask("POST", "/v1/runs", SMALL, foreign)).status == 403
 
 
+async def test_a_browser_without_the_token_comes_to_the_form(tmp_path: Path) -> None:
+    html = {"Accept": "text/html,*/*"}
+    async with remote(tmp_path) as site:
+        page = await site.ask("GET", "/", headers=html)
+        assert (page.status, page.headers["location"]) == (303, "/login")
+        assert (await site.ask("GET", "/v1/runs", headers=html)).status == 401
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -5,13 +5,15 @@ import os
 import stat
 import sys
 import tarfile
+import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 import anyio
 import anyio.to_thread
+import structlog
 from anyio import open_process
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -20,10 +22,13 @@ from ktstr.daemon.api.service import Service, inside
 from ktstr.daemon.problems import Problem
 from ktstr.daemon.submission import OWN_FOLDER, RunRow
 
+log = structlog.get_logger()
+
 CHUNK: Final = 256 << 10
 MAX_FILES: Final = 10_000
 RENDER_TIMEOUT_S: Final = 60.0
 MAX_PAGE: Final = 64 << 20
+MAX_SAID: Final = 2000
 
 TYPES: Final = {
     "sidecar": "application/json",
@@ -184,8 +189,8 @@ async def _output_of(what: str, path: Path, row: RunRow) -> bytes:
     """
     argv = [sys.executable, "-m", "ktstr.daemon.render", what, str(path)]
     found = bytearray()
-    with anyio.move_on_after(RENDER_TIMEOUT_S) as scope:
-        async with await open_process(argv, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as child:
+    with tempfile.TemporaryFile() as said, anyio.move_on_after(RENDER_TIMEOUT_S) as scope:
+        async with await open_process(argv, stdin=DEVNULL, stdout=PIPE, stderr=said) as child:
             assert child.stdout is not None
             try:
                 async for part in child.stdout:
@@ -198,9 +203,15 @@ async def _output_of(what: str, path: Path, row: RunRow) -> bytes:
             finally:
                 if child.returncode is None:
                     child.kill()
+        _log_failure(row, said)
     why = f"took longer than {RENDER_TIMEOUT_S:.0f} s" if scope.cancelled_caught else "failed"
     raise Problem(
         500,
         f"making the {what} of {row.id} {why}",
-        f"`ktstr show {path}` says what is wrong with the record",
+        f"`ktstr show {path}` says what is wrong with the record; the daemon's log has the rest",
     )
+
+
+def _log_failure(row: RunRow, said: IO[bytes]) -> None:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - MAX_SAID))
+    log.error("no page", run=row.id, said=said.read().decode(errors="replace"))
