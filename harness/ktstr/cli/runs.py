@@ -157,10 +157,12 @@ def release(run_id: str) -> None:
 
 
 def _tell(text: str, what: str) -> ExitCode:
+    from ktstr.daemon.wire import row_from_json
+
     daemon = _daemon()
     run_id = _named(daemon, text)
-    row = daemon.post(f"/v1/runs/{run_id}/{what}")
-    click.echo(f"{run_id}: {row['state']}")
+    row = row_from_json(daemon.post(f"/v1/runs/{run_id}/{what}"))
+    click.echo(f"{run_id}: {row.state.value}{'' if row.state.over else ', told to end'}")
     return ExitCode.PASS
 
 
