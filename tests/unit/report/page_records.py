@@ -181,7 +181,7 @@ def _reading(place: int, readings: int, end: int, cpus: int) -> MonitorSample:
         elapsed_ms=at_ms,
         taken_ms=at_ms + 40,
         step_index=at_ms // STEP_MS + 1,
-        events={"dispatch_keep_last": 3 * place, "select_cpu_fallback": 0},
+        events={"dispatch_keep_last": 100 + 3 * place, "select_cpu_fallback": 0},
         cpus=tuple(
             CpuReading(
                 cpu=cpu,

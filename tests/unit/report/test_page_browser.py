@@ -128,7 +128,7 @@ def test_heat_maps_have_the_values_where_they_belong(opened: Open, scheme: str) 
 
 def test_what_was_not_measured_is_not_drawn_as_zero(opened: Open) -> None:
     page = opened(run())
-    # There is no reading before the first, so no share of time.
+    # A share of time is of what lies before a reading; behind the last there is none.
     assert page.evaluate(PIXEL, ["busy", 0, 5990.0]) != page.evaluate(PIXEL, ["busy", 0, 3000.0])
 
 
@@ -158,6 +158,8 @@ def test_arrows_move_the_cursor_through_the_readings_in_all_charts(opened: Open)
     )
     assert [visibility for visibility, _ in lines] == ["visible"] * 3
     assert len({round(left) for _, left in lines}) == 1
+    box = page.locator(".ruler .plot").bounding_box()
+    assert box is not None and lines[0][1] == pytest.approx(box["x"] + box["width"] / 5, abs=1)
     page.keyboard.press("End")
     assert cursor(page) == 5900
     page.keyboard.press("ArrowRight")
@@ -288,7 +290,7 @@ def test_everything_can_be_reached_by_tab_and_shows_its_focus(opened: Open) -> N
             break
         reached.append(found[0])
         assert found[1] != "none" and found[2] >= 1, found
-    assert {"DIV#time.plot", "INPUT#filter", "SUMMARY", "A.skip", "BUTTON.pin fail"} <= set(reached)
+    assert {"DIV#time.axis", "INPUT#filter", "SUMMARY", "A.skip", "BUTTON.pin fail"} <= set(reached)
     assert reached.index("A.skip") == 0
 
 
@@ -318,7 +320,7 @@ def test_every_picture_has_words_and_a_table(opened: Open) -> None:
     assert text_of(page, "#dsq table >> nth=0 >> tbody tr >> nth=0 >> td")[0] == "0.95 / 2"
     cells = text_of(page, "#dsq table >> nth=1 >> tbody tr >> nth=1 >> th, td")[:1]
     assert cells == ["0.100 s"]
-    row = page.locator("#dsq table").nth(1).locator(".queue tbody tr").nth(1).locator("td")
+    row = page.locator("#dsq table").nth(1).locator("tbody tr").nth(1).locator("td")
     assert row.all_text_contents() == ["1", "2", "0", "1"]
 
 
@@ -443,7 +445,12 @@ def test_on_paper_nothing_sticks_and_no_button_is_left(opened: Open) -> None:
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('.top')).position") == "static"
     assert page.locator(".tools").is_hidden() and page.locator(".filter").is_hidden()
+    undrawn = (
+        "[...document.querySelectorAll('.latency canvas')].filter((c) => c.width < 400).length"
+    )
+    assert page.evaluate(undrawn) > 0
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(undrawn) == 0, "what was never scrolled to is on paper as well"
     expect(page.locator("html")).to_have_attribute("data-shade", "light")
 
 

@@ -288,6 +288,17 @@ def test_what_runs_it_again_can_be_pasted_into_a_shell() -> None:
     assert again_command(record) is None
 
 
+def test_what_was_said_twice_is_one_note() -> None:
+    record = run()
+    record.facts["notes"] = ["a word of the run", "a word of the monitor"]
+    record.host["notes"] = ["a word of the run"]
+    assert page_data(record)["notes"] == [
+        {"message": "a word of the verdict", "step": 1},
+        {"message": "a word of the run", "step": None},
+        {"message": "a word of the monitor", "step": None},
+    ]
+
+
 def test_limits_hold_and_what_is_left_out_is_said() -> None:
     record = run(samples=40, readings=400, cpus=8, cgroups=6, counters=50)
     assert record.result is not None

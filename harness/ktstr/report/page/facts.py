@@ -9,6 +9,11 @@ from ktstr.report.printable import one_line
 from ktstr.session.record import RunRecord
 
 CHARS: Final = 400
+_STARTS: Final = {
+    "clone": "continued a template",
+    "cold": "booted",
+    "template": "booted, and kept as a template",
+}
 
 
 def fact_lines(record: RunRecord) -> list[tuple[str, str]]:
@@ -39,12 +44,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "run id", record.run_id
     wall = host.get("wall_s")
     yield "took", f"{wall:.1f} s" if isinstance(wall, int | float) else ""
-    yield (
-        "start",
-        {"clone": "continued a template", "boot": "booted"}.get(
-            _text(host, "start"), _text(host, "start")
-        ),
-    )
+    start = _text(host, "start")
+    yield "start", _STARTS.get(start, start)
     yield "record", "" if record.sidecar is None else record.sidecar.name
     yield "evidence", "" if record.evidence is None else record.evidence.name
 

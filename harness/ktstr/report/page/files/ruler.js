@@ -13,9 +13,11 @@ const ruler = (view, marquee, of) => {
   const pins = h("div", {});
   const canvas = h("canvas", { "aria-hidden": "true" });
   const cursor = h("div", { class: "cursor" });
-  const plot = h("div", { class: "plot", id: "time", role: "slider", tabindex: "0", "aria-label": "time cursor of all charts",
+  // Readers of the screen take a slider as one thing, so the pins stand beside it.
+  const axis = h("div", { class: "axis", id: "time", role: "slider", tabindex: "0", "aria-label": "time cursor of all charts",
     "aria-valuemin": "0", "aria-valuemax": "0", "aria-valuenow": "0", "aria-valuetext": "no time chosen" },
-    bands, canvas, pins, marquee.element, cursor);
+    bands, canvas);
+  const plot = h("div", { class: "plot" }, axis, pins, marquee.element, cursor);
   const readout = h("div", { class: "readout" });
   const element = h("div", { class: "row ruler" }, h("div", { class: "name" }, "time"), plot, readout);
   pointable(plot, view, marquee);
@@ -26,6 +28,7 @@ const ruler = (view, marquee, of) => {
   const chart = {
     element,
     plot,
+    axis,
     draw() {
       const data = of.data();
       const worst = new Map();
@@ -79,7 +82,7 @@ const ruler = (view, marquee, of) => {
         button.style.left = view.x(at) + "px";
         return button;
       }).filter((button) => button !== null));
-      plot.setAttribute("aria-valuemax", Math.round(view.end));
+      axis.setAttribute("aria-valuemax", Math.round(view.end));
     },
     point() {
       const time = view.cursor;
@@ -91,7 +94,7 @@ const ruler = (view, marquee, of) => {
       }
       if (time === null) {
         readout.textContent = view.zoomed ? `${seconds(view.from)} – ${seconds(view.to)}` : "";
-        plot.setAttribute("aria-valuetext", "no time chosen");
+        axis.setAttribute("aria-valuetext", "no time chosen");
         return;
       }
       const phase = phaseAt(time);
@@ -99,8 +102,8 @@ const ruler = (view, marquee, of) => {
       const text = [seconds(time), phase?.title ?? "between phases", ...(freeze ? [freeze.tag + (freeze.paused_ms === null ? "" : ` stood ${figure(freeze.paused_ms)} ms`)] : [])];
       readout.textContent = text.join(" · ");
       readout.title = readout.textContent;
-      plot.setAttribute("aria-valuenow", Math.round(time));
-      plot.setAttribute("aria-valuetext", text.join(", "));
+      axis.setAttribute("aria-valuenow", Math.round(time));
+      axis.setAttribute("aria-valuetext", text.join(", "));
     },
   };
   return chart;

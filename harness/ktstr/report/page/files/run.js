@@ -39,6 +39,8 @@ class RunPage {
     shade.listeners.push(() => { for (const chart of this.heats) chart.paint(); this.view.redraw(); });
     document.body.replaceChildren(h("a", { class: "skip", href: "#main" }, "to the findings"), this.top, this.main);
     this.help = runKeys(this);
+    // What nobody scrolled to has not been drawn yet, and there is no frame before paper.
+    addEventListener("beforeprint", () => this.view.drawAll());
     this.build();
     const resized = new ResizeObserver(() => this.fitWidth());
     resized.observe(this.ruler.plot);
@@ -75,7 +77,7 @@ class RunPage {
       ? (pin.cpu !== null && this.heats[0]?.element) || (pin.cgroup !== null && this.timeline.querySelector(`.lanes [data-cgroup="${CSS.escape(pin.cgroup)}"]`)) || this.timeline
       : document.getElementById(`finding-${number}`);
     target?.scrollIntoView({ block: charts ? "nearest" : "center" });
-    if (charts) this.ruler.plot.focus({ preventScroll: true });
+    if (charts) this.ruler.axis.focus({ preventScroll: true });
     else (target?.querySelector("button") ?? target)?.focus({ preventScroll: true });
   }
 
@@ -170,7 +172,7 @@ class RunPage {
 
   sourceLine() {
     const cpus = this.data.cpus;
-    const words = { monitor: ["reading", " of the monitor while steps were held"], snapshots: ["snapshot", "; the monitor did not run"], live: ["reading", " so far"] }[cpus.source];
+    const words = { monitor: ["reading", " of the monitor while steps were held"], snapshots: ["snapshot", "; the monitor did not run, and each is drawn up to the next"], live: ["reading", " so far"] }[cpus.source];
     const more = cpus.readings > cpus.at_ms.length ? `; ${cpus.at_ms.length} columns, of every stretch the lowest and the highest value` : "";
     const out = cpus.left_out ? `; ${whole.format(cpus.left_out)} between steps are not shown` : "";
     this.source = h("p", { class: "quiet" }, `${counted(cpus.readings, words[0])}${words[1]}${more}${out}.`);

@@ -69,6 +69,14 @@ class View {
     }
   }
 
+  /** Draw everything now, also what cannot be seen. */
+  drawAll() {
+    for (const chart of this.charts) {
+      chart.stale = true;
+      this.freshen(chart);
+    }
+  }
+
   setStops(times) {
     this.stops = [...new Set(times)].sort((a, b) => a - b);
   }
