@@ -31,6 +31,7 @@ SURVEY_DEADLINE_S: Final = 60.0
 MAX_CPUS: Final = 4096
 MAX_MEMORY_MIB: Final = 1 << 30
 MAX_COMMANDS: Final = 16
+MAX_DROPPED: Final = 1 << 32
 
 _LOG = structlog.get_logger()
 
@@ -153,12 +154,11 @@ class Attempts:
                 self._cancel_late(tracked, runner)
                 await runner.wait()
         except (HostUnfit, OSError) as error:
-            tracked.end = {
-                "end": "finished",
-                "verdict": "cannot run",
-                "exit_code": int(ExitCode.CANNOT_RUN),
-                "error": str(error),
-            }
+            tracked.end = _not_run(str(error))
+        except Exception as error:
+            # One run that the daemon cannot handle is no reason for the others to end.
+            _LOG.exception("ktstr went wrong", run=tracked.row.id)
+            tracked.end = _not_run(f"the daemon itself went wrong: {error!r}")
         finally:
             with anyio.CancelScope(shield=True):
                 if runner is not None:
@@ -226,13 +226,15 @@ class Attempts:
             case "kept":
                 self._kept(tracked, message)
             case "dropped":
-                tracked.feed.dropped += int(message["events"])
+                tracked.feed.dropped += max(0, min(int(message["events"]), MAX_DROPPED))
             case "end":
                 tracked.end = message
 
     def _learn(self, tracked: Tracked, message: Mapping[str, Any]) -> None:
         cpus, memory_mib, name = message["cpus"], message["memory_mib"], message["name"]
-        if not (0 < int(cpus) <= MAX_CPUS and 0 <= int(memory_mib) <= MAX_MEMORY_MIB):
+        if type(cpus) is not int or type(memory_mib) is not int:
+            raise TypeError(message)
+        if not (0 < cpus <= MAX_CPUS and 0 <= memory_mib <= MAX_MEMORY_MIB):
             raise ValueError(message)
         if not isinstance(name, str) or tracked.number not in self._tracked:
             raise ValueError(message)
@@ -354,6 +356,11 @@ def differences(old: RunRow, new: RunRow) -> dict[str, Any]:
 def replace_end(row: RunRow, living: RunRow) -> RunRow:
     """``row`` with the verdict that it has, and still alive."""
     return replace(row, state=living.state, ended_at=None, pid=living.pid)
+
+
+def _not_run(why: str) -> dict[str, Any]:
+    code = int(ExitCode.CANNOT_RUN)
+    return {"end": "finished", "verdict": "cannot run", "exit_code": code, "error": why}
 
 
 def _manner(status: int | None) -> str:

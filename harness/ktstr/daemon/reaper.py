@@ -124,7 +124,7 @@ def ended(row: RunRow, note: dict[str, Any]) -> RunRow:
         found,
         name=_text(note, "name") or row.name,
         verdict=_text(note, "verdict"),
-        exit_code=code if type(code) is int else None,
+        exit_code=code if type(code) is int and 0 <= code <= 255 else None,
         error=_text(note, "error"),
         hint=_text(note, "hint"),
         sidecar=_path(note, "sidecar"),

@@ -373,7 +373,11 @@ class Supervisor:
         """Forget what is too old, and its folders; results in other folders stay."""
         settings, store = self._settings, self._writer.store
         oldest = time.time() - settings.keep_days * 86_400
-        gone = await self._writer.read(store.outdated, settings.keep_runs, oldest)
+        try:
+            gone = await self._writer.read(store.outdated, settings.keep_runs, oldest)
+        except ServiceRefused as error:
+            _LOG.warning("nothing is tidied away", why=error.message)
+            return
         if not gone:
             return
         self._writer.forget(gone)

@@ -7,6 +7,7 @@ instead.
 """
 
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -100,8 +101,14 @@ class Writer:
             await self._idle.wait()
 
     async def read(self, work: Callable[..., T], *args: Any) -> T:
-        """Call a method of the store that reads."""
-        return await anyio.to_thread.run_sync(work, *args, limiter=self._one)
+        """Call a method of the store that reads.
+
+        :raise ServiceRefused: when the database cannot be read.
+        """
+        try:
+            return await anyio.to_thread.run_sync(work, *args, limiter=self._one)
+        except sqlite3.Error as error:
+            raise ServiceRefused(f"the daemon's database cannot be read: {error}") from error
 
     async def run(self) -> None:
         """Write until cancelled; then, once more, what there is."""

@@ -77,6 +77,17 @@ async def test_a_run_that_waits_is_cancelled_at_once(serving: Serving) -> None:
         assert (await supervisor.row(first.id)).state is not RunState.CANCELLED
 
 
+async def test_a_run_is_cancelled_before_it_has_a_process(serving: Serving) -> None:
+    async with serving() as supervisor:
+        taken = await supervisor.submit(script("lease", "sleep 60"))
+        assert taken.state is RunState.STARTING and taken.pid is None
+        await supervisor.cancel(taken.id, "at once")
+        row = await over(supervisor, taken)
+        assert (row.state, row.error) == (RunState.CANCELLED, "at once")
+        events = [event.type async for event in supervisor.follow(taken.id)]
+        assert set(events) == {"state"}
+
+
 async def test_a_run_that_does_not_hear_is_killed(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +192,32 @@ async def test_what_is_no_message_is_counted_and_passed_over(serving: Serving) -
         row = await over(supervisor, await supervisor.submit(script(*lines)))
         assert row.verdict == "skip"
         assert row.events_dropped == 3
+
+
+NONSENSE = (
+    {"type": "cost", "cpus": "many", "memory_mib": 1, "name": "x"},
+    {"type": "cost", "cpus": 1 << 70, "memory_mib": 1, "name": "x"},
+    {"type": "cost", "cpus": 1},
+    {"type": "dropped", "events": 1 << 70},
+    {"type": "dropped", "events": None},
+    {"type": "kept", "qemu": 1, "commands": 7},
+    {"type": "event", "event": [[[]]]},
+    {"type": "leave"},
+    {"type": "unheard of"},
+    {"type": "end", "end": "finished", "exit_code": 1 << 70, "sidecar": "no/path", "name": [1]},
+)
+
+
+async def test_a_runner_that_talks_nonsense_harms_nobody(serving: Serving) -> None:
+    async with serving() as supervisor:
+        lines = [f"raw {json.dumps(message)}" for message in NONSENSE]
+        taken = await supervisor.submit(script(*lines, "crash 9"))
+        row = await over(supervisor, taken)
+        assert (row.state, row.exit_code, row.sidecar) == (RunState.FINISHED, None, None)
+        assert row.cpus == 1 and row.name == "fake"
+        assert (await over(supervisor, await supervisor.submit(script("lease")))).verdict == "pass"
+    async with serving() as supervisor:
+        assert await supervisor.row(taken.id) == row
 
 
 async def test_runs_take_turns_within_the_budget(serving: Serving) -> None:
