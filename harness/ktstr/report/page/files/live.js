@@ -25,7 +25,7 @@ class LiveData {
     const data = this.data;
     data.name = row.name || data.run_id;
     data.state = row.state;
-    data.facts = [["run id", data.run_id], ["state", row.state], ["share", row.submission?.share ?? "default"], ["priority", String(row.submission?.priority ?? 0)]];
+    data.facts = [["run id", data.run_id], ["share", row.submission?.share ?? "default"], ["priority", String(row.submission?.priority ?? 0)]];
   }
 
   take(type, event) {

@@ -122,7 +122,7 @@ class RunPage {
       ...(data.cgroups.length ? [h("h2", {}, "Cgroups"), carrierTable(data)] : []),
       ...distributions,
       ...(this.counters.childElementCount ? [h("h2", {}, "Counters"), this.counters] : []),
-      ...(data.metrics.length || data.phases.length ? [h("h2", {}, "Figures"),
+      ...(!data.running && (data.metrics.length || data.phases.length) ? [h("h2", {}, "Figures"),
         fold("Metrics of the run and its phases", () => metricTable(data)),
         data.freezes.length ? fold("Snapshots", () => freezeTable(data)) : null] : []),
       ...(data.logs.length ? [h("h2", {}, "Logs"), ...data.logs.map(logFold)] : []),
