@@ -251,6 +251,14 @@ def test_findings_are_pinned_and_lead_to_their_place(opened: Open) -> None:
     assert marked[0] > marked[2] + 60, "a failure is red"
 
 
+def test_a_phase_too_narrow_for_its_name_has_its_number(opened: Open) -> None:
+    page = opened(run(steps=20, samples=20))
+    assert text_of(page, ".band") == [str(number) for number in range(20)]
+    assert page.locator(".band").nth(3).get_attribute("title") == (
+        "Step[3] step 4: 6.000 s to 8.000 s; ops=0, 2 cgroups, 4 workers"
+    )
+
+
 def test_the_filter_finds_counters_also_those_folded_away(opened: Open) -> None:
     page = opened(run())
     page.keyboard.press("/")

@@ -60,7 +60,7 @@ const heatMap = (view, marquee, of) => {
       canvas.setAttribute("aria-label", measured
         ? `${of.title}: ${rows.length} CPUs, ${data.at_ms.length} readings, up to ${figure(most)} ${of.unit}`
         : `${of.title}: not measured`);
-      const every = Math.ceil(11 / tall);
+      const every = 2 ** Math.max(Math.ceil(Math.log2(11 / tall)), 0);
       names.replaceChildren(...data.cpus.map((cpu, place) => [cpu, place]).filter(([, place]) => place % every === 0).map(([cpu, place]) => {
         const label = h("span", {}, place === 0 ? `cpu ${cpu}` : String(cpu));
         label.style.top = place * tall + Math.max((tall - 11) / 2, 0) + "px";

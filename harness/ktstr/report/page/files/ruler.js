@@ -38,10 +38,13 @@ const ruler = (view, marquee, of) => {
       bands.replaceChildren(...data.phases.filter((phase) => phase.start_ms !== null && phase.start_ms < view.to && phase.end_ms > view.from).map((phase, place) => {
         const level = worst.get(phase.step);
         const band = h("div", { class: `band${place % 2 ? " odd" : ""}${level === "fail" ? " bad" : level === "inconclusive" ? " vague" : ""}`,
-          title: `${phase.title}: ${seconds(phase.start_ms)} to ${seconds(phase.end_ms)}; ${phase.detail}` }, phase.title);
+          title: `${phase.title}: ${seconds(phase.start_ms)} to ${seconds(phase.end_ms)}; ${phase.detail}` });
         const left = Math.max(view.x(phase.start_ms), 0);
+        const wide = Math.max(Math.min(view.x(phase.end_ms), view.width) - left, 1);
+        // Where the name does not fit, the step's number may.
+        band.textContent = wide > 64 ? phase.title : wide > 18 && phase.step > 0 ? String(phase.step - 1) : "";
         band.style.left = left + "px";
-        band.style.width = Math.max(Math.min(view.x(phase.end_ms), view.width) - left, 1) + "px";
+        band.style.width = wide + "px";
         return band;
       }));
       const tall = 21;
