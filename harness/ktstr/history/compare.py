@@ -13,7 +13,7 @@ from typing import Final
 from ktstr.history.dimensions import Dimension
 from ktstr.history.families import together
 from ktstr.history.group import Group, PairKey, Reading, fold, grouped, is_pooled
-from ktstr.history.noise import ALPHA, Finding, Gates, Word, two_sample
+from ktstr.history.noise import ALPHA, Decider, Finding, Gates, Word, two_sample
 from ktstr.history.policy import Policy, Rule
 from ktstr.history.rows import VERDICTS, Row
 from ktstr.metrics.registry import METRICS, RENDER_SUPPRESSED_COMPONENTS
@@ -47,7 +47,8 @@ class Change:
 
     :param step_index: of the phase; ``None`` for the run as a whole.
     :param title: the phase's; empty for the run as a whole.
-    :param a: the figure of the baseline; ``None`` when it was not measured there.
+    :param a: the figure of the baseline; ``None`` when it was not measured there. Of several runs
+        that were tested it is what the test that decided looks at.
     :param n_a: passing runs of the baseline that measured it.
     :param finding: what a test says of it; ``None`` where nothing was tested.
     """
@@ -305,6 +306,9 @@ def _level(
                 centres=(a, b) if is_pooled(rule.kind) else None,
             )
             outcome = _outcome(finding)
+            if finding.test is not Decider.EXACT and finding.baseline is not None:
+                # What is shown is what was judged: means, or the typical run.
+                a, b = finding.baseline, finding.baseline + (finding.change or 0.0)
         else:
             outcome = _by_gates(rule, a, b)
         yield Change(pair.key, step, title, name, rule, outcome, a, b, n_a, n_b, finding)

@@ -233,3 +233,15 @@ def test_levels_can_be_chosen(levels: Levels, expected: Sequence[int | None]) ->
     found = compare(side, side, levels=levels)
     assert [change.step_index for change in found.changes] == expected
     assert found.unpaired_phases == ()
+
+
+def test_what_is_shown_of_several_runs_is_what_was_judged() -> None:
+    """One wild run moves the mean of B above A's; every other run of it is far below."""
+    a: list[float | None] = [1000.0, 1010.0, 990.0, 1005.0, 995.0, 1002.0]
+    b: list[float | None] = [100.0, 110.0, 90.0, 105.0, 95.0, 9000.0]
+    [change] = compare(runs(GAP, a), runs(GAP, b)).changes
+    finding = change.finding
+    assert finding is not None and finding.change is not None
+    assert change.a == finding.baseline and change.delta == pytest.approx(finding.change)
+    if change.outcome is Outcome.IMPROVEMENT:
+        assert change.delta is not None and change.delta < 0
