@@ -121,11 +121,13 @@ class Order:
 def ranks(a: Values, b: Values, confidence: float) -> Order:
     """Compare the order of two samples of at least one value each."""
     differences = np.sort(np.subtract.outer(b, a), axis=None)
-    wins = float(np.sum(differences > 0) + 0.5 * np.sum(differences == 0))
+    above = differences.size - int(differences.searchsorted(0.0, side="right"))
+    wins = (above + differences.size - int(differences.searchsorted(0.0, side="left"))) / 2
+    middle = differences[(differences.size - 1) // 2] / 2 + differences[differences.size // 2] / 2
     drop = _dropped(a.size, b.size, (1 - confidence) / 2)
     return Order(
         wins / differences.size,
-        float(np.median(differences)),
+        float(middle),
         (float(differences[drop - 1]), float(differences[-drop]))
         if drop
         else (-math.inf, math.inf),
@@ -151,6 +153,9 @@ def smallest_rank_p(n: int, m: int) -> float:
 def _rank_p(values: Values, n: int, wins: float) -> float:
     m = values.size - n
     middle = n * m / 2
+    ordered = np.sort(values)
+    if values.size <= EXACT_RUNS and not (ordered[1:] == ordered[:-1]).any():
+        return _untied_p(n, m, wins)
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     if values.size > EXACT_RUNS:
         ties = float(np.sum(counts.astype(np.float64) ** 3 - counts))
@@ -160,15 +165,22 @@ def _rank_p(values: Values, n: int, wins: float) -> float:
             return 1.0
         apart = max(0.0, abs(wins - middle) - 0.5) / spread
         return min(1.0, 2 * float(_special().ndtr(-apart)))
-    if counts.max() == 1:
-        found, step = _wins(n, m), 1.0
-    else:
-        # Twice the rank is whole also where ties share one.
-        ends = np.cumsum(counts)
-        doubled = (2 * ends - counts + 1)[inverse.reshape(-1)]
-        sums = _subset_sums(tuple(int(rank) for rank in np.sort(doubled)), m)
-        found, step = sums[m * (m + 1) :], 0.5
-    at = np.arange(found.size) * step
+    # Twice the rank is whole also where ties share one.
+    ends = np.cumsum(counts)
+    doubled = (2 * ends - counts + 1)[inverse.reshape(-1)]
+    sums = _subset_sums(tuple(int(rank) for rank in np.sort(doubled)), m)
+    return _share(sums[m * (m + 1) :], 0.5, n, m, wins)
+
+
+@lru_cache(maxsize=4096)
+def _untied_p(n: int, m: int, wins: float) -> float:
+    """The p where no value is there twice: so many wins, so many runs, nothing else matters."""
+    return _share(_wins(n, m), 1.0, n, m, wins)
+
+
+def _share(found: Values, step: float, n: int, m: int, wins: float) -> float:
+    """How many of all divisions lie at least as far from the middle."""
+    at, middle = np.arange(found.size) * step, n * m / 2
     extreme = np.abs(at - middle) >= abs(wins - middle) - 1e-9
     return min(1.0, float(found[extreme].sum()) / math.comb(n + m, n))
 
