@@ -11,6 +11,7 @@ from tests.study.noise_rates import (
     RUNS,
     claims_unchanged,
     rates,
+    sure,
     whole_real,
     whole_synthetic,
 )
@@ -36,7 +37,7 @@ def _percent(rate: float) -> str:
 def main() -> None:
     """Print false alarms, detections, and whole comparisons."""
     parser = argparse.ArgumentParser(prog="python -m tests.study")
-    parser.add_argument("--trials", type=int, default=600)
+    parser.add_argument("--trials", type=int, default=400)
     trials = parser.parse_args().trials
     began = time.monotonic()
     print("False alarms of one metric, percent of comparisons without a change\n")
@@ -65,6 +66,12 @@ def main() -> None:
     for name, host in HOSTS.items():
         wrong = [claims_unchanged(host, n, 0.15, trials // 2, SEED) for n in RUNS]
         _row([name, *map(_percent, wrong)])
+    print("\nTen times as much at a level of 0.002, one of 25 metrics: Welch's test, percent\n")
+    _head(["host", "n", "values", "logarithms"])
+    for name in ("normal, 5 %", "skewed", "hiccups", "real runs"):
+        for n in RUNS:
+            seen = sure(HOSTS[name], n, 9.0, 0.002, trials, SEED)
+            _row([name, str(n), *map(_percent, seen)])
     print("\nWhole comparisons of 100 metrics with 5 % scatter, 5 of them 50 % larger, percent\n")
     _head(["n", "rule", "with a false alarm", "false of what is told", "seen of what changed"])
     for n in RUNS:

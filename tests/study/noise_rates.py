@@ -10,6 +10,7 @@ from tests.study.rules import GATE, Rule, band, ours, welch_or_bands
 
 from ktstr.history.families import together
 from ktstr.history.noise import Word, two_sample
+from ktstr.history.two_samples import welch
 from ktstr.metrics.kinds import LOWER_BETTER
 
 Values = npt.NDArray[np.float64]
@@ -57,6 +58,18 @@ def claims_unchanged(host: Host, n: int, change: float, trials: int, seed: int) 
         found = two_sample(a, b * (1 + change), polarity=LOWER_BETTER, abs_gate=0, rel_gate=GATE)
         wrong += found.verdict is Word.UNCHANGED
     return wrong / trials
+
+
+def sure(host: Host, n: int, change: float, level: float, trials: int, seed: int) -> list[float]:
+    """How often Welch's test is as sure as ``level``: of values, and of their logarithms."""
+    rng = np.random.default_rng(seed)
+    found = [0, 0]
+    for _ in range(trials):
+        a, b = sides(host(rng, 2 * n))
+        b = b * (1 + change)
+        found[0] += welch(a, b).p <= level
+        found[1] += welch(np.log(a), np.log(b)).p <= level
+    return [count / trials for count in found]
 
 
 class Whole:

@@ -57,6 +57,12 @@ def test_what_gates_nothing_and_what_cannot_differ_cost_nothing() -> None:
         "a": finding(0.05),
         "told": finding(0.001, INFORMATIONAL),
         **{f"flat{i}": flat() for i in range(50)},
+        **{
+            f"noise{i}": two_sample(
+                (-10, 0, 10), (-9, 0, 10), polarity=INFORMATIONAL, abs_gate=1, rel_gate=0.1
+            )
+            for i in range(5)
+        },
         "one run": two_sample((1,), (2,), polarity=LOWER_BETTER, abs_gate=1, rel_gate=0.1),
         "exact": two_sample(
             (1,), (9,), polarity=LOWER_BETTER, abs_gate=1, rel_gate=0.1, exact=True

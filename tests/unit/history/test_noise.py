@@ -104,6 +104,25 @@ def test_unchanged_takes_proof() -> None:
     assert compare(CALM, CALM, abs_gate=0.5, rel_gate=0).verdict is Word.INCONCLUSIVE
 
 
+def test_how_far_unchanged_reaches() -> None:
+    # Error sqrt(2/3); with 4 degrees of freedom 90 % lie within 2.132 of it: 1.74.
+    three = (0.0, 1.0, -1.0)
+    assert compare(three, three, abs_gate=1.75).verdict is Word.UNCHANGED
+    assert compare(three, three, abs_gate=1.73).verdict is Word.INCONCLUSIVE
+    # Where ranks look too, each has half: 95 % lie within 2.306 of an error of 1, with 8.
+    five = (0.0, 1.0, -1.0, 2.0, -2.0)
+    assert compare(five, five, abs_gate=2.31).verdict is Word.UNCHANGED
+    assert compare(five, five, abs_gate=2.29).verdict is Word.INCONCLUSIVE
+    # A wild run makes the mean's interval wide. Of ten and ten, 23 is critical for ranks: the 24th
+    # difference from each end bounds the shift.
+    ten, wild = five * 2, (*five, *five[:4], -500.0)
+    differences = sorted(y - x for x in ten for y in wild)
+    bound = max(-differences[23], differences[-24])
+    assert bound < 3
+    assert compare(ten, wild, abs_gate=bound + 0.01).verdict is Word.UNCHANGED
+    assert compare(ten, wild, abs_gate=bound - 0.01).verdict is Word.INCONCLUSIVE
+
+
 def test_the_gates_are_inclusive_and_zero_has_no_share() -> None:
     gates = Gates(absolute=1.0, relative=0.1)
     assert gates.passed(1.1 - 1.0 + 0.9, 10.0)

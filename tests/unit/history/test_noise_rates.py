@@ -3,8 +3,15 @@
 
 import numpy as np
 import pytest
-from tests.study.hosts import HOSTS, counts, drift, hiccups, normal
-from tests.study.noise_rates import claims_unchanged, rates, sides, whole_real, whole_synthetic
+from tests.study.hosts import HOSTS, counts, drift, hiccups, normal, skewed
+from tests.study.noise_rates import (
+    claims_unchanged,
+    rates,
+    sides,
+    sure,
+    whole_real,
+    whole_synthetic,
+)
 from tests.study.rules import ALPHA, RULES
 
 TRIALS = 400
@@ -29,6 +36,11 @@ def test_one_wild_run_in_ten_costs_less_than_with_welch_alone() -> None:
     names = {name: RULES[name] for name in ("ours", "Welch")}
     found = rates(hiccups, names, 10, 0.2, 100, 7)
     assert found["ours"] > 0.8 > 0.5 > found["Welch"]
+
+
+def test_scatter_that_grows_along_hides_nothing_from_logarithms() -> None:
+    values, logarithms = sure(skewed, 5, 9.0, 0.002, 100, 7)
+    assert logarithms > 0.95 > 0.75 > values
 
 
 def test_the_bands_of_the_reference_are_wrong_more_often() -> None:
