@@ -2,6 +2,7 @@
 """What two commits differ in, for a terminal."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.console import RenderableType
@@ -83,12 +84,17 @@ def due_lines(delta: Delta) -> list[str]:
     """What would be done, without doing it."""
     lines = []
     for side in (delta.base, delta.head):
-        lines.append(f"{side.name}: {side.commit}, records in {side.out_dir}")
+        lines.append(f"{side.name}: {side.commit}, records in {_near(side.out_dir)}")
         if delta.request.build is not None:
             lines.append(f"  build: {delta.request.build}")
     lines.append(f"runs: {len(delta.turns)}")
     lines += [f"  {number}. {turn_name(turn)}" for number, turn in enumerate(delta.turns, 1)]
     return lines
+
+
+def _near(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def turn_name(turn: Turn) -> str:
