@@ -305,22 +305,23 @@ def two_sample(
     order = ranks(kept_a, kept_b, 1 - alpha if both else 1 - 2 * alpha)
     level = alpha / 2 if both else alpha
     low, high = means.interval(1 - level)
-    found = replace(
+    ordered = both and order.p < means.p
+    if ordered:
+        assert bare.a.median is not None
+        sized = _sized(sized, order.shift, bare.a.median)
+    tested = replace(
         sized,
-        test=Decider.LOGS if logs else Decider.MEANS,
+        test=Decider.RANKS if ordered else Decider.LOGS if logs else Decider.MEANS,
         means=means,
         logs=logs,
         interval=(unscaled(low, base if logs else None), unscaled(high, base if logs else None)),
         confidence=1 - level,
         order=order,
         effect=hedges_g(np.log(kept_a), np.log(kept_b)) if logs else hedges_g(kept_a, kept_b),
-        p=min(1.0, 2 * means.p) if both else means.p,
+        p=min(1.0, 2 * min(means.p, order.p)) if both else means.p,
+        ruled_out=_ruled_out(bare.a, bare.gates, alpha, means, logs, order if both else None),
     )
-    if both and order.p < means.p:
-        assert bare.a.median is not None
-        found = _sized(found, order.shift, bare.a.median)
-        found = replace(found, test=Decider.RANKS, p=min(1.0, 2 * order.p))
-    return decide(replace(found, ruled_out=_ruled_out(found, means, order if both else None)))
+    return decide(tested)
 
 
 def _sized(finding: Finding, change: float, baseline: float) -> Finding:
@@ -328,21 +329,22 @@ def _sized(finding: Finding, change: float, baseline: float) -> Finding:
     return replace(finding, change=change, baseline=baseline, relative=relative)
 
 
-def _ruled_out(finding: Finding, means: Means, order: Order | None) -> bool:
+def _ruled_out(
+    a: Side, gates: Gates, alpha: float, means: Means, logs: bool, order: Order | None
+) -> bool:
     """Whether a change as large as the gates is as unlikely as ``alpha``, on either side.
 
     Two one-sided tests (Schuirmann 1987): the interval with confidence 1 - 2 alpha lies within
     the gates. Where ranks look too, each interval has half of the level.
     """
-    base = finding.a.geometric if finding.logs else None
-    assert finding.a.mean is not None and finding.a.median is not None
-    confidence = 1 - 2 * finding.alpha if order is None else 1 - finding.alpha
-    low, high = means.interval(confidence)
-    looked = [(unscaled(low, base), unscaled(high, base), base or finding.a.mean)]
+    base = a.geometric if logs else None
+    assert a.mean is not None and a.median is not None
+    low, high = means.interval(1 - 2 * alpha if order is None else 1 - alpha)
+    looked = [(unscaled(low, base), unscaled(high, base), base or a.mean)]
     if order is not None:
-        looked.append((*order.interval, finding.a.median))
+        looked.append((*order.interval, a.median))
     for low, high, baseline in looked:
-        gate = finding.gates.size(baseline)
+        gate = gates.size(baseline)
         if -gate < low <= high < gate or low == high == 0.0:
             return True
     return False

@@ -14,6 +14,7 @@ Two tests, which err in different places (decision 0047):
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -121,17 +122,18 @@ class Order:
 def ranks(a: Values, b: Values, confidence: float) -> Order:
     """Compare the order of two samples of at least one value each."""
     differences = np.sort(np.subtract.outer(b, a), axis=None)
-    above = differences.size - int(differences.searchsorted(0.0, side="right"))
-    wins = (above + differences.size - int(differences.searchsorted(0.0, side="left"))) / 2
-    middle = differences[(differences.size - 1) // 2] / 2 + differences[differences.size // 2] / 2
+    count = differences.size
+    # Sorted as they are, those that B loses come first, then ties.
+    lost, not_won = (int(np.searchsorted(differences, 0.0, side)) for side in ("left", "right"))
+    wins = count - not_won + 0.5 * (not_won - lost)
     drop = _dropped(a.size, b.size, (1 - confidence) / 2)
     return Order(
-        wins / differences.size,
-        float(middle),
+        wins / count,
+        float(differences[(count - 1) // 2] / 2 + differences[count // 2] / 2),
         (float(differences[drop - 1]), float(differences[-drop]))
         if drop
         else (-math.inf, math.inf),
-        _rank_p(np.concatenate([a, b]), a.size, wins),
+        _rank_p([*a.tolist(), *b.tolist()], a.size, wins),
     )
 
 
@@ -150,25 +152,20 @@ def smallest_rank_p(n: int, m: int) -> float:
     return min(1.0, 2 / math.comb(n + m, n))
 
 
-def _rank_p(values: Values, n: int, wins: float) -> float:
-    m = values.size - n
+def _rank_p(values: list[float], n: int, wins: float) -> float:
+    total, m = len(values), len(values) - n
     middle = n * m / 2
-    ordered = np.sort(values)
-    if values.size <= EXACT_RUNS and not (ordered[1:] == ordered[:-1]).any():
-        return _untied_p(n, m, wins)
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if values.size > EXACT_RUNS:
-        ties = float(np.sum(counts.astype(np.float64) ** 3 - counts))
-        total = values.size
+    counts = Counter(values)
+    if total > EXACT_RUNS:
+        ties = sum(count**3 - count for count in counts.values())
         spread = math.sqrt(n * m / 12 * (total + 1 - ties / (total * (total - 1))))
         if spread == 0.0:
             return 1.0
         apart = max(0.0, abs(wins - middle) - 0.5) / spread
         return min(1.0, 2 * float(_special().ndtr(-apart)))
-    # Twice the rank is whole also where ties share one.
-    ends = np.cumsum(counts)
-    doubled = (2 * ends - counts + 1)[inverse.reshape(-1)]
-    sums = _subset_sums(tuple(int(rank) for rank in np.sort(doubled)), m)
+    if len(counts) == total:
+        return _untied_p(n, m, wins)
+    sums = _subset_sums(_doubled_ranks(counts), m)
     return _share(sums[m * (m + 1) :], 0.5, n, m, wins)
 
 
@@ -180,9 +177,18 @@ def _untied_p(n: int, m: int, wins: float) -> float:
 
 def _share(found: Values, step: float, n: int, m: int, wins: float) -> float:
     """How many of all divisions lie at least as far from the middle."""
-    at, middle = np.arange(found.size) * step, n * m / 2
-    extreme = np.abs(at - middle) >= abs(wins - middle) - 1e-9
+    middle = n * m / 2
+    extreme = np.abs(np.arange(found.size) * step - middle) >= abs(wins - middle) - 1e-9
     return min(1.0, float(found[extreme].sum()) / math.comb(n + m, n))
+
+
+def _doubled_ranks(counts: Counter[float]) -> tuple[int, ...]:
+    """Twice the rank of each value, in order: whole numbers also where ties share one."""
+    found: list[int] = []
+    for value in sorted(counts):
+        count = counts[value]
+        found += [2 * len(found) + count + 1] * count
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)
