@@ -101,6 +101,21 @@ def test_time_that_is_left_goes_to_what_was_not_yet_run_there() -> None:
     assert len(found.items) == 2 and found.left_out == ()
 
 
+def test_of_what_is_left_that_comes_first_which_is_new_to_its_scenario() -> None:
+    small, two = ("tiny-1llc", "1n1l4c1t"), ("tiny-2llc", "1n2l2c1t")
+    chosen = [
+        cell("g1", *small, "scx"),
+        cell("g1", *two, "none"),
+        cell("g2", *two, "scx"),
+        cell("g1", *small, "none"),
+    ]
+    # g1 has been at both topologies and schedulers; g2 neither on the small one nor under none.
+    known, new = cell("g1", *two, "scx"), cell("g2", *small, "none")
+    plan = Plan((entry(known), entry(new, hold_s=8.0), *map(entry, chosen)))
+    found = agenda("mine", plan, Estimator(HOST), budget_s=600.0)
+    assert [item.cell for item in found.items] == [*chosen, new, known]
+
+
 def test_an_agenda_survives_json() -> None:
     for budget_s in (None, 30.0):
         found = agenda("mine", PLAN, Estimator(HOST), budget_s=budget_s, jobs=2)

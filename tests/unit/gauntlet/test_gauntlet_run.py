@@ -159,6 +159,10 @@ async def test_a_budget_is_held_while_it_is_spent() -> None:
     assert await spent(40.0, [10.0] * 4, 20.0) == ["pass", "pass", "not run", "not run"]
     # After two, the third is thought to take 15 s of the 20 that are left.
     assert await spent(50.0, [10.0] * 4, 15.0) == ["pass", "pass", "pass", "not run"]
+    # So they are corrected: of 50 s 16 are left, where a third would take 17.
+    assert await spent(50.0, [10.0] * 4, 17.0) == ["pass", "pass", "not run", "not run"]
+    # And the other way: 6 s are left for the fourth, which takes half of what was thought.
+    assert await spent(18.0, [10.0] * 5, 4.0) == [*["pass"] * 4, "not run"]
     # What is too long leaves room for what is not.
     assert await spent(30.0, [10.0, 10.0, 99.0, 5.0], 10.0) == [
         *("pass", "pass", "not run", "pass")
