@@ -111,7 +111,7 @@ def test_of_what_is_left_that_comes_first_which_is_new_to_its_scenario() -> None
     ]
     # g1 has been at both topologies and schedulers; g2 neither on the small one nor under none.
     known, new = cell("g1", *two, "scx"), cell("g2", *small, "none")
-    plan = Plan((entry(known), entry(new, hold_s=8.0), *map(entry, chosen)))
+    plan = Plan((entry(known), entry(new, hold_s=2.0), *map(entry, chosen)))
     found = agenda("mine", plan, Estimator(HOST), budget_s=600.0)
     assert [item.cell for item in found.items] == [*chosen, new, known]
 
