@@ -72,6 +72,7 @@ class GauntletRunner(Several):
         self._agenda = Agenda(asked.name, ())
         self._results: dict[str, CellResult] = {}
         self._costs: dict[str, Cost] = {}
+        self._before_s = 0.0
 
     def outcomes(self) -> Sequence[Outcome]:
         """How each of the cells went so far."""
@@ -82,7 +83,7 @@ class GauntletRunner(Several):
         if self._only_plan or not (self._agenda.items or self._agenda.settled):
             return []
         width = self._console.width if self._console.is_terminal else None
-        return summary(board(self._agenda, self._results), wall_s, width)
+        return summary(board(self._agenda, self._results), wall_s + self._before_s, width)
 
     def exit_code(self) -> ExitCode:
         """How the command is to exit, unless something else went wrong."""
@@ -93,6 +94,7 @@ class GauntletRunner(Several):
     def written(self, wall_s: float, code: ExitCode) -> Iterator[KtstrError]:
         """Write the reports; yields what went wrong."""
         found = board(self._agenda, self._results)
+        wall_s += self._before_s
         text = document(found, wall_s, code)
         yield from write_reports(self._reports, self.outcomes(), text, self._began_at)
         if self._reports.markdown_file is not None:
@@ -161,16 +163,17 @@ class GauntletRunner(Several):
             for item in self._agenda.items
             if item.cell.key in stand
         }
-        asked = self._asked
-        self._asked = replace(asked, jobs=asked.jobs or before.jobs)
-        if asked.budget_s is not None or before.budget_s is None:
-            return asked.budget_s
-        spent_s = sum(
+        # What ran side by side counts once.
+        self._before_s = sum(
             stand[item.cell.key].wall_s * item.cost_s / item.wall_s
             for item in self._agenda.items
             if item.cell.key in stand and item.wall_s
         )
-        return max(0.0, before.budget_s - spent_s)
+        asked = self._asked
+        self._asked = replace(asked, jobs=asked.jobs or before.jobs)
+        if asked.budget_s is not None or before.budget_s is None:
+            return asked.budget_s
+        return max(0.0, before.budget_s - self._before_s)
 
     async def _estimator(self, host: HostLimits) -> Estimator:
         measured = await anyio.to_thread.run_sync(measured_beside, self._asked.folder)

@@ -4,6 +4,7 @@
 import errno
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_interrupted_it_says_how_to_go_on_and_does(runs: Runs, gauntlet: Gauntle
     runs.seen.clear()
     code, said = gauntlet("--resume", "out")
     assert code == 0 and runs.seen == [] and "4 of 4 cells are done, 0 to be run" in said
+
+
+def test_a_resumption_has_what_is_left_of_the_budget(
+    runs: Runs, gauntlet: Gauntlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.signal_at = 4
+    assert gauntlet(*CHOSEN, "--budget", "60s")[0] == 130
+    path = Path("out/gauntlet.jsonl")
+    # As if each of the three had taken 18 of the 60 s.
+    text = re.sub(r'"wall_s":[0-9.]+,"reason"', '"wall_s":18.0,"reason"', path.read_text())
+    path.write_text(text)
+    code, said = gauntlet("--resume", "out", "--json", "r.json")
+    assert code == 0 and "3 of 4 cells are done, 1 to be run" in said
+    assert "not run: budget: takes about 13 s, 6 s were left (1 cell)" in said
+    assert json.loads(Path("r.json").read_text())["wall_s"] >= 54.0
+    # Another budget is what there is from now on.
+    code, said = gauntlet("--resume", "out", "--budget", "20s")
+    assert code == 0 and "4 runs: 4 pass" in said
 
 
 def test_what_has_changed_is_run_again_and_named(
