@@ -111,6 +111,7 @@ def _properties(outcome: Outcome) -> dict[str, str]:
         "exit_code": str(int(outcome.exit_code)),
         "asked_kernel": turn.kernel,
         "asked_topology": turn.topology,
+        "asked_scheduler": turn.scheduler,
         "profile": turn.profile,
         "repetition": str(turn.repetition) if turn.repetition else None,
         "record": None if outcome.record is None else str(outcome.record),

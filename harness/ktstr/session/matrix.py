@@ -22,11 +22,11 @@ class Turn:
     :param kernel: the kernel it boots, where the command names any; None: the scenario's own.
     :param topology: the topology as it was named, where the command names any.
     :param profile: name of the flags it uses, where it is one of several of its scenario.
-    :param scheduler: the scheduler as it was named, where several take turns.
     :param repetition: which time this is, from 1; 0 where nothing is repeated.
     :param refused: why it cannot run.
     :param skipped: why it is not to run; empty when it is.
     :param cost: what of the host it takes while it runs.
+    :param scheduler: the scheduler as it was named, where several take turns.
     """
 
     path: Path
@@ -40,6 +40,7 @@ class Turn:
     skipped: str = ""
     cost: Cost = field(default_factory=Cost)
     name: str = ""
+    scheduler: str | None = None
 
     @property
     def variant(self) -> str:

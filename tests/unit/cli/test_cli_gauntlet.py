@@ -105,6 +105,8 @@ def test_everything_runs_and_is_told(runs: Runs, gauntlet: Gauntlet, tmp_path: P
     assert (suite.get("tests"), suite.get("failures")) == ("8", "4")
     names = {case.get("name") for case in suite}
     assert "two [tiny-1llc, none]" in names and "two [tiny-2llc]" in names
+    asked = [p.get("value") for p in suite.iterfind(".//property[@name='asked_scheduler']")]
+    assert asked == ["none"] * 4
     assert "| two | **fail** | **fail** | **fail** | **fail** |" in Path("r.md").read_text()
     found = read_journal(Path("out"))
     assert len(found.results) == 8 and found.cut == set()
