@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ktstr.model.topology import Topology
-from ktstr.session.room import host_room
+from ktstr.session.room import host_room, whole_memory_mib
 from ktstr.vm.accel import choose_accelerator
 from ktstr.vm.spec import QEMU_OVERHEAD_MIB
 
@@ -20,7 +20,8 @@ class HostLimits:
     :param accelerator: ``kvm`` or ``tcg``.
     :param cpus: of the host.
     :param max_cpus: vCPUs of one guest.
-    :param memory_mib: that is free now, MiB; None when not known.
+    :param memory_mib: of the host, used or not, MiB; None when not known. Runs wait for what
+        others use.
     :param asked: whether ``max_cpus`` was asked for.
     :param machines: like this one, that share the work.
     """
@@ -37,7 +38,7 @@ class HostLimits:
         if topology.cpus > self.max_cpus:
             return f"{topology.cpus} CPUs, {self.limit}"
         if self.memory_mib is not None and memory_mib + QEMU_OVERHEAD_MIB > self.memory_mib:
-            return f"{memory_mib} MiB of memory, this host has {self.memory_mib} MiB free"
+            return f"{memory_mib} MiB of memory, this host has {self.memory_mib} MiB"
         return ""
 
     @property
@@ -58,8 +59,8 @@ async def host_limits(accel: Literal["auto", "kvm", "tcg"], max_cpus: int | None
     :raise HostUnfit: when there is no such accelerator.
     """
     chosen = await choose_accelerator(accel)
-    room = host_room()
+    cpus, memory_mib = host_room().cpus, whole_memory_mib()
     if max_cpus is not None:
-        return HostLimits(chosen.name, room.cpus, max_cpus, room.memory_mib, asked=True)
+        return HostLimits(chosen.name, cpus, max_cpus, memory_mib, asked=True)
     per_cpu = 1 if chosen.name == "kvm" else EMULATED_PER_CPU
-    return HostLimits(chosen.name, room.cpus, room.cpus * per_cpu, room.memory_mib)
+    return HostLimits(chosen.name, cpus, cpus * per_cpu, memory_mib)

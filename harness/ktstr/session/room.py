@@ -48,12 +48,23 @@ def host_room(root: Path = Path("/"), pid: str = "self") -> Room:
 def free_memory_mib(root: Path = Path("/"), pid: str = "self") -> int | None:
     """Memory that could be had now without swapping, MiB; None when the host does not tell."""
     left = [mib for group in _cgroups(root, pid) if (mib := _left_mib(group)) is not None]
+    return min([*left, *_meminfo_mib(root, "MemAvailable")], default=None)
+
+
+def whole_memory_mib(root: Path = Path("/"), pid: str = "self") -> int | None:
+    """Memory that could be had if nobody else used any, MiB; None when the host does not tell."""
+    limits = [mib for group in _cgroups(root, pid) if (mib := _limit_mib(group)) is not None]
+    return min([*limits, *_meminfo_mib(root, "MemTotal")], default=None)
+
+
+def _meminfo_mib(root: Path, wanted: str) -> Sequence[int]:
+    """A line of /proc/meminfo, MiB; nothing where it is not there."""
     with suppress(OSError):
         for line in (root / "proc/meminfo").read_text().splitlines():
             name, _, value = line.partition(":")
-            if name == "MemAvailable" and value.split()[0].isdigit():
-                left.append(int(value.split()[0]) // 1024)
-    return min(left, default=None)
+            if name == wanted and value.split()[0].isdigit():
+                return [int(value.split()[0]) // 1024]
+    return []
 
 
 def budget(room: Room, jobs: int | None) -> Budget:
@@ -106,6 +117,13 @@ def _quota(group: Path) -> float | None:
         quota, period = (group / "cpu.max").read_text().split()
         if quota != "max" and int(period) > 0:
             return int(quota) / int(period)
+    return None
+
+
+def _limit_mib(group: Path) -> int | None:
+    """Memory that a cgroup may use; None without a limit."""
+    with suppress(OSError, ValueError):
+        return int((group / "memory.max").read_text()) // _MIB
     return None
 
 

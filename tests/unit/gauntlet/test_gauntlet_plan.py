@@ -81,7 +81,7 @@ def test_its_own_topology_is_not_constrained_but_must_fit_the_host(
     found = planned(path, host=replace(HOST, max_cpus=1, asked=True))
     assert found.left_out[0].reason == "2 CPUs, --max-cpus is 1"
     found = planned(path, host=replace(HOST, memory_mib=500))
-    assert found.left_out[0].reason == "512 MiB of memory, this host has 500 MiB free"
+    assert found.left_out[0].reason == "512 MiB of memory, this host has 500 MiB"
 
 
 def test_a_guest_gets_64_mib_for_each_cpu(kernels: Kernels, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from ktstr.session.definition import define
 from ktstr.session.options import RunOptions
 from ktstr.session.pool import Budget, Cost
-from ktstr.session.room import Room, budget, cost_of, free_memory_mib, host_room
+from ktstr.session.room import Room, budget, cost_of, free_memory_mib, host_room, whole_memory_mib
 from ktstr.vm.spec import QEMU_OVERHEAD_MIB
 
-MEMINFO = "MemTotal: 9 kB\nMemAvailable:    8192000 kB\nSwapFree: 1 kB\n"
+MEMINFO = "MemTotal: 16384000 kB\nMemAvailable:    8192000 kB\nSwapFree: 1 kB\n"
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 def test_without_limits_it_is_the_hosts(host: Callable[..., Path]) -> None:
     root = host(b__cpu_max="max 100000", b__memory_max="max\n")
     assert host_room(root) == Room(8, 8000)
+    assert whole_memory_mib(root) == 16000
 
 
 def test_the_nearest_limit_counts(host: Callable[..., Path]) -> None:
@@ -48,6 +49,7 @@ def test_the_nearest_limit_counts(host: Callable[..., Path]) -> None:
         a__memory_current=str(300 << 20),
     )
     assert host_room(root) == Room(2, 700)
+    assert whole_memory_mib(root) == 1000
 
 
 def test_half_a_cpu_is_one_and_nothing_is_never_negative(host: Callable[..., Path]) -> None:
@@ -56,7 +58,7 @@ def test_half_a_cpu_is_one_and_nothing_is_never_negative(host: Callable[..., Pat
 
 
 def test_what_the_host_does_not_tell_is_not_known(tmp_path: Path) -> None:
-    assert free_memory_mib(tmp_path) is None
+    assert free_memory_mib(tmp_path) is None and whole_memory_mib(tmp_path) is None
     room = host_room(tmp_path)
     assert room == Room(len(os.sched_getaffinity(0)), None)
     assert budget(room, None).memory_mib is None
