@@ -89,7 +89,7 @@ def _budget(context: click.Context, parameter: click.Parameter, value: str | Non
     "out_dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder for journal, records and evidence; default: ktstr-gauntlets/NAME-TIME.",
+    help="Folder for journal, records and evidence; default: ktstr-gauntlets/NAME-ID.",
 )
 @click.option(
     "--resume",

@@ -3,7 +3,6 @@
 
 import tomllib
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from ktstr.model.gauntlet_file import (
 from ktstr.model.presets import ALL
 from ktstr.session.matrix import unique
 from ktstr.session.options import RunOptions
+from ktstr.session.run import new_run_id
 
 FOLDER = Path("ktstr-gauntlets")
 
@@ -94,7 +94,7 @@ def wanted_by(
     )
     return Asked(
         name=found.name,
-        folder=out_dir or FOLDER / f"{found.name}-{datetime.now():%Y%m%d-%H%M%S}",
+        folder=out_dir or FOLDER / f"{found.name}-{new_run_id()}",
         wanted=wanted,
         max_cpus=max_cpus or found.max_cpus,
         budget_s=budget_s,

@@ -234,6 +234,8 @@ class GauntletRunner(Several):
     def _say_plan(self) -> None:
         """What would be run, a line each."""
         for item in self._agenda.items:
+            if item.cell.key in self._results:
+                continue
             self.say(f"{item.wall_s:7.1f} s  {item.cell.label}")
         for cell, result in self._agenda.settled:
             self.say(f"{result.verdict:>9}  {cell.label}: {result.reason}")

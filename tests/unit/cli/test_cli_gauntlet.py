@@ -121,6 +121,12 @@ def test_interrupted_it_says_how_to_go_on_and_does(runs: Runs, gauntlet: Gauntle
     assert "4 runs: 2 pass, 2 not run" in said
     cut = runs.seen[2]
     runs.seen.clear()
+    code, said = gauntlet("--resume", "out", "--plan")
+    assert code == 0 and runs.seen == []
+    assert [line.split()[-1] for line in said.splitlines() if " s  " in line] == [
+        "one/tiny-2llc/own/own",
+        "two/tiny-2llc/own/own",
+    ]
     code, said = gauntlet("--resume", "out", "--jobs", "1")
     assert code == 0
     assert "gauntlet gauntlet: 2 of 4 cells are done, 2 to be run" in said
