@@ -4,6 +4,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ class Carrier:
         :param gone: set when the worker is.
         :raise WorkerLost: when it went before there was a value.
         :raise KtstrError: when the files cannot be sent.
-        :raise asyncio.CancelledError: when Dask cancelled it, as it does without a scheduler.
+        :raise Dropped: when Dask gave it up, as it does without a scheduler.
         """
         self._heard[key] = heard, worker
         future: Future[Any] | None = None
@@ -115,9 +116,9 @@ class Carrier:
                 raise WorkerLost
             try:
                 return value.result()
-            except asyncio.CancelledError:
-                raise Dropped(str(future.key)) from None
             except Exception as error:
+                if isinstance(error, CancelledError):
+                    raise Dropped(str(future.key)) from None
                 if type(error).__name__ == "KilledWorker":
                     raise WorkerLost from None
                 wrong = CannotRun(f"ktstr itself went wrong on the worker: {error!r}")

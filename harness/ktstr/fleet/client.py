@@ -23,7 +23,7 @@ from ktstr.fleet.arrival import arrived
 from ktstr.fleet.carrier import Carrier, Dropped, WorkerLost, plain
 from ktstr.fleet.pack import Packed, pack
 from ktstr.fleet.placement import Need, Place, Placement, Site
-from ktstr.fleet.roster import Member, Roster
+from ktstr.fleet.roster import RUNNING, Member, Roster
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.session.ends import End
 from ktstr.session.several import Heard
@@ -287,11 +287,13 @@ class Fleet:
     async def refresh(self) -> None:
         """Look who is there."""
         try:
-            await self.roster.refresh()
+            if self._client.status == RUNNING:
+                await self.roster.refresh()
         except (OSError, TimeoutError) as error:
             self._lose(str(error) or "it does not answer")
-        if self._client.status not in ("running", "connecting"):
-            self._lose(f"the connection is {self._client.status}")
+        # Dask would connect again; but what runs is lost with the connection.
+        if self._client.status != RUNNING:
+            self._lose("the connection was lost")
         self._wake()
 
     def _suspect(self) -> None:

@@ -124,5 +124,5 @@ def settle() -> None:
     import distributed  # noqa: F401  it sets up its loggers when it is first imported
 
     dask.config.set(SETTINGS)
-    for name in ("distributed", "distributed.scheduler", "distributed.worker", "distributed.nanny"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("", ".client", ".core", ".scheduler", ".worker"):
+        logging.getLogger(f"distributed{name}").setLevel(logging.CRITICAL)
