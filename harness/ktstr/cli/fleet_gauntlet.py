@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A gauntlet on the workers of a Dask cluster: the same plan, journal and matrix."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.abc
+from rich.console import RenderableType
+from rich.text import Text
 
 from ktstr.cli.fleet_options import need_dask
 from ktstr.cli.gauntlet_runner import Asked, GauntletRunner
@@ -99,6 +102,12 @@ class FleetGauntletRunner(GauntletRunner):
             max(known) if known and len(known) == len(sites) else None,
             asked=asked is not None,
         )
+
+    def summary(self, wall_s: float) -> Iterator[RenderableType]:
+        """What people read in the end: the matrix, then who did what."""
+        yield from super().summary(wall_s)
+        if self._fleet is not None:
+            yield from (Text(line, style="dim") for line in self._fleet.report())
 
     def executor(self, progress: ManyProgress) -> Executor:
         """What runs the cells, and decides which of them at the same time."""

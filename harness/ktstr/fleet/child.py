@@ -9,6 +9,7 @@ runs, ``result`` at its end. With ``prepare`` in place of a parcel it gets a ker
 import asyncio
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -88,6 +89,7 @@ async def run(order: dict[str, Any], telling: Telling) -> CellResult:
     """Run what was sent; how it went."""
     parcel = Parcel.from_json(order["parcel"])
     folder = Path(order["folder"])
+    os.chdir(folder)  # where a kernel's file that was sent along is looked for
     options = options_from_json(dict(parcel.options))
     cell = Cell(folder / SCENARIO, parcel.name, "", kernel=parcel.kernel, options=options)
     guests = folder if options.cold else Path(order["guests"])
@@ -124,7 +126,12 @@ async def work(order: dict[str, Any], telling: Telling) -> int:
         todo = prepare(order["prepare"], telling) if "prepare" in order else run(order, telling)
         result = await todo
         telling.line(result=result.to_json())
-    return ExitCode.INTERRUPTED if scope.cancelled_caught else ExitCode.PASS
+    if not scope.cancelled_caught:
+        return ExitCode.PASS
+    if "folder" in order:
+        # The worker does that, unless it was killed.
+        shutil.rmtree(Path(order["folder"]).parent, ignore_errors=True)
+    return ExitCode.INTERRUPTED
 
 
 def _until_told(cancel: Callable[[], object]) -> None:

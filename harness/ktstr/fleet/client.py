@@ -7,7 +7,8 @@ the runs, watches the workers, and keeps other users of the cluster within its r
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,9 @@ class Fleet:
         self._gone: dict[str, anyio.Event] = {}
         self._names: dict[str, str] = {}
         self._preparing: set[tuple[str, str]] = set()
+        self._ran: Counter[str] = Counter()
+        self._gone_names: list[str] = []
+        self._repeated = 0
         self._lost = ""
         self._ended = False
 
@@ -102,6 +106,19 @@ class Fleet:
     def sites(self) -> Sequence[Site]:
         """The workers that runs are given to."""
         return list(self._placement.sites)
+
+    def report(self) -> Iterator[str]:
+        """Who did what, a line each, once it is over."""
+        if self._ran:
+            shares = ", ".join(f"{name} {count}" for name, count in sorted(self._ran.items()))
+            yield f"runs by worker: {shares}"
+        if self._gone_names:
+            lost = ", ".join(self._gone_names)
+            again = f"; {self._repeated} runs repeated" if self._repeated else ""
+            yield f"workers that went: {lost}{again}"
+        for member in self.roster.members.values():
+            if member.obstacle:
+                yield f"worker {member.name} got no runs: {member.obstacle}"
 
     def shown_by(self, watch: Watch) -> None:
         """Have cells be shown so from now on."""
@@ -171,6 +188,8 @@ class Fleet:
                 finally:
                     self._placement.give_back(place)
                     self._grant()
+                self._ran[name] += 1
+                self._repeated += bool(losses)
                 notes = [f"repeated after worker {lost} was lost" for lost in losses]
                 facts = {**result.facts, "worker": name}
                 return replace(result, notes=(*notes, *result.notes), facts=facts)
@@ -341,6 +360,9 @@ class Fleet:
         self._names[member.address] = member.name
         self._preparing = {each for each in self._preparing if each[0] != member.address}
         gone.set()
+        if self._ended:
+            return
+        self._gone_names.append(member.name)
         self._tell(f"worker {member.name} has gone")
 
     def _name(self, address: str) -> str:

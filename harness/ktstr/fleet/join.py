@@ -111,35 +111,35 @@ async def joined(
     resources = {VM: float(host.cpus if not host.obstacle else 0)}
     if host.memory_mib is not None:
         resources[MEM] = float(host.memory_mib)
-    with tempfile.TemporaryDirectory(prefix="ktstr-worker-") as scratch:
-        worker = Worker(
-            address,
-            # A run is a process: what a worker's own threads do is next to nothing.
-            nthreads=max(host.cpus, 1),
-            name=host.name,
-            resources=resources,
-            host=offer.host,
-            security=security(tls),
-            memory_limit=None,
-            local_directory=scratch,
-            death_timeout=JOIN_S,
-            dashboard=False,
-            dashboard_address="127.0.0.1:0",
-        )
-        try:
-            await worker
-        except (OSError, TimeoutError) as error:
-            await worker.close()
-            raise HostUnfit(
-                f"no scheduler answers at {address} within {JOIN_S:.0f} s: {error}",
-                hint="`ktstr fleet scheduler` starts one; look at the address and at TLS",
-            ) from error
-        try:
-            yield worker
-        finally:
-            # Also when cancelled: a worker that is not closed talks on.
-            with anyio.move_on_after(CLOSE_S, shield=True):
-                await worker.close(reason="ktstr-fleet-worker-ends")
+    worker = Worker(
+        address,
+        # A run is a process: what a worker's own threads do is next to nothing.
+        nthreads=max(host.cpus, 1),
+        name=host.name,
+        resources=resources,
+        host=offer.host,
+        security=security(tls),
+        memory_limit=None,
+        # Dask removes there what a worker that was killed left.
+        local_directory=str(host.cache / "dask"),
+        death_timeout=JOIN_S,
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+    )
+    try:
+        await worker
+    except (OSError, TimeoutError) as error:
+        await worker.close()
+        raise HostUnfit(
+            f"no scheduler answers at {address} within {JOIN_S:.0f} s: {error}",
+            hint="`ktstr fleet scheduler` starts one; look at the address and at TLS",
+        ) from error
+    try:
+        yield worker
+    finally:
+        # Also when cancelled: a worker that is not closed talks on.
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await worker.close(reason="ktstr-fleet-worker-ends")
 
 
 async def serve(

@@ -124,7 +124,7 @@ async def prepare(kernel: str) -> str:
     host = _here()
     run = _Run(host, f"prepare {kernel}", "", lambda line: None)
     try:
-        result = await run.result({"prepare": kernel}, Path(tempfile.gettempdir()))
+        result = await run.result({"prepare": kernel})
     except OSError as error:
         return f"the process that gets it cannot be started: {error.strerror}"
     return "" if result.exit_code == ExitCode.PASS else result.reason
@@ -155,7 +155,7 @@ async def run(plain: dict[str, Any], key: str, gauntlet: str, artifacts: str | N
             "guests": str(host.cache / "guests"),
         }
         process = _Run(host, key, gauntlet, tell, partial(_wanted, worker, key))
-        result = await process.result(order, bundle)
+        result = await process.result(order)
         return await asyncio.to_thread(_delivered, result, out, artifacts)
     except (KtstrError, OSError) as error:
         return _delivered(CellResult.of(End.of_error(error)), folder / "none", None)
@@ -218,7 +218,7 @@ class _Run:
         self._tell = tell
         self._wanted = wanted
 
-    async def result(self, order: Mapping[str, Any], folder: Path) -> CellResult:
+    async def result(self, order: Mapping[str, Any]) -> CellResult:
         """Start it, pass on what it tells, and return how it went."""
         with tempfile.TemporaryFile() as errors:
             process = await asyncio.create_subprocess_exec(
@@ -226,7 +226,6 @@ class _Run:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
-                cwd=folder,
                 limit=LINE_BYTES,
                 start_new_session=True,
             )
