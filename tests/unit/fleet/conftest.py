@@ -18,6 +18,7 @@ import pytest
 
 from ktstr.fleet.client import Fleet
 from ktstr.fleet.connect import connected
+from ktstr.fleet.security import Tls
 from ktstr.gauntlet.cells import Cell
 from ktstr.session.options import RunOptions
 
@@ -110,6 +111,18 @@ class Cluster:
         where = str(self.folder / cache)
         address = self.scheduler.address
         return self._start("worker", address, name, where, str(cpus), obstacle, *self.tls)
+
+    def secured(self) -> Tls:
+        """Have all speak TLS from now on, with a certificate that vouches for itself."""
+        cert, key = self.folder / "cert.pem", self.folder / "key.pem"
+        subprocess.run(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=fleet"
+            f" -days 2 -keyout {key} -out {cert}".split(),
+            check=True,
+            capture_output=True,
+        )
+        self.tls = (str(cert), str(cert), str(key))
+        return Tls(cert, cert, key)
 
     def connected(self, **options: Any) -> AbstractAsyncContextManager[Fleet]:
         """A client that writes to ``results`` and remembers what it is told."""

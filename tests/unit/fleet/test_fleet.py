@@ -302,3 +302,20 @@ async def test_nobody_at_the_address_is_said(tmp_path: Path) -> None:
     with pytest.raises(HostUnfit, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         async with connected("tcp://127.0.0.1:1", tmp_path, connect_s=0.5):
             raise CannotRun("unreachable")
+
+
+async def test_with_tls_who_has_no_certificate_is_not_let_in(cluster, tmp_path: Path) -> None:
+    tls = cluster.secured()
+    cluster.worker("one")
+    address = cluster.scheduler.address
+    assert address.startswith("tls://")
+    async with cluster.connected(tls=tls) as fleet:
+        assert (await fleet(cluster.cell("pass_a"))).verdict == "pass"
+    with pytest.raises(HostUnfit, match="no Dask scheduler answers"):
+        async with connected(address.replace("tls", "tcp"), tmp_path, connect_s=1.0):
+            raise CannotRun("let in without TLS")
+    (tmp_path / "other").mkdir()
+    stranger = type(cluster)(cluster.nursery, tmp_path / "other").secured()
+    with pytest.raises(HostUnfit, match="no Dask scheduler answers"):
+        async with connected(address, tmp_path, tls=stranger, connect_s=1.0):
+            raise CannotRun("let in with a certificate of its own")
