@@ -114,7 +114,8 @@ class Fleet:
             yield f"runs by worker: {shares}"
         if self._gone_names:
             lost = ", ".join(self._gone_names)
-            again = f"; {self._repeated} runs repeated" if self._repeated else ""
+            runs = f"{self._repeated} run{'' if self._repeated == 1 else 's'}"
+            again = f"; {runs} repeated" if self._repeated else ""
             yield f"workers that went: {lost}{again}"
         for member in self.roster.members.values():
             if member.obstacle:
