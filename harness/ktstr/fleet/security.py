@@ -25,9 +25,11 @@ SETTINGS: Final = {
     "distributed.worker.profile.enabled": False,
     "distributed.worker.http.routes": [],
     "distributed.scheduler.http.routes": [],
+    "distributed.scheduler.worker-ttl": "60s",
     "distributed.comm.timeouts.connect": "30s",
 }
-"""Nothing that listens for others beside the one port, and no profiler."""
+"""Nothing that listens for others beside the one port, no profiler; a worker that stays silent is
+given up after a minute, not after five."""
 
 
 @dataclass(frozen=True, slots=True)
