@@ -25,7 +25,7 @@ from ktstr.model.gauntlet_file import (
 from ktstr.model.presets import ALL
 from ktstr.session.matrix import unique
 from ktstr.session.options import RunOptions
-from ktstr.session.run import new_run_id
+from ktstr.session.run_id import new_run_id
 
 FOLDER = Path("ktstr-gauntlets")
 

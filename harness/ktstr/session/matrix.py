@@ -34,7 +34,6 @@ class Turn:
     profile: str | None = None
     kernel: str | None = None
     topology: str | None = None
-    scheduler: str | None = None
     repetition: int = 0
     refused: KtstrError | None = None
     skipped: str = ""
