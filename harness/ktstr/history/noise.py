@@ -38,6 +38,9 @@ ALPHA: Final = 0.05
 POWER: Final = 0.8
 """How often a change is found that is called one these runs could have shown."""
 
+LARGEST: Final = 1e150
+"""No metric has such values; what has is as good as infinite."""
+
 MAX_RUNS: Final = 1000
 """Runs a side beyond which no advice is given."""
 
@@ -66,7 +69,7 @@ class Decider(StrEnum):
 class Side:
     """One side's values, in the metric's unit; None where there is none.
 
-    :param dropped: values that were missing or no finite number.
+    :param dropped: values that were missing or no usable number.
     :param geometric: their geometric mean, where all are positive.
     """
 
@@ -103,10 +106,7 @@ class Side:
 
 
 def _mean(values: Sequence[float]) -> float:
-    try:
-        return math.fsum(values) / len(values)
-    except (OverflowError, ValueError):
-        return float(np.mean(values))
+    return math.fsum(values) / len(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +250,8 @@ def unscaled(difference: float, base: float | None) -> float:
 
 
 def finite(values: Sequence[float | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """What of ``values`` is a number."""
-    kept = [float(v) for v in values if v is not None and math.isfinite(v)]
+    """What of ``values`` is a number whose square is one, too."""
+    kept = [float(v) for v in values if v is not None and abs(v) <= LARGEST]
     return np.array(kept, dtype=np.float64)
 
 
