@@ -146,7 +146,7 @@ def gauntlet(
 
     Exit status: as of several runs of ktstr-run.
     """
-    chosen = (gauntlet_file, out_dir, clock, max_cpus, auto_repro)
+    chosen = (gauntlet_file, out_dir, clock, max_cpus)
     several = (scenarios, presets, kernels, schedulers, constraints)
     if resumed is not None and (any(each is not None for each in chosen) or any(several)):
         raise BadCommandLine("--resume goes on with what was chosen; nothing else is to be chosen")

@@ -112,7 +112,10 @@ def test_everything_runs_and_is_told(runs: Runs, gauntlet: Gauntlet, tmp_path: P
     assert len(found.results) == 8 and found.cut == set()
 
 
-def test_interrupted_it_says_how_to_go_on_and_does(runs: Runs, gauntlet: Gauntlet) -> None:
+def test_interrupted_it_says_how_to_go_on_and_does(
+    runs: Runs, gauntlet: Gauntlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KTSTR_AUTO_REPRO", "0")  # is no choice that a resumption contradicts
     runs.signal_at = 3
     code, said = gauntlet(*CHOSEN)
     assert code == 130
