@@ -101,6 +101,7 @@ class FleetGauntletRunner(GauntletRunner):
             asked or cpus * (EMULATED_PER_CPU if emulated else 1),
             max(known) if known and len(known) == len(sites) else None,
             asked=asked is not None,
+            machines=max(1, len(sites)),
         )
 
     def summary(self, wall_s: float) -> Iterator[RenderableType]:
