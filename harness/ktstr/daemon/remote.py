@@ -34,7 +34,7 @@ from ktstr.errors import (
 )
 from ktstr.session.events import Emit, Reading, StageDone, StageStarted
 from ktstr.session.lease import Lease
-from ktstr.session.options import RunOptions
+from ktstr.session.options import RunOptions, run_source
 from ktstr.session.scopes import task_scope
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _submission(path: Path, options: RunOptions) -> Submission:
     """As another process has to be told, which stands in another folder."""
     return Submission(
         ScenarioFile(path.absolute()),
-        replace(options, out_dir=options.out_dir.absolute()),
+        replace(options, out_dir=options.out_dir.absolute(), run_source=run_source()),
         share=os.environ.get(SHARE_VARIABLE) or DEFAULT_SHARE,
         cwd=Path.cwd(),
     )

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a person can set for one run, beside the scenario file."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+CI_VARIABLE: Final = "KTSTR_CI"
+"""Set in the environment of CI jobs, so that comparisons can tell their runs from people's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class RunOptions:
     :param checkpoint_at: keep the guest at the end of this step: its number, from 1 on, or name.
     :param cold: boot the guest, whatever template there is, and keep none of it.
     :param exclusive_llc: run where no other run has a CPU of the same last-level cache.
+    :param run_source: who ran it, for comparisons; None: as this process's environment says.
     :param keep_frames: leave the frames of a run with a virtual clock beside its record.
     :param keep_vm: leave the VM paused at the end and wait for Ctrl-C.
     """
@@ -61,7 +67,13 @@ class RunOptions:
     checkpoint_at: str | None = None
     cold: bool = False
     exclusive_llc: bool = False
+    run_source: Literal["ci", "local"] | None = None
     keep_frames: bool = False
     keep_vm: bool = False
     verbose: bool = False
     deadlines: Deadlines = field(default_factory=Deadlines)
+
+
+def run_source(environ: Mapping[str, str] = os.environ) -> Literal["ci", "local"]:
+    """Who runs things in this environment."""
+    return "ci" if environ.get(CI_VARIABLE) else "local"

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where a run comes from: commit of its scenario, who ran it, on how many host CPUs."""
 
-import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from ktstr.session.options import run_source
 from ktstr.session.room import host_room
 
-CI_ENV: Final = "KTSTR_CI"
 GIT_TIMEOUT_S: Final = 10.0
 SHORT: Final = 7
 """Hexadecimal digits of a commit."""
 
 
-def provenance(scenario: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def provenance(scenario: Path, source: Literal["ci", "local"] | None = None) -> dict[str, Any]:
     """What later comparisons tell runs apart by and the guest does not know.
 
     ``project_commit`` is ``None`` outside of git and where git does not answer within ten seconds;
     ``cpu_budget`` counts host CPUs that this process may run on.
+
+    :param source: who runs it, where that is known better than from this process's environment.
     """
     return {
         "project_commit": project_commit(scenario.absolute().parent),
-        "run_source": "ci" if environ.get(CI_ENV) else "local",
+        "run_source": source or run_source(),
         "cpu_budget": host_room().cpus,
     }
 

@@ -53,7 +53,7 @@ def conclude(record: RunRecord, live: Live, options: RunOptions, look: LastLook)
         "agent_start_s": None if recorder.hello is None else recorder.hello.agent_start_s,
         "harness_peak_mib": peak_memory_mib(),
         "again": again(live.definition, options),
-        **provenance(Path(live.definition.scenario.source.file)),
+        **provenance(Path(live.definition.scenario.source.file), options.run_source),
     }
     virtual = is_virtual(live.definition.plan)
     until = LAST_LINE if virtual else None

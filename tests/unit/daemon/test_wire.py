@@ -55,6 +55,7 @@ OPTIONS = RunOptions(
     checkpoint_at="2",
     cold=True,
     exclusive_llc=True,
+    run_source="ci",
     keep_frames=True,
     keep_vm=True,
     verbose=True,

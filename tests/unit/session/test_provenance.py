@@ -8,7 +8,7 @@ import pytest
 
 from ktstr.model.scenario import load_scenario
 from ktstr.session.definition import define, work_types
-from ktstr.session.options import RunOptions
+from ktstr.session.options import RunOptions, run_source
 from ktstr.session.provenance import project_commit, provenance
 
 
@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
 def test_the_commit_is_that_of_the_repository_around_the_scenario(repository: Path) -> None:
     head = git(repository, "rev-parse", "HEAD")
     assert project_commit(repository / "scenarios") == head[:7]
-    found = provenance(repository / "scenarios" / "one.toml", {})
+    found = provenance(repository / "scenarios" / "one.toml", "local")
     assert (found["project_commit"], found["run_source"]) == (head[:7], "local")
     assert found["cpu_budget"] >= 1
 
@@ -54,8 +54,9 @@ def test_outside_of_git_and_without_a_commit_there_is_none(tmp_path: Path) -> No
 
 
 def test_ci_says_that_it_is_one(tmp_path: Path) -> None:
-    assert provenance(tmp_path / "s.toml", {"KTSTR_CI": "1"})["run_source"] == "ci"
-    assert provenance(tmp_path / "s.toml", {"KTSTR_CI": ""})["run_source"] == "local"
+    assert run_source({"KTSTR_CI": "1"}) == "ci"
+    assert run_source({"KTSTR_CI": ""}) == run_source({}) == "local"
+    assert provenance(tmp_path / "s.toml", "ci")["run_source"] == "ci"
 
 
 def test_a_repository_cannot_start_programs(repository: Path, tmp_path: Path) -> None:
