@@ -35,6 +35,9 @@ from ktstr.session.several import ended_run
 IN_FLIGHT = 4
 """Runs left to a daemon at a time, for each host CPU: enough for its queue never to be empty."""
 
+MAX_IN_FLIGHT = 64
+"""Each follows its run over a connection, of which the daemon has a limit."""
+
 
 class ManyRunner(Several):
     """Several runs with their progress and their answer to signals.
@@ -90,7 +93,8 @@ class ManyRunner(Several):
         limits = budget(room, self._jobs)
         if self._choice.daemon:
             # It keeps to the host's limits itself, and knows what others run.
-            limits = Budget(jobs=self._jobs or IN_FLIGHT * room.cpus)
+            jobs = self._jobs or IN_FLIGHT * room.cpus
+            limits = Budget(jobs=min(jobs, MAX_IN_FLIGHT))
         with closing(ManyProgress(self._console, len(self._turns))) as progress:
             helpers.start_soon(tick, progress)
             if self._choice.why_not:

@@ -17,14 +17,12 @@ TITLES: Final = {
     405: "not this method",
     408: "the request took too long to arrive",
     409: "not in this state",
-    411: "the length of the body is missing",
     413: "too large",
     415: "not this type of content",
     421: "not this host",
     422: "the definition is wrong",
     500: "ktstr itself went wrong",
     503: "the daemon takes no more runs now",
-    507: "no room to store that",
 }
 """What each status means here."""
 
