@@ -32,10 +32,6 @@ from ktstr.kernels import resolve_kernel
 from ktstr.report.plain import describe
 from ktstr.session.ends import End
 from ktstr.session.events import Emit, Froze, Note, RunEvent, StageProgress, StepEnded
-from ktstr.session.lease import Lease
-from ktstr.session.options import RunOptions
-from ktstr.session.record import RunRecord
-from ktstr.session.run import run_scenario
 from ktstr.session.several import Heard
 
 OUT: Final = "out"
@@ -95,12 +91,7 @@ async def run(order: dict[str, Any], telling: Telling) -> CellResult:
     guests = folder if options.cold else Path(order["guests"])
     async with first_builds(guests, parcel.guest, telling) as telling.also:
         out = folder.parent / OUT
-        return await run_cell(cell, out, telling, run=_alone, wrong=traceback.print_exc)
-
-
-async def _alone(path: Path, options: RunOptions, emit: Emit, /, *, lease: Lease) -> RunRecord:
-    """As run from a shell: other processes of this host are respected, there are no others here."""
-    return await run_scenario(path, options, emit)
+        return await run_cell(cell, out, telling, wrong=traceback.print_exc)
 
 
 async def prepare(spec: str, telling: Telling) -> CellResult:
