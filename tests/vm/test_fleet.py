@@ -84,6 +84,19 @@ def test_what_a_killed_worker_had_is_repeated_and_every_cell_has_one_verdict(kts
     assert {Path(result["sidecar"]) for result in results} == set(out.glob("*.ktstr.json"))
     assert len(results) == 4 and json.loads(report.read_text())
 
+    # Interrupted, it has ended its guests there before it ends itself, and goes on later.
+    again = ktstr.folder / "again"
+    command = ["--scenarios", str(path), *chosen, "--out", str(again)]
+    gauntlet = ktstr.command("gauntlet", *command, f"--cluster={address}")
+    worker_with_a_guest(ktstr, gauntlet, workers)
+    gauntlet.send_signal(signal.SIGINT)
+    done = ktstr.finish(gauntlet)
+    assert done.code == 130, done.output
+    assert not any("qemu-system" in command for command in ktstr.processes().values())
+    resumed = ktstr.command("gauntlet", f"--resume={again}", f"--cluster={address}")
+    done = ktstr.finish(resumed)
+    assert done.code == 0 and "runs by worker: " in done.output, done.output
+
     for party in (survivor, scheduler):
         party.send_signal(signal.SIGTERM)
         output, _ = party.communicate(timeout=60)
