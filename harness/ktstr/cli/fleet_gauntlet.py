@@ -110,7 +110,7 @@ class FleetGauntletRunner(GauntletRunner):
         if self._fleet is not None:
             yield from (Text(line, style="dim") for line in self._fleet.report())
 
-    def executor(self, progress: ManyProgress) -> Executor:
+    def executor(self, progress: ManyProgress, *, limited: bool) -> Executor:
         """What runs the cells, and decides which of them at the same time."""
         assert self._fleet is not None
         self._fleet.shown_by(self.watching(progress))

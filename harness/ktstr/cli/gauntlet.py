@@ -107,6 +107,11 @@ def _budget(context: click.Context, parameter: click.Parameter, value: str | Non
     metavar="URL",
     help="With --cluster: folder for what runs leave, as fsspec takes it (file:///…, s3://…).",
 )
+@click.option(
+    "--no-daemon",
+    is_flag=True,
+    help="Run here, also where a daemon is (`ktstr serve`; KTSTR_NO_DAEMON=1 says the same).",
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Tell what would be run, and run nothing.")
 @report_file("--json", "Write the whole result as JSON.")
 @report_file("--junit", "Write the outcomes as JUnit XML.")
@@ -133,6 +138,7 @@ def gauntlet(
     tls_cert: Path | None,
     tls_key: Path | None,
     artifacts: str | None,
+    no_daemon: bool,
     only_plan: bool,
     json_file: Path | None,
     junit_file: Path | None,
@@ -183,7 +189,7 @@ def gauntlet(
             )
         )
         if cluster is None:
-            code = run_gauntlet(asked, reports, only_plan=only_plan)
+            code = run_gauntlet(asked, reports, only_plan=only_plan, daemon=not no_daemon)
         else:
             from ktstr.cli.fleet_gauntlet import Cluster, run_fleet_gauntlet
 

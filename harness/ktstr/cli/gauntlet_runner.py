@@ -12,9 +12,12 @@ import anyio.to_thread
 from rich.console import RenderableType
 
 from ktstr.cli.logs import configure_logging
+from ktstr.cli.many import IN_FLIGHT
 from ktstr.cli.reports import Reports, check_reports, write_reports, write_text
 from ktstr.cli.screen import open_standard_streams
 from ktstr.cli.several import Several, allow_threads, spare_the_collector, tick
+from ktstr.daemon.choose import ALONE, Choice, chosen
+from ktstr.daemon.remote import run_remotely
 from ktstr.errors import CannotRun, ExitCode, KtstrError
 from ktstr.gauntlet.agenda import Agenda, agenda, rekeyed
 from ktstr.gauntlet.board import board
@@ -37,7 +40,7 @@ from ktstr.report.gauntlet import announcement, gauntlet_exit_code, outcome, out
 from ktstr.report.gauntlet_files import document, markdown
 from ktstr.report.many import Outcome
 from ktstr.report.many_live import ManyProgress, Watch
-from ktstr.session.pool import Cost
+from ktstr.session.pool import Budget, Cost
 from ktstr.session.room import budget, host_room
 from ktstr.session.run import run_scenario
 
@@ -63,10 +66,14 @@ class GauntletRunner(Several):
     """A gauntlet, its journal, and what is said about it.
 
     :param only_plan: nothing is run.
+    :param choice: whether a daemon runs the cells.
     """
 
-    def __init__(self, asked: Asked, reports: Reports, *, only_plan: bool) -> None:
+    def __init__(
+        self, asked: Asked, reports: Reports, *, only_plan: bool, choice: Choice = ALONE
+    ) -> None:
         super().__init__(reports)
+        self._choice = choice
         self._asked = asked
         self._only_plan = only_plan
         self._agenda = Agenda(asked.name, ())
@@ -126,6 +133,8 @@ class GauntletRunner(Several):
             journal = stack.enter_context(open_journal(asked.folder))
             await anyio.to_thread.run_sync(journal.planned, self._agenda)
             self.say(f"journal: {journal.path}")
+            if self._choice.why_not:
+                self.say(f"warning: {self._choice.why_not}")
             await self._run_cells(helpers, journal, limit_s)
 
     async def _planned(self, wanted: Wanted) -> float | None:
@@ -186,7 +195,7 @@ class GauntletRunner(Several):
         due = [item for item in items if item.cell.key not in self._results]
         with closing(ManyProgress(self._console, len(due))) as progress:
             helpers.start_soon(tick, progress)
-            executor = self.executor(progress)
+            executor = self.executor(progress, limited=limit_s is not None)
             allow_threads(len(due))
             spare_the_collector()
             await run_cells(
@@ -206,14 +215,23 @@ class GauntletRunner(Several):
         """What shows a cell while it runs."""
         return lambda cell: progress.running(outcome(cell, CellResult.not_run("")).title)
 
-    def executor(self, progress: ManyProgress) -> Executor:
-        """What runs the cells, and decides which of them at the same time."""
+    def executor(self, progress: ManyProgress, *, limited: bool) -> Executor:
+        """What runs the cells, and decides which of them at the same time.
+
+        :param limited: whether there is a budget to hold, for which a cell must begin when it is
+            thought to, and not wait in a queue.
+        """
+        room, jobs = host_room(), self._asked.jobs
+        limits = budget(room, jobs)
+        if self._choice.daemon and not limited:
+            # It keeps to the host's limits itself, and knows what others run.
+            limits = Budget(jobs=jobs or IN_FLIGHT * room.cpus)
         return Here(
             # A later resumption may start elsewhere.
             self._asked.folder.absolute(),
             self._costs,
-            budget(host_room(), self._asked.jobs),
-            run=run_scenario,
+            limits,
+            run=run_remotely if self._choice.daemon else run_scenario,
             watch=self.watching(progress),
             wrong=self.say_traceback,
         )
@@ -267,12 +285,16 @@ def _labels(cells: Sequence[Cell], most: int = 4) -> str:
     return named if len(cells) <= most else f"{named} and {len(cells) - most} more"
 
 
-def run_gauntlet(asked: Asked, reports: Reports, *, only_plan: bool = False) -> ExitCode:
+def run_gauntlet(
+    asked: Asked, reports: Reports, *, only_plan: bool = False, daemon: bool = False
+) -> ExitCode:
     """Run a gauntlet and return how the process is to exit.
 
+    :param daemon: whether a daemon may run the cells, when there is one.
     :raise CannotRun: when a report cannot be written where it is wanted.
     """
     open_standard_streams()
     configure_logging(verbose=asked.verbose)
     check_reports(reports)
-    return GauntletRunner(asked, reports, only_plan=only_plan).main()
+    choice = chosen(daemon and not only_plan)
+    return GauntletRunner(asked, reports, only_plan=only_plan, choice=choice).main()

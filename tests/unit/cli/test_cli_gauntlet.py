@@ -17,6 +17,7 @@ from tests.unit.gauntlet.made import HOST, Kernels, write
 
 from ktstr.cli import gauntlet_runner
 from ktstr.cli.main import main
+from ktstr.daemon.choose import Choice
 from ktstr.errors import ExitCode, HostUnfit
 from ktstr.gauntlet import journal
 from ktstr.gauntlet.journal import read_journal
@@ -224,6 +225,27 @@ def test_a_budget_chooses_and_says_what_it_left(runs: Runs, gauntlet: Gauntlet) 
     assert "gauntlet gauntlet: 2 of 4 cells, about 26 of 30 s" in said
     assert "left out: 2 by the budget" in said
     assert "left out by the budget: takes about 13 s, 4 s are left (2 cells)" in said
+
+
+@pytest.mark.parametrize("budget", [(), ("--budget", "10m")], ids=["whole", "limited"])
+def test_a_daemon_runs_the_cells_where_there_is_one(
+    runs: Runs, gauntlet: Gauntlet, monkeypatch: pytest.MonkeyPatch, budget: tuple[str, ...]
+) -> None:
+    asked: list[bool] = []
+
+    def chosen(allowed: bool) -> Choice:
+        asked.append(allowed)
+        return Choice(allowed, "" if allowed else "it is too old")
+
+    remote = Runs()
+    monkeypatch.setattr(gauntlet_runner, "chosen", chosen)
+    monkeypatch.setattr(gauntlet_runner, "run_remotely", remote)
+    assert gauntlet(*CHOSEN, *budget)[0] == 0
+    assert len(remote.seen) == 4 and runs.seen == []
+    code, said = gauntlet(*CHOSEN[:-4], "--out", "other", "--no-daemon", *budget)
+    assert code == 0 and len(runs.seen) == 4 and "warning: it is too old" in said
+    gauntlet("--resume", "out", "--plan")
+    assert asked == [True, False, False]
 
 
 @pytest.mark.parametrize(
