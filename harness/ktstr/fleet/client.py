@@ -27,6 +27,7 @@ from ktstr.fleet.placement import Need, Place, Placement, Site
 from ktstr.fleet.roster import RUNNING, Member, Roster
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.session.ends import End
+from ktstr.session.events import StageStarted
 from ktstr.session.several import Heard
 from ktstr.telemetry.decode import printable
 
@@ -174,6 +175,7 @@ class Fleet:
         losses: list[str] = []
         with self._watch(cell) as heard:
             while len(losses) < MAX_LOSSES:
+                heard(StageStarted("fleet", "waiting for a worker"))
                 # Whether it takes its workers along, or fell with others, shows when it is alone.
                 alone = len(losses) == MAX_LOSSES - 1
                 place = await self._place(replace(need, alone=alone))
