@@ -52,9 +52,11 @@ class Party:
 class Nursery:
     """Starts parties out of a process that has imported what they need."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(PARTY)],
+            # Made-up runs do not clean up after a worker that was killed.
+            env={**os.environ, "TMPDIR": str(scratch)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -79,9 +81,9 @@ class Nursery:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     """One for all tests of this process."""
-    found = Nursery()
+    found = Nursery(tmp_path_factory.mktemp("scratch"))
     try:
         yield found
     finally:
