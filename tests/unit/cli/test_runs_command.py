@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 from click.testing import CliRunner, Result
+from structlog.testing import capture_logs
 from tests.unit.daemon.served import SMALL, served
 
 from ktstr.cli.main import main as ktstr
@@ -29,7 +30,9 @@ ROW = RunRow(
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(SOCKET_VARIABLE, str(tmp_path / "d.sock"))
-    yield tmp_path
+    # What the daemon logs would come out between what the command prints.
+    with capture_logs():
+        yield tmp_path
 
 
 async def invoked(*words: str) -> Result:

@@ -2,14 +2,14 @@
 """Runs left to a daemon: what a client tells, and what becomes of it when something goes away."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.abc
 import pytest
-from tests.unit.daemon.conftest import FAKE, eventually
+from tests.unit.daemon.conftest import FAKE, eventually, script, until
 
 from ktstr.daemon import remote
 from ktstr.daemon.address import SOCKET_VARIABLE
@@ -48,8 +48,8 @@ class Site:
 
     async def _serve(self, door: Listener) -> None:
         app = create_app(self.supervisor, token=None, closing=self.closing)
-        await serve_all([(door, app)], self.closing)
-        door.close()
+        with closing(door):
+            await serve_all([(door, app)], self.closing)
 
     def shut(self) -> None:
         """Close, as a daemon that ends does."""
@@ -131,7 +131,7 @@ async def test_a_kernel_that_lacks_something_is_told_from_other_refusals(
         row = RunRow(
             "20261121-120000-0000",
             RunState.FINISHED,
-            (await found.supervisor.submit(_text("verdict pass 0"))).submission,
+            (await found.supervisor.submit(script("verdict pass 0"))).submission,
             "a",
             0.0,
             verdict=KERNEL_LACKS,
@@ -142,12 +142,6 @@ async def test_a_kernel_that_lacks_something_is_told_from_other_refusals(
         error = remote._failure(row)
         assert isinstance(error, KernelLacks)
         assert (error.message, error.hint) == ("no sched_ext", "choose another")
-
-
-def _text(text: str) -> Any:
-    from tests.unit.daemon.conftest import script
-
-    return script(text)
 
 
 async def test_a_client_that_is_interrupted_cancels_its_run_and_waits(
@@ -251,8 +245,8 @@ async def test_a_long_wait_for_ones_turn_is_told(
     told: list[Any] = []
     async with site(tmp_path, monkeypatch) as found:
         # More memory than there is, so that nothing starts beside it.
-        blocker = await found.supervisor.submit(_text("memory 4000\nlease\nkept"))
-        await eventually(lambda: bool(blocker))
+        blocker = await found.supervisor.submit(script("memory 4000\nlease\nsleep 60"))
+        await until(found.supervisor, blocker, "running")
         path = found.script("memory 4000", "verdict cannot 4")
 
         def tell(event: Any) -> None:
