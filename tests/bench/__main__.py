@@ -265,7 +265,13 @@ def daemon_queue_rows() -> Iterator[Row]:
     yield Row("a run's time in the daemon, 4 at a time", found.run_ms, "ms", 20.0, count)
     yield Row("  CPU time of the daemon itself", found.cpu_ms, "ms", None, "of each run")
     small = f"a share of {daemon_queue.SMALL_SHARE} behind one of 490"
-    yield Row("  place of the smaller share's last start", found.last_small, "", 28.0, small)
+    yield Row(
+        "  place of the smaller share's last start",
+        found.last_small,
+        "",
+        daemon_queue.LATEST,
+        small,
+    )
     left = f"{found.fds} descriptors, {found.children} processes"
     yield Row("  left over: descriptors and processes", found.fds + found.children, "", 0.0, left)
     yield Row("  memory of the daemon, grown by", found.grown_mib, "MiB", 8.0)
