@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio.to_thread
 import platformdirs
 
-from ktstr.doctor import emulator, host, programs
+from ktstr.doctor import emulator, host, programs, service
 from ktstr.doctor.finding import Finding, Grade
 from ktstr.session.room import host_room
 
@@ -38,6 +38,7 @@ async def examine(tell: Callable[[Finding], None]) -> list[Finding]:
     add(await programs.kernel_tools())
     for finding in programs.extras():
         add(finding)
+    add(await anyio.to_thread.run_sync(service.daemon))
     return findings
 
 

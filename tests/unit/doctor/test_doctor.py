@@ -2,13 +2,16 @@
 """What the doctor finds, and what it says to do."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ktstr.cli.doctor import doctor
-from ktstr.doctor import emulator, examine, host, programs
+from ktstr.daemon.client import Health
+from ktstr.daemon.version import API, package, stamp, version
+from ktstr.doctor import emulator, examine, host, programs, service
 from ktstr.doctor.finding import Finding, Grade, worst
 from ktstr.errors import HostUnfit
 from ktstr.session.room import Room
@@ -128,3 +131,29 @@ def test_the_command_tells_and_exits_by_the_gaps(monkeypatch: pytest.MonkeyPatch
     assert done.exit_code == 4
     assert "→ get one" in done.stdout
     assert "cannot run here: Python" in done.stdout.splitlines()[-1]
+
+
+def test_no_daemon_is_no_gap(tmp_path: Path) -> None:
+    assert service.daemon(tmp_path / "d.sock").grade is Grade.FINE
+
+
+def test_a_daemon_that_does_not_answer_or_is_another_is_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "d.sock"
+    monkeypatch.delenv("KTSTR_NO_DAEMON", raising=False)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        monkeypatch.setattr(service.Daemon, "health", lambda self: None)
+        assert "does not answer" in service.daemon(path).found
+        health = Health(API, "0.0", "/elsewhere", 1, 77, True)
+        monkeypatch.setattr(service.Daemon, "health", lambda self: health)
+        found = service.daemon(path)
+        assert found.grade is Grade.LIMIT
+        assert "process 77" in found.found
+        assert found.fix == "systemctl --user restart ktstr"
+        own = Health(API, version(), package(), stamp(), 78, True)
+        monkeypatch.setattr(service.Daemon, "health", lambda self: own)
+        assert service.daemon(path).grade is Grade.FINE
+        assert "takes runs" in service.daemon(path).found
