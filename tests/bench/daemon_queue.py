@@ -11,8 +11,9 @@ from pathlib import Path
 import anyio
 import structlog
 
+from ktstr.daemon.settings import Settings
 from ktstr.daemon.submission import RunState, ScenarioText, Submission
-from ktstr.daemon.supervisor import Settings, Supervisor, supervising
+from ktstr.daemon.supervisor import Supervisor, supervising
 from ktstr.session.pool import MAX_OVERTAKEN
 from ktstr.session.room import Room
 

@@ -12,8 +12,9 @@ import anyio
 import pytest
 
 from ktstr.daemon.reaper import leftovers
+from ktstr.daemon.settings import Settings
 from ktstr.daemon.submission import EventRow, RunRow, RunState, ScenarioText, Submission
-from ktstr.daemon.supervisor import Settings, Supervisor, supervising
+from ktstr.daemon.supervisor import Supervisor, supervising
 from ktstr.daemon.wire import submission_from_json
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]

@@ -42,7 +42,8 @@ import json, sys
 from pathlib import Path
 import anyio
 from ktstr.daemon.submission import ScenarioText, Submission
-from ktstr.daemon.supervisor import Settings, supervising
+from ktstr.daemon.settings import Settings
+from ktstr.daemon.supervisor import supervising
 from ktstr.daemon.wire import row_to_json, submission_from_json
 
 async def main() -> None:

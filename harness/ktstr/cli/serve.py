@@ -88,7 +88,7 @@ def serve(
     from ktstr.daemon.main import Settings, configure_logging
     from ktstr.daemon.main import serve as run_daemon
     from ktstr.daemon.paths import default_state
-    from ktstr.daemon.supervisor import Settings as Runs
+    from ktstr.daemon.settings import Settings as Runs
 
     configure_logging(verbose=verbose)
     settings = Settings(

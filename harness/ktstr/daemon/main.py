@@ -25,8 +25,8 @@ from ktstr.daemon.listen import (
 )
 from ktstr.daemon.metrics import Metrics
 from ktstr.daemon.server import serve_all
+from ktstr.daemon.settings import Settings as Runs
 from ktstr.daemon.supervisor import DRAIN_DEADLINE_S, Supervisor, supervising
-from ktstr.daemon.supervisor import Settings as Runs
 from ktstr.errors import HostUnfit
 from ktstr.session.scopes import task_scope
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ktstr.daemon.settings import Status
 from ktstr.daemon.submission import RunRow, RunState
-from ktstr.daemon.supervisor import Status
 
 TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 WAIT_BOUNDS_S: Final = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200)

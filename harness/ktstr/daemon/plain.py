@@ -57,7 +57,7 @@ def from_plain(
     for name in value:
         if name not in hints:
             raise wrong(_under(key, str(name)), value[name], f"the keys {', '.join(hints)}")
-    for item in fields(kind):  # type: ignore[arg-type]
+    for item in fields(cast(Any, kind)):
         if item.name in found:
             continue
         if item.name in value:

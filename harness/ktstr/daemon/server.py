@@ -37,7 +37,7 @@ class PatientProtocol(H11Protocol):
     head_timeout_s = HEAD_TIMEOUT_S
     _due: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(transport)
         self._expect_head()

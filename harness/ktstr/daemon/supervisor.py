@@ -3,9 +3,9 @@
 
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,8 @@ from ktstr.daemon.line import Line
 from ktstr.daemon.nursery import Nursery
 from ktstr.daemon.paths import SUBMISSION, Paths, write_note
 from ktstr.daemon.plain import to_plain
-from ktstr.daemon.reaper import GRACE_S, reap
+from ktstr.daemon.reaper import reap
+from ktstr.daemon.settings import Settings, Status
 from ktstr.daemon.state_lock import locked
 from ktstr.daemon.store import PAGE, Store
 from ktstr.daemon.submission import EventRow, RunRow, RunState, Submission
@@ -29,7 +30,7 @@ from ktstr.daemon.tracked import Tracked
 from ktstr.daemon.wire import submission_from_json, submission_to_json
 from ktstr.daemon.writer import Writer
 from ktstr.errors import ServiceRefused
-from ktstr.session.room import Room, budget, free_memory_mib, host_room
+from ktstr.session.room import budget, free_memory_mib
 from ktstr.session.run_id import new_run_id
 from ktstr.session.scopes import task_scope
 
@@ -40,53 +41,6 @@ PRUNE_EVERY: Final = 50
 """Ends after which what is too old is looked for again."""
 
 _LOG = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a daemon is to be.
-
-    :param jobs: runs at a time; None: as many as leave the results alone.
-    :param keep_runs: how many runs are remembered, and ``keep_days`` for how long.
-    :param linger_s: how long what new runs start from is kept ready after the last.
-    :param grace_s: how long the runners of a daemon that was killed may take to end by themselves.
-    :param work: what runs in the processes of runs (:mod:`ktstr.daemon.forkserver`).
-    :param room: what there is of the host.
-    """
-
-    jobs: int | None = None
-    keep_runs: int = 1000
-    keep_days: float = 30.0
-    linger_s: float = 300.0
-    grace_s: float = GRACE_S
-    work: str = "ktstr.daemon.runner"
-    room: Callable[[], Room] = host_room
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The daemon in figures.
-
-    :param queued: runs that wait, by share.
-    :param runs: runs in the store, by state.
-    :param leased: guests that run, and ``cpus`` the vCPUs they have together.
-    :param memory_mib: what those that have started take together.
-    :param store_failure: why the store cannot be written now; None while all is well.
-    """
-
-    draining: bool
-    queued: dict[str, int]
-    runs: dict[str, int]
-    running: int
-    leased: int
-    cpus: int
-    cpus_budget: int | None
-    memory_mib: int
-    memory_budget_mib: int | None
-    store_errors: int
-    store_failure: str | None
-    events_lost: int
-    fork_server: int | None
 
 
 class Supervisor:

@@ -182,5 +182,7 @@ def _close(name: str, known: Collection[str]) -> str:
 
 
 def _is_share(value: object) -> bool:
-    # A bool is an int, and NaN compares with nothing.
-    return type(value) in (int, float) and 0 <= value < float("inf")  # type: ignore[operator]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # NaN compares with nothing.
+    return 0 <= value < float("inf")

@@ -42,7 +42,7 @@ def t_at(freedom: float, probability: float) -> float:
 
 def _special() -> Any:
     # Takes 0.1 s to import, which only a comparison of repeated runs has to wait for.
-    from scipy import special  # type: ignore[import-untyped]
+    from scipy import special
 
     return special
 

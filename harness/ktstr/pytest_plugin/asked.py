@@ -6,7 +6,7 @@ Read while pytest collects, so it imports nothing.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 MAX_REPEAT: Final = 10_000
 
@@ -43,7 +43,7 @@ class Asked:
     scheduler: str | None = None
     flags: tuple[str, ...] | str | None = None
     work_type: str | None = None
-    clock: str | None = None
+    clock: Literal["wall", "virtual"] | None = None
     seed: int | None = None
     repeat: int = 1
     timeout: float | None = None

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -31,8 +31,8 @@ class ScenarioFile(pytest.File):
 class ScenarioItem(pytest.Item):
     """One run of a scenario's file."""
 
-    def __init__(self, *, asked: Asked, variant: Variant, **kwargs: object) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]  # pytest's own: name and parent
+    def __init__(self, *, asked: Asked, variant: Variant, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._asked = asked
         self._variant = variant
 

@@ -279,7 +279,7 @@ class Ktstr(RunView):
             scheduler=scheduler,
             work_type=asked.work_type,
             flags=profile_flags(flags) if isinstance(flags, str) else flags,
-            clock=asked.clock,  # type: ignore[arg-type]  # checked with the marker
+            clock=asked.clock,
             seed=asked.seed,
             timeout_s=asked.timeout,
             out_dir=self._around.settings.out,

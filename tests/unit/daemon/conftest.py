@@ -9,8 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ktstr.daemon.settings import Settings
 from ktstr.daemon.submission import RunRow, ScenarioText, Submission
-from ktstr.daemon.supervisor import Settings, Supervisor, supervising
+from ktstr.daemon.supervisor import Supervisor, supervising
 from ktstr.session.room import Room
 
 PATIENCE_S = 30.0

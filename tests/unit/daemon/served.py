@@ -19,8 +19,9 @@ from ktstr.daemon.app import create_app
 from ktstr.daemon.listen import Listener, unix_listener
 from ktstr.daemon.metrics import Metrics
 from ktstr.daemon.server import serve_all
+from ktstr.daemon.settings import Status
 from ktstr.daemon.submission import EventRow, RunRow, RunState, Submission
-from ktstr.daemon.supervisor import Status, Supervisor
+from ktstr.daemon.supervisor import Supervisor
 
 TOKEN = "a-token-of-some-length"
 SMALL = {"scenario": {"toml": "name = 'a'", "name": "a"}}

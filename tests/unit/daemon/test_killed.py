@@ -23,7 +23,8 @@ import sys
 from pathlib import Path
 import anyio
 from ktstr.daemon.submission import ScenarioText, Submission
-from ktstr.daemon.supervisor import Settings, supervising
+from ktstr.daemon.settings import Settings
+from ktstr.daemon.supervisor import supervising
 from ktstr.session.room import Room
 
 async def main():

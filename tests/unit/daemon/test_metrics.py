@@ -9,8 +9,8 @@ from tests.unit.daemon.conftest import script
 from tests.unit.daemon.served import SMALL, served
 
 from ktstr.daemon.metrics import MAX_SHARES, OTHER_SHARES, Histogram, Metrics, exposition
+from ktstr.daemon.settings import Status
 from ktstr.daemon.submission import RunRow, RunState
-from ktstr.daemon.supervisor import Status
 
 pytestmark = pytest.mark.anyio
 

@@ -34,7 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 import anyio
 from ktstr.daemon import main
-from ktstr.daemon.supervisor import Settings
+from ktstr.daemon.settings import Settings
 
 main.configure_logging(verbose=False)
 settings = main.Settings(
