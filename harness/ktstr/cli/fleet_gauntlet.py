@@ -113,7 +113,7 @@ class FleetGauntletRunner(GauntletRunner):
     def executor(self, progress: ManyProgress, *, limited: bool) -> Executor:
         """What runs the cells, and decides which of them at the same time."""
         assert self._fleet is not None
-        self._fleet.shown_by(self.watching(progress))
+        self._fleet.prepare(self.watching(progress), self._asked.jobs)
         return self._fleet
 
 

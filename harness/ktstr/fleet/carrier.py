@@ -119,7 +119,8 @@ class Carrier:
             except Exception as error:
                 if isinstance(error, CancelledError):
                     raise Dropped(str(future.key)) from None
-                if type(error).__name__ == "KilledWorker":
+                # What a run itself meets comes as a result: an OSError is that of the way back.
+                if isinstance(error, OSError) or type(error).__name__ == "KilledWorker":
                     raise WorkerLost from None
                 wrong = CannotRun(f"ktstr itself went wrong on the worker: {error!r}")
                 return plain(CellResult.of(End.of_error(wrong)))

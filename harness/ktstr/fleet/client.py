@@ -44,6 +44,9 @@ MAX_LOSSES: Final = 3
 """Workers that a run may take along, the last one while it is alone there, before that is its
 result."""
 
+SETTLE_S: Final = 0.2
+"""How long the loss of one connection is ahead of that of another at most."""
+
 SPARE: Final = 2
 """Cells that are packed and wait while all workers are busy."""
 
@@ -90,6 +93,7 @@ class Fleet:
         self._watch = watch
         self._tell = tell
         self._nobody_s = nobody_s
+        self._jobs: int | None = None
         self._placement = Placement()
         self._granted: dict[int, Place] = {}
         self._changed = anyio.Event()
@@ -122,9 +126,10 @@ class Fleet:
             if member.obstacle:
                 yield f"worker {member.name} got no runs: {member.obstacle}"
 
-    def shown_by(self, watch: Watch) -> None:
-        """Have cells be shown so from now on."""
+    def prepare(self, watch: Watch, jobs: int | None = None) -> None:
+        """Have cells be shown so from now on, and at most ``jobs`` run at a time."""
         self._watch = watch
+        self._jobs = jobs
 
     async def someone(self) -> None:
         """Wait until there is a worker that runs can be given to.
@@ -155,10 +160,15 @@ class Fleet:
 
         async with anyio.create_task_group() as tasks:
             for place in range(len(cells)):
-                while going >= SPARE + sum(site.cpus for site in self._placement.sites):
+                while going >= self._room():
                     await self._changed.wait()
                 going += 1
                 tasks.start_soon(begun, place)
+
+    def _room(self) -> int:
+        """How many cells may be begun at a time."""
+        most = SPARE + sum(site.cpus for site in self._placement.sites)
+        return most if self._jobs is None else min(most, self._jobs)
 
     async def __call__(self, cell: Cell) -> CellResult:
         """Execute a cell on whichever worker has room; what goes wrong with it is its result.
@@ -216,11 +226,15 @@ class Fleet:
             target = self._carrier.target(key)
             return await anyio.to_thread.run_sync(arrived, value, self._out_dir, key, target)
         except Dropped:
+            await anyio.sleep(SETTLE_S)
             await self.refresh()
             self._check()
             result = CellResult.not_run("cancelled on the cluster by somebody else")
             return await anyio.to_thread.run_sync(arrived, plain(result), self._out_dir, key, None)
         except WorkerLost:
+            # A scheduler that went takes its workers along: that is noticed a moment later.
+            await anyio.sleep(SETTLE_S)
+            await self.refresh()
             self._check()
             raise
         except KtstrError as error:

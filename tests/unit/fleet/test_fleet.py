@@ -204,6 +204,24 @@ async def test_files_travel_by_content_once_per_host(cluster) -> None:
     assert not list((cluster.folder / "cache/staging").iterdir())
 
 
+async def test_no_more_run_at_a_time_than_was_asked_for(cluster) -> None:
+    cluster.worker("one", cpus=4)
+    cells = [cluster.cell(f"pass_{n}") for n in range(4)]
+    going, most = 0, 0
+    async with cluster.connected() as fleet:
+        fleet.prepare(lambda cell: nullcontext(Heard()), jobs=2)
+
+        async def one(place: int) -> None:
+            nonlocal going, most
+            going += 1
+            most = max(most, going)
+            await fleet(cells[place])
+            going -= 1
+
+        await fleet.drive(cells, one)
+    assert most == 2 and len(cluster.ran()) == 4
+
+
 async def test_a_worker_that_cannot_run_guests_gets_none_and_says_why(cluster) -> None:
     cluster.worker("poor", obstacle="QEMU is not installed", cache="poor")
     cluster.worker("good", cache="good")
