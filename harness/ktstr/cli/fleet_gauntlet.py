@@ -78,7 +78,8 @@ class FleetGauntletRunner(GauntletRunner):
         there = self._cluster
         async with connected(
             there.address,
-            self._asked.folder,
+            # A later resumption may start elsewhere.
+            self._asked.folder.absolute(),
             tls=None if there.tls is None else Tls(*there.tls),
             artifacts=there.artifacts,
             tell=self.say,
