@@ -20,8 +20,16 @@ $(VENV)/.ready: pyproject.toml scripts/setup
 run: setup ## Run a scenario: make run [SCENARIO=file.toml]
 	@$(BIN)/ktstr-run $(SCENARIO)
 
+# What boots guests has the host to itself; the rest runs on two CPUs at a time.
 test: setup ## Unit, property and real-VM tests
+ifdef PYTEST_ARGS
 	@$(BIN)/pytest $(PYTEST_ARGS)
+else
+	@status=0; \
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/vm || status=1; \
+	$(BIN)/pytest tests/vm || status=1; \
+	exit $$status
+endif
 
 check: setup ## Format, lint, types, layers, shell, C format
 	@scripts/check $(BIN)
