@@ -116,7 +116,8 @@ def lacking(digests: Sequence[str]) -> list[str]:
 
 def take(digest: str, sender: str, offset: int, part: bytes, size: int) -> None:
     """Take a part of a file (:meth:`ktstr.fleet.store.Store.take`)."""
-    _here().store.take(digest, sender, offset, part, size)
+    # Workers of one host share the store, and a sender may send to all of them at the same time.
+    _here().store.take(digest, f"{sender} {os.getpid()}", offset, part, size)
 
 
 async def prepare(kernel: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from ktstr.errors import CannotRun, ExitCode, HostUnfit
 from ktstr.fleet import delivery
+from ktstr.fleet import worker as service
 from ktstr.fleet.arrival import arrived
 from ktstr.fleet.delivery import Made
 from ktstr.fleet.store import Store
@@ -38,6 +39,22 @@ def test_a_file_that_changed_on_its_way_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(CannotRun, match="changed while it was sent"):
         store.take(DIGEST, "me", 0, CONTENT[:-1] + b"x", len(CONTENT))
     assert store.lacking([DIGEST]) == [DIGEST]
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_two_workers_of_a_host_take_the_same_file_from_one_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, whole = len(CONTENT) // 2, len(CONTENT)
+    service.be(service.Host("one", tmp_path, 1, None))
+    try:
+        for offset, part in ((0, CONTENT[:half]), (half, CONTENT[half:])):
+            for pid in (1, 2):
+                monkeypatch.setattr(service.os, "getpid", lambda pid=pid: pid)
+                service.take(DIGEST, "the same gauntlet", offset, part, whole)
+    finally:
+        service._HOSTS.clear()
+    assert (tmp_path / "blobs" / DIGEST).read_bytes() == CONTENT
     assert list((tmp_path / "staging").iterdir()) == []
 
 
