@@ -81,6 +81,9 @@ class Roster:
             self._went(self.members.pop(address))
         for address in [new for new in there if new not in self.members]:
             member = await self._asked(address, str(there[address].get("name", address)))
+            if address in self.members:
+                # Somebody else looked at the same time: a worker comes once.
+                continue
             self.members[address] = member
             self._came(member)
 
