@@ -16,6 +16,7 @@ import errno
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class Journal:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        # Runs that end together are written by threads of their own.
+        self._lock = threading.Lock()
 
     def planned(self, agenda: Agenda) -> None:
         """From here on this is to be done.
@@ -80,15 +83,16 @@ class Journal:
     def _write(self, line: Mapping[str, Any]) -> None:
         data = (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
         try:
-            before = os.lseek(self._descriptor, 0, os.SEEK_END)
-            try:
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
-                os.fdatasync(self._descriptor)
-            except OSError:
-                # Half a line would hide what is written after it.
-                os.ftruncate(self._descriptor, before)
-                raise
+            with self._lock:
+                before = os.lseek(self._descriptor, 0, os.SEEK_END)
+                try:
+                    while data:
+                        data = data[os.write(self._descriptor, data) :]
+                    os.fdatasync(self._descriptor)
+                except OSError:
+                    # Half a line would hide what is written after it.
+                    os.ftruncate(self._descriptor, before)
+                    raise
         except OSError as error:
             _unwritable(self.path, error)
 

@@ -4,6 +4,7 @@
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,40 @@ def test_there_has_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputUnwritable), open_journal(tmp_path / "file"):
         pass
+
+
+def test_a_line_that_fails_takes_no_other_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs end together; the first cannot be written, and is cut off while the second is."""
+    path = written(tmp_path)
+    cut, cutting, go_on = os.ftruncate, threading.Event(), threading.Event()
+
+    def fails(descriptor: int, data: bytes) -> int:
+        monkeypatch.undo()
+        monkeypatch.setattr(journal_module.os, "ftruncate", slowly)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def slowly(descriptor: int, length: int) -> None:
+        cutting.set()
+        # Long enough for the other to be written where nothing keeps it from that.
+        go_on.wait(0.5)
+        cut(descriptor, length)
+
+    def second() -> None:
+        cutting.wait(30)
+        journal.ended(B, PASS)
+        go_on.set()
+
+    with open_journal(tmp_path) as journal:
+        monkeypatch.setattr(journal_module.os, "write", fails)
+        other = threading.Thread(target=second)
+        other.start()
+        with pytest.raises(OutputUnwritable):
+            journal.ended(C, PASS)
+        other.join(30)
+    assert read_journal(tmp_path).results == {A.key: PASS, B.key: PASS}
+    assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
