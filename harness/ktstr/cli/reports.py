@@ -107,6 +107,10 @@ def write_whole(path: Path, content: str) -> None:
 
     :raise OSError: when it cannot be written.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        # A pipe, /dev/stdout or a link is written to, not replaced.
+        path.write_text(content, encoding="utf-8", errors="backslashreplace")
+        return
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
