@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Traces of runs for Perfetto as files: one for a run, a folder of them for several."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -28,12 +29,16 @@ def write_trace(path: Path, record: RunRecord) -> None:
 
 def write_each(folder: Path, sidecars: Sequence[Path | None]) -> Iterator[KtstrError]:
     """Write a trace for each record into ``folder``; yields what went wrong."""
+    names: Counter[str] = Counter()
     for sidecar in sidecars:
         if sidecar is None:
             # That run left no record: there is nothing to draw.
             continue
         name = sidecar.name.removesuffix(".ktstr.json")
+        # Records of two folders may have one name.
+        names[name] += 1
+        number = f"-{names[name]}" if names[name] > 1 else ""
         try:
-            write_trace(folder / f"{name}{SUFFIX}", read_sidecar(sidecar))
+            write_trace(folder / f"{name}{number}{SUFFIX}", read_sidecar(sidecar))
         except KtstrError as error:
             yield error

@@ -5,6 +5,9 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
+from ktstr.cli import traces
 from ktstr.cli.reports import write_whole
 
 
@@ -31,3 +34,16 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_traces_of_two_records_of_one_name_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [tmp_path / folder / "x-1.ktstr.json" for folder in ("a", "b")]
+    monkeypatch.setattr(traces, "read_sidecar", lambda path: path)
+    monkeypatch.setattr(traces, "perfetto_trace", lambda path: str(path).encode())
+    assert list(traces.write_each(tmp_path / "out", records)) == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "x-1-2.pftrace",
+        "x-1.pftrace",
+    ]
