@@ -331,10 +331,12 @@ def _mapped(scheduler: str | None, repository: Path, tree: Path) -> str | None:
     """A scheduler's file as it is in ``tree``, where it is one inside of the repository."""
     if scheduler is None or "/" not in scheduler:
         return scheduler
-    path = Path(scheduler).absolute()
-    if not path.is_relative_to(repository):
-        return scheduler
-    return str(tree / path.relative_to(repository))
+    # The repository is known by its real path; a person may have come by a link.
+    named = Path(os.path.abspath(scheduler))
+    for path in (named, named.parent.resolve() / named.name, named.resolve()):
+        if path.is_relative_to(repository):
+            return str(tree / path.relative_to(repository))
+    return scheduler
 
 
 async def run_all(delta: Delta, execute: Execute, watcher: Watcher) -> None:

@@ -176,6 +176,14 @@ async def test_a_scheduler_of_the_repository_is_each_sides_own(
         base, head = (delta.options_of(turn).scheduler for turn in delta.turns)
     assert base == str(delta.base.tree / "sched.o")
     assert head == str(repository.folder / "sched.o")
+    # By a link to the repository it is the same file.
+    (tmp_path / "link").symlink_to(repository.folder)
+    linked = RunOptions(scheduler=str(tmp_path / "link" / "sched.o"))
+    async with both_sides(Request((path,), tmp_path, linked, base="HEAD", repeat=1)) as delta:
+        plan(delta)
+        base, head = (delta.options_of(turn).scheduler for turn in delta.turns)
+        assert base == str(delta.base.tree / "sched.o")
+    assert head == str(repository.folder / "sched.o")
     named = RunOptions(scheduler="scx_ktstr")
     async with both_sides(Request((path,), tmp_path, named, base="HEAD", repeat=1)) as delta:
         plan(delta)
