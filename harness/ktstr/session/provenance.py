@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where a run comes from: commit of its scenario, who ran it, on how many host CPUs."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -11,6 +12,9 @@ from ktstr.session.room import host_room
 GIT_TIMEOUT_S: Final = 10.0
 SHORT: Final = 7
 """Hexadecimal digits of a commit."""
+
+_OF_A_HOOK: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+"""Inside of a hook these name its repository, whatever folder is asked for."""
 
 
 def provenance(scenario: Path, source: Literal["ci", "local"] | None = None) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def _git(folder: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
             [*command, *words],
+            env={name: value for name, value in os.environ.items() if name not in _OF_A_HOOK},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GIT_TIMEOUT_S,

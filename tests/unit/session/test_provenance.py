@@ -46,6 +46,15 @@ def test_changed_files_are_dirty_and_new_ones_are_not(repository: Path) -> None:
     assert str(project_commit(repository)).endswith("-dirty")
 
 
+def test_inside_of_a_hook_the_folder_still_counts(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+    git(tmp_path, "init", "-q", "other")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    assert project_commit(repository) == head[:7]
+
+
 def test_outside_of_git_and_without_a_commit_there_is_none(tmp_path: Path) -> None:
     assert project_commit(tmp_path) is None
     git(tmp_path, "init", "-q")
