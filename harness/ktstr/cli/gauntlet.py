@@ -153,7 +153,7 @@ def gauntlet(
     Exit status: as of several runs of ktstr-run.
     """
     chosen = (gauntlet_file, out_dir, clock, max_cpus)
-    several = (scenarios, presets, kernels, schedulers, constraints)
+    several = (scenarios, presets, kernels, schedulers, constraints, all_flags, accel != "auto")
     if resumed is not None and (any(each is not None for each in chosen) or any(several)):
         raise BadCommandLine("--resume goes on with what was chosen; nothing else is to be chosen")
     if resumed is None and gauntlet_file is None and not scenarios:

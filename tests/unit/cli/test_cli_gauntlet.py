@@ -253,6 +253,8 @@ def test_a_daemon_runs_the_cells_where_there_is_one(
     [
         ((), "name a gauntlet, or --scenarios"),
         (("--resume", "out", "--scenarios", "s"), "--resume goes on with what was chosen"),
+        (("--resume", "out", "--all-flags"), "--resume goes on with what was chosen"),
+        (("--resume", "out", "--accel", "tcg"), "--resume goes on with what was chosen"),
         (("--resume", "nowhere"), "nowhere/gauntlet.jsonl cannot be read"),
         (("nothing",), 'no gauntlet is called "nothing"'),
         (("--scenarios", "cgroup_stedy"), 'did you mean "cgroup_steady"'),
