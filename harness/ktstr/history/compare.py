@@ -79,7 +79,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class VerdictChange:
-    """A pair whose worst verdict is another one.
+    """A pair whose worst verdict is another one, or comes more or less often.
 
     :param worse: whether the baseline passed and the other side failed; ``False`` for the
         opposite, ``None`` for anything between.
@@ -242,14 +242,14 @@ def _pair(a: Group, b: Group) -> Pair:
 
 def _verdicts(pair: Pair) -> Iterator[VerdictChange]:
     before, now = pair.a.verdict, pair.b.verdict
-    if before == now:
+    if before == now and pair.a.worst_share == pair.b.worst_share:
         return
     worse = None
     if before == "pass" and now in _WORSE:
         worse = True
     elif before in _WORSE and now == "pass":
         worse = False
-    reason = pair.b.reason if VERDICTS.index(now) > VERDICTS.index(before) else pair.a.reason
+    reason = pair.b.reason if VERDICTS.index(now) >= VERDICTS.index(before) else pair.a.reason
     yield VerdictChange(pair.key, pair.a.verdict_text, pair.b.verdict_text, worse, reason)
 
 

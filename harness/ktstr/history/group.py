@@ -44,6 +44,12 @@ class Group:
         return max((row.verdict for row in self.rows), key=_RANK.__getitem__)
 
     @property
+    def worst_share(self) -> float:
+        """The part of its runs that have the worst verdict."""
+        worst = self.verdict
+        return sum(1 for row in self.rows if row.verdict == worst) / len(self.rows)
+
+    @property
     def verdict_text(self) -> str:
         """The worst verdict and, of several runs, how often it came."""
         worst = self.verdict

@@ -166,6 +166,16 @@ def test_verdicts_can_be_left_out_of_the_exit_code() -> None:
 def test_verdicts_that_stay_are_no_change() -> None:
     assert compare([row(1, "fail")], [row(2, "fail")]).verdicts == ()
     assert compare([row(1)], [row(2)]).verdicts == ()
+    twice = [row(3, "fail"), row(4), row(5, "fail"), row(6)]
+    assert compare([row(1, "fail"), row(2)], twice).verdicts == ()
+
+
+def test_a_flake_that_became_a_failure_is_told() -> None:
+    a = [row(1, "fail"), *(row(i) for i in range(2, 6))]
+    b = [row(i, "fail", reason="why") for i in range(6, 11)]
+    [change] = compare(a, b).verdicts
+    assert (change.a, change.b, change.worse) == ("fail 1/5", "fail 5/5", None)
+    assert change.reason == "why"
 
 
 def test_what_has_no_counterpart_is_listed() -> None:
