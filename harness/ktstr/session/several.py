@@ -77,4 +77,5 @@ async def ended_run(
     else:
         end = End.of(record, heard.held_s, heard.warnings)
     # While it waits for CPUs it is no run that takes long, but one of many.
-    return end, time.monotonic() - began - lease.waited_s
+    # A daemon tells of the wait by the time of day, which may be set meanwhile.
+    return end, max(0.0, time.monotonic() - began - lease.waited_s)

@@ -220,6 +220,16 @@ async def test_a_cell_is_run_into_the_gauntlets_folder(tmp_path: Path) -> None:
     assert path == Path("/0.toml") and options == RunOptions(out_dir=tmp_path)
 
 
+async def test_a_wait_that_a_changed_clock_made_long_is_no_time_before_the_start(
+    tmp_path: Path,
+) -> None:
+    lease = Lease()
+    lease.waited_s = 3600.0
+    found = await run_cell(cells(1)[0], tmp_path, lease=lease, run=Runs())
+    assert found.wall_s == 0.0
+    assert CellResult.from_json(found.to_json()).verdict == "pass"
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
