@@ -344,21 +344,24 @@ def _entry(change: Change, names: dict[PairKey, str]) -> dict[str, Any]:
         "metric": change.metric,
         "unit": change.rule.unit,
         "outcome": change.outcome.value,
-        "a": change.a,
-        "b": change.b,
-        "delta": change.delta,
-        "relative": change.relative,
+        "a": _plain(change.a),
+        "b": _plain(change.b),
+        "delta": _plain(change.delta),
+        "relative": _plain(change.relative),
         "runs": [change.n_a, change.n_b],
         "gates": {"absolute": change.rule.absolute, "relative": change.rule.relative},
         "test": None if finding is None else finding.test.value,
         "p": None if finding is None else finding.p,
         "p_adjusted": None if finding is None else finding.p_adjusted,
         "effect": None if finding is None else _plain(finding.effect),
-        "interval": None if finding is None or finding.interval is None else [*finding.interval],
+        "interval": None
+        if finding is None or finding.interval is None
+        else [*map(_plain, finding.interval)],
     }
 
 
 def _plain(value: float | None) -> float | None:
+    """A number as JSON has it: a bound that lies nowhere is none."""
     return value if value is None or abs(value) < float("inf") else None
 
 

@@ -177,8 +177,8 @@ def _finding(f: Finding) -> dict[str, Any]:
         "verdict": f.verdict.value,
         "base": _values(f.a),
         "head": _values(f.b),
-        "change": f.change,
-        "relative": f.relative,
+        "change": _plain(f.change),
+        "relative": _plain(f.relative),
         "gate": None if f.baseline is None else f.gates.size(f.baseline),
         "test": f.test.value,
         "p": f.p,
@@ -186,13 +186,18 @@ def _finding(f: Finding) -> dict[str, Any]:
         "difference_of_means": None
         if f.a.mean is None or f.b.mean is None
         else f.b.mean - f.a.mean,
-        "interval": None if f.interval is None else list(f.interval),
+        "interval": None if f.interval is None else [*map(_plain, f.interval)],
         "confidence": f.confidence,
-        "hedges_g": f.effect,
+        "hedges_g": _plain(f.effect),
         "superiority": None if f.order is None else f.order.superiority,
-        "detectable": f.detectable,
+        "detectable": _plain(f.detectable),
         "runs_needed": f.runs_needed,
     }
+
+
+def _plain(value: float | None) -> float | None:
+    """A number as JSON has it: what has no bound has none there."""
+    return value if value is None or abs(value) < float("inf") else None
 
 
 def _values(side: Side) -> dict[str, Any]:
