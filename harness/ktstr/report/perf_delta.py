@@ -166,11 +166,10 @@ def findings_table(found: Sequence[tuple[Key, Finding]], *, many: bool) -> Table
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for key, finding in found:
-        cells = [one_line(key.scenario)] if many else []
-        cells += [one_line(key.phase)] if phases else []
+        names = [key.scenario] if many else []
+        names += [key.phase] if phases else []
         table.add_row(
-            *cells,
-            key.metric,
+            *(Text(one_line(name)) for name in (*names, key.metric)),
             unit_of(key),
             side_text(finding, "base"),
             side_text(finding, "head"),
@@ -185,7 +184,10 @@ def findings_table(found: Sequence[tuple[Key, Finding]], *, many: bool) -> Table
 def _doubts(found: Iterable[tuple[Key, Finding]], *, many: bool) -> list[Text]:
     whole = [(key, f) for key, f in found if not key.phase]
     lines = [
-        Text(f"  {f'{key.scenario} ' if many else ''}{key.metric}: {doubt_text(f)}", style="dim")
+        Text(
+            one_line(f"  {f'{key.scenario} ' if many else ''}{key.metric}: {doubt_text(f)}"),
+            style="dim",
+        )
         for key, f in whole[:MOST_DOUBTS]
     ]
     more = len(whole) - len(lines)
@@ -196,6 +198,7 @@ def _coverage(judgement: Judgement) -> list[Text]:
     lines = [Text("on one side only, so not compared:")]
     for key, side, runs in judgement.coverage[:MOST_DOUBTS]:
         where = f"{key.scenario} {key.phase}".strip()
-        lines.append(Text(f"  {where}: {key.metric}, {side}, {runs} runs", style="dim"))
+        line = one_line(f"  {where}: {key.metric}, {side}, {runs} runs")
+        lines.append(Text(line, style="dim"))
     more = len(judgement.coverage) - MOST_DOUBTS
     return [*lines, Text(f"  ... and {more} more (--json)", style="dim")] if more > 0 else lines
