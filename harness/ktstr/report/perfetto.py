@@ -95,8 +95,10 @@ class _Trace:
             found.counter.unit_name = unit
         return self._tracks
 
-    def slice(self, track: int, name: str, begin_ms: float, end_ms: float, **facts: object) -> None:
-        """Something that took a while."""
+    def slice(
+        self, track: int, name: str, begin_ms: float, end_ms: float, /, **facts: object
+    ) -> None:
+        """Something that took a while; facts may have any name, a scheduler chooses them."""
         self._event(track, begin_ms, protos.TrackEvent.TYPE_SLICE_BEGIN, name, facts)
         self._event(track, max(begin_ms, end_ms), protos.TrackEvent.TYPE_SLICE_END, None, {})
 

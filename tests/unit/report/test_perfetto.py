@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A run's trace, parsed back by Perfetto's own definitions."""
 
+import copy
 from dataclasses import dataclass, field
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
@@ -188,6 +189,18 @@ def test_phases_and_moments() -> None:
     # Who does not say when stands where its step begins.
     assert [at for at, _ in findings.instants] == [450_000_000, 10_500_000]
     assert findings.facts["cpu"] == 1
+
+
+def test_a_metric_may_have_any_name() -> None:
+    page = copy.deepcopy(PAGE)
+    page["phases"][1]["metrics"] = {"name": 1.0, "track": 2.0, "self": 3.0}
+    content = trace_of(page)
+    names = [
+        annotation.name
+        for packet in Trace.FromString(content).packet
+        for annotation in packet.track_event.debug_annotations
+    ]
+    assert {"name", "track", "self"} <= {*names}
 
 
 def test_cpus_keep_their_numbers_and_gaps() -> None:
