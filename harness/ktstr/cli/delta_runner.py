@@ -111,8 +111,10 @@ class DeltaRunner(Guarded):
         delta = self._delta
         if self._interrupted:
             self.say_interrupted()
-        if code not in (None, ExitCode.INTERRUPTED) or delta is None or self._dry_run:
+        if delta is None or self._dry_run:
             return ExitCode.PASS if code is None else code
+        if code not in (None, ExitCode.INTERRUPTED) and not delta.ran:
+            return code
         return self._conclude(delta, code)
 
     async def _whole(self) -> None:

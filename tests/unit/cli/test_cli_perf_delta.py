@@ -17,6 +17,7 @@ from tests.unit.history.test_worktrees import Repository, repository
 
 from ktstr.cli import delta_runner
 from ktstr.cli.main import main
+from ktstr.errors import HostUnfit
 from ktstr.session.options import RunOptions
 
 __all__ = ["repository"]
@@ -155,6 +156,23 @@ def test_mistakes_on_the_command_line_exit_4(args: list[str], words: str) -> Non
     done = CliRunner().invoke(main, ["perf-delta", *args])
     assert done.exit_code == 4
     assert words in done.output + done.stderr
+
+
+def test_a_run_that_cannot_be_made_leaves_what_was_found_before(
+    command: Any, tmp_path: Path
+) -> None:
+    recorded = Recorded(figures)
+
+    async def runs(path: Path, options: RunOptions, emit: Any) -> Any:
+        if len(recorded.made) == 6:
+            raise HostUnfit("the disk is full")
+        return await recorded(path, options, emit)
+
+    code, text = command(runs, "--repeat", "5", "--json", str(tmp_path / "d.json"))
+    assert code == 4
+    assert "the disk is full" in text and "6 of 10 runs were made" in text
+    found = json.loads((tmp_path / "d.json").read_text())
+    assert found["exit_code"] == 4 and len(found["runs"]) == 6
 
 
 def test_a_signal_ends_it_and_tells_what_there_is(
