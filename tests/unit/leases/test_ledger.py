@@ -28,11 +28,13 @@ def test_what_one_has_another_waits_for(ledger: Ledger) -> None:
     assert first.cpus == frozenset({0, 1, 2})
     assert not ledger.try_again(second)
     assert in_words(ledger.in_the_way(second)).endswith("(first)")
-    ledger.ask(Want(memory_mib=1), "memory")
+    memory = ledger.ask(Want(memory_mib=1), "memory")
     assert [entry.what for entry in ledger.in_the_way(second)] == ["first"]
     first.close()
     assert ledger.try_again(second)
     assert second.cpus == frozenset({0, 1})
+    second.close()
+    memory.close()
 
 
 def test_nobody_overtakes_who_waits_for_the_same(ledger: Ledger) -> None:
@@ -41,11 +43,13 @@ def test_nobody_overtakes_who_waits_for_the_same(ledger: Ledger) -> None:
     small = ledger.ask(Want(1), "small")
     assert not ledger.try_again(small)
     # Memory is another queue.
-    assert ledger.ask(Want(memory_mib=10), "memory").cpus == frozenset()
+    memory = ledger.ask(Want(memory_mib=10), "memory")
+    assert memory.cpus == frozenset()
     large.close()
     assert ledger.try_again(small)
     assert small.cpus == frozenset({3})
-    first.close()
+    for lease in (first, small, memory):
+        lease.close()
 
 
 def test_giving_back_twice_is_giving_back_once(ledger: Ledger) -> None:
