@@ -28,7 +28,11 @@ def chosen(allowed: bool = True) -> Choice:
     if not allowed or not wanted():
         return ALONE
     path = socket_path()
-    if not path.is_socket():
+    try:
+        if not path.is_socket():
+            return ALONE
+    except OSError:
+        # Another user's runtime folder, left in the environment by su: no daemon of this user's.
         return ALONE
     from ktstr.daemon.client import Daemon
 

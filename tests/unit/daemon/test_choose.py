@@ -46,6 +46,14 @@ async def test_the_environment_may_say_no(place: Path, monkeypatch: pytest.Monke
         assert await choice() == Choice(True)
 
 
+async def test_a_place_that_cannot_be_looked_at_has_no_daemon(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a folder of another user does it, which root may enter.
+    monkeypatch.setenv(SOCKET_VARIABLE, str(place / ("x" * 300)))
+    assert await choice() == ALONE
+
+
 @pytest.mark.parametrize(
     ("place_of", "name", "value", "words"),
     [
