@@ -217,3 +217,15 @@ async def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "new" / "ktstr").stat().st_mode) == 0o700
     door.close()
     assert not (tmp_path / "new" / "ktstr" / "d.sock").exists()
+
+
+@pytest.mark.parametrize("number", ["000001000" + "9" * 20, "0" * 30, "9" * 5000, "-1", "1e3", ""])
+async def test_a_number_of_any_length_is_bounded(tmp_path: Path, number: str) -> None:
+    async with served(tmp_path) as site:
+        run_id = await submitted(site)
+        assert (await site.ask("GET", f"/v1/runs?limit={number}")).status == 400
+        path = f"/v1/runs/{run_id}/events"
+        # In 20 digits that begin with zeros it is small.
+        long = "0" * 20 + number if number.isdigit() else number
+        reply = await site.ask("GET", path, None, {"Last-Event-ID": long or "x"})
+        assert reply.status == 400

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bodies of requests: bounded in size and time before anybody looks into them."""
+"""What comes with a request, bounded in size and time before anybody looks into it."""
 
 import json
 from typing import Any, Final
@@ -60,6 +60,13 @@ async def read_json(request: Request, *, required: bool = True) -> dict[str, Any
     if not isinstance(found, dict):
         raise Problem(400, "the body is JSON, but no object", "send one JSON object")
     return found
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """A number from 0 to ``most`` in no more digits than that has; None for the rest."""
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(most)):
+        return None
+    return int(text) if int(text) <= most else None
 
 
 def _no_constant(word: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ktstr.daemon.api.bodies import read_body, read_json
+from ktstr.daemon.api.bodies import read_body, read_json, whole_number
 from ktstr.daemon.api.service import Service, no_run
 from ktstr.daemon.host_paths import host_references
 from ktstr.daemon.problems import Problem
@@ -101,12 +101,13 @@ async def rows(request: Request, service: Service) -> Response:
     """The latest runs."""
     query = request.query_params
     text = query.get("limit", str(USUAL_ROWS))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_ROWS:
+    limit = whole_number(text, MAX_ROWS)
+    if not limit:
         raise Problem(400, f"limit is {text!r:.40}", f"a number from 1 to {MAX_ROWS}")
     before = query.get("before")
     if before is not None and not is_run_id(before):
         raise Problem(400, f"before is {before!r:.40}", "the id of the last run of the list before")
-    found = await service.supervisor.rows(_states(query.get("state")), int(text), before)
+    found = await service.supervisor.rows(_states(query.get("state")), limit, before)
     return answer({"runs": [listed(row) for row in found]})
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ktstr.daemon.api.bodies import whole_number
 from ktstr.daemon.api.runs import listed
 from ktstr.daemon.api.service import Service
 from ktstr.daemon.problems import Problem
@@ -30,9 +31,10 @@ async def changes(request: Request, service: Service) -> Response:
 
 def _last_seen(request: Request) -> int:
     text = request.headers.get("last-event-id", "") or request.query_params.get("after", "0")
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > MAX_SEQ:
+    number = whole_number(text, MAX_SEQ)
+    if number is None:
         raise Problem(400, f"Last-Event-ID is {text!r:.40}", "the number of the last event seen")
-    return int(text)
+    return number
 
 
 async def _of_run(service: Service, run_id: str, after: int) -> AsyncGenerator[Frame, None]:
