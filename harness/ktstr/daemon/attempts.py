@@ -275,6 +275,9 @@ class Attempts:
         known = differences(tracked.row, replace_end(row, tracked.row))
         self._change(tracked, {**known, "state": RunState.KEPT})
         self._tell(tracked, "kept", told)
+        if self.closed:
+            # The daemon is about to end, and waits for all that runs.
+            self.release(tracked)
         self.consider()
 
     def _cancel_late(self, tracked: Tracked, runner: Runner) -> None:

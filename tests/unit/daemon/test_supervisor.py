@@ -261,6 +261,16 @@ async def test_a_run_that_outlives_the_drain_is_cancelled_with_the_reason(servin
         )
 
 
+async def test_draining_does_not_wait_for_a_vm_that_is_kept_meanwhile(serving: Serving) -> None:
+    async with serving() as supervisor:
+        taken = await supervisor.submit(script("lease", "sleep 0.5", "kept fail 1"))
+        await until(supervisor, taken, "running")
+        with anyio.fail_after(PATIENCE_S):
+            await supervisor.drain(3600)
+        assert (await supervisor.row(taken.id)).state is RunState.FINISHED
+        assert "kept" in [event.type async for event in supervisor.follow(taken.id)]
+
+
 async def test_a_second_daemon_is_refused_with_the_first_ones_pid(serving: Serving) -> None:
     async with serving():
         with pytest.raises(ServiceRefused, match=f"pid {os.getpid()}"):
