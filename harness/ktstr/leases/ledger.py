@@ -7,9 +7,11 @@ changes something holds ``ledger.lock`` meanwhile. Who cannot be served leaves a
 nobody is served before who has waited longer for the same.
 """
 
+import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +27,9 @@ FOLDER_VARIABLE: Final = "KTSTR_LEASES"
 
 FOLDER: Final = Path("/tmp/ktstr-leases")
 """One for all users of a host, wherever their TMPDIR is."""
+
+TURNSTILE_DEADLINE_S: Final = 10.0
+"""How long another may hold the ledger: a process that was stopped there must not stop all."""
 
 _SUFFIX: Final = ".lease"
 _TURNSTILE: Final = "ledger.lock"
@@ -167,7 +172,7 @@ class Ledger:
             self.folder.chmod(0o1777)
         fd = _open_for_all(self.folder / _TURNSTILE)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            _lock(fd)
             yield
         finally:
             os.close(fd)
@@ -198,6 +203,22 @@ def _goes_first(entry: Entry, lease: Lease) -> bool:
     return older and same_kind
 
 
+def _lock(fd: int) -> None:
+    """Take the lock of the whole ledger.
+
+    :raise OSError: when another keeps it.
+    """
+    deadline = time.monotonic() + TURNSTILE_DEADLINE_S
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                why = f"another process has locked {_TURNSTILE} for {TURNSTILE_DEADLINE_S:.0f} s"
+                raise OSError(errno.ETIMEDOUT, why) from None
+        time.sleep(0.0005)
+
+
 def _open_for_all(path: Path) -> int:
     # Opened without O_CREAT first: in a folder for all, the kernel refuses that with it for a file
     # of another user (Documentation/admin-guide/sysctl/fs.rst: protected_regular).
@@ -212,10 +233,13 @@ def _open_for_all(path: Path) -> int:
 def _read(path: Path) -> Entry | None:
     """What a file says, if somebody stands behind it; removes it when nobody does."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # A pipe that somebody has put here is not waited for.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _entry(os.read(fd, _MAX_FILE))

@@ -2,6 +2,7 @@
 """The ledger that all runs of a host share."""
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -136,6 +137,29 @@ def test_what_is_no_entry_is_in_nobodys_way(ledger: Ledger) -> None:
         file.close()
     mine.close()
     second.close()
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_leases_holds_nobody_up(ledger: Ledger) -> None:
+    ledger.folder.mkdir()
+    os.mkfifo(ledger.folder / "0.lease")
+    mine = ledger.ask(Want(4), "mine")
+    assert mine.cpus == frozenset({0, 1, 2, 3})
+    mine.close()
+
+
+@pytest.mark.timeout(20)
+def test_who_stops_within_the_ledger_is_not_waited_for_without_end(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ktstr.leases.ledger.TURNSTILE_DEADLINE_S", 0.05)
+    ledger.folder.mkdir()
+    with (ledger.folder / "ledger.lock").open("w") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="another process has locked"):
+            ledger.ask(Want(1), "mine")
+    assert list(ledger.folder.glob("*.lease")) == []
+    ledger.ask(Want(1), "mine").close()
 
 
 def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
