@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs that have their turn: a process each, what it says, and how it ends."""
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -149,6 +150,7 @@ class Attempts:
                         "id": tracked.row.id,
                         "folder": str(folder),
                         "crowded": self.line.budget.cpus is None,
+                        "daemon": os.getpid(),
                     }
                 )
                 self._cancel_late(tracked, runner)

@@ -2,10 +2,10 @@
 """The process of one run: reads what to run, runs it, tells of it as JSON lines.
 
 Commands come on standard input, one JSON map a line. The first is ``{"do": "run", "id": ...,
-"folder": ..., "crowded": ...}`` or ``{"do": "survey", "folder": ...}``; the folder has the
-submission, and ``crowded`` says that the guest may run on CPUs of others. Later ones are ``{"do":
-"lease"}`` (the guest may have CPUs now), ``{"do": "cancel"}`` and ``{"do": "release"}``. When
-standard input ends, so does the run: nobody is there to take its result.
+"folder": ..., "crowded": ..., "daemon": PID}`` or ``{"do": "survey", "folder": ...}``; the folder
+has the submission, and ``crowded`` says that the guest may run on CPUs of others of that daemon.
+Later ones are ``{"do": "lease"}`` (the guest may have CPUs now), ``{"do": "cancel"}`` and ``{"do":
+"release"}``. When standard input ends, so does the run: nobody is there to take its result.
 
 Messages have a ``type``: ``cost`` (cpus, memory_mib, name), ``lease`` and ``leave`` (the guest
 wants CPUs, or has done with them), ``event`` (a run event), ``kept`` (qemu, state, commands,
@@ -118,7 +118,8 @@ class Run:
         self._path = path
         self._options = options
         self._out = out
-        self._lease = RemoteLease(out, crowded=bool(first.get("crowded")))
+        crowded = bool(first.get("crowded"))
+        self._lease = RemoteLease(out, crowded=crowded, crowd=int(first.get("daemon", 0)))
         self._released = anyio.Event()
         self._scope = anyio.CancelScope()
         self._alone = False
@@ -216,9 +217,10 @@ class RemoteLease(Lease):
 
     shared = True
 
-    def __init__(self, out: Outgoing, *, crowded: bool) -> None:
+    def __init__(self, out: Outgoing, *, crowded: bool, crowd: int = 0) -> None:
         super().__init__()
         self.crowded = crowded
+        self.crowd = crowd
         self._out = out
         self._given = anyio.Event()
 

@@ -16,13 +16,15 @@ class Want:
     :param memory_mib: memory, MiB. Who asks for more than there is gets it when nobody else has
         any.
     :param exclusive_llc: nobody else may have a CPU of the last-level caches that its CPUs use.
-    :param crowded: it may have CPUs that others of its own process hold.
+    :param crowded: it may have CPUs that others of its crowd hold.
+    :param crowd: the process that admits it and those others; 0: the one that asks.
     """
 
     cpus: int = 0
     memory_mib: int = 0
     exclusive_llc: bool = False
     crowded: bool = False
+    crowd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,14 @@ class Held:
     """What one lease has.
 
     :param pid: the process that holds it.
+    :param crowd: the process that admitted it; 0: the one that holds it.
     """
 
     pid: int
     cpus: frozenset[int] = frozenset()
     memory_mib: int = 0
     exclusive_llc: bool = False
+    crowd: int = 0
 
 
 def fitting(host: Host, want: Want, held: Sequence[Held], pid: int) -> frozenset[int] | None:
@@ -75,7 +79,7 @@ def _closed(host: Host, want: Want, held: Sequence[Held], pid: int) -> set[int]:
     """CPUs that are not to be had."""
     closed: set[int] = set()
     for each in held:
-        if want.crowded and each.pid == pid:
+        if want.crowded and (each.crowd or each.pid) == (want.crowd or pid):
             continue
         closed |= each.cpus
         if want.exclusive_llc or each.exclusive_llc:

@@ -143,6 +143,7 @@ class Ledger:
         text = json.dumps(
             {
                 "pid": os.getpid(),
+                "crowd": want.crowd,
                 "what": lease.what,
                 "since_ns": lease.since_ns,
                 "waits": lease.cpus is None,
@@ -256,13 +257,14 @@ def _entry(content: bytes) -> Entry | None:
     try:
         found: Any = json.loads(content)
         pid, since = _number(found["pid"]), _number(found["since_ns"])
+        crowd = _number(found.get("crowd", 0))
         cpus = frozenset(_number(cpu, _MAX_CPUS) for cpu in found["cpus"])
         memory, wanted = _number(found["memory_mib"]), _number(found["wanted_cpus"], _MAX_CPUS)
         exclusive, waits = bool(found["exclusive_llc"]), bool(found["waits"])
         what = str(found["what"])[:200]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    held = Held(pid, frozenset() if waits else cpus, 0 if waits else memory, exclusive)
+    held = Held(pid, frozenset() if waits else cpus, 0 if waits else memory, exclusive, crowd)
     return Entry(Want(wanted, memory, exclusive), held, waits, since, what)
 
 

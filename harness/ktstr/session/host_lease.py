@@ -147,7 +147,8 @@ async def on_this_host(
             with stage(emit, "memory", "waiting for memory"):
                 tell = _teller(emit, "memory", "memory")
                 await _held(ledger, memory.want, what, "memory", memory, tell)
-        want = Want(cost.cpus, exclusive_llc=exclusive_llc, crowded=lease.crowded)
+        crowded, crowd = lease.crowded, lease.crowd
+        want = Want(cost.cpus, exclusive_llc=exclusive_llc, crowded=crowded, crowd=crowd)
         own = HostLease(lease, ledger, want, what, _teller(emit, "turn", "CPUs"))
         try:
             yield own

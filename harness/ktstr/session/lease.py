@@ -13,12 +13,14 @@ class Lease:
     """The lease of a run that has the host to itself; others wait in :meth:`_granted`.
 
     :cvar shared: whether others may have to be waited for.
-    :cvar crowded: whether its CPUs may be those of others in this process.
+    :cvar crowded: whether its CPUs may be those of others of its pool.
+    :cvar crowd: the process of that pool, where it is another; 0: this one.
     :ivar waited_s: how long it has waited for CPUs, seconds.
     """
 
     shared = False
     crowded = False
+    crowd = 0
 
     def __init__(self) -> None:
         self.waited_s = 0.0

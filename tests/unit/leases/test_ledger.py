@@ -91,6 +91,32 @@ def test_a_process_that_was_killed_holds_nothing(ledger: Ledger) -> None:
     mine.close()
 
 
+def test_processes_of_one_crowd_share_cpus_and_others_do_not(ledger: Ledger) -> None:
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from ktstr.leases.fit import Want\n"
+        "from ktstr.leases.host import Host\n"
+        "from ktstr.leases.ledger import Ledger\n"
+        "host = Host({0: 0, 1: 0, 2: 0, 3: 0}, 1000)\n"
+        "want = Want(4, crowded=True, crowd=int(sys.argv[2]))\n"
+        "lease = Ledger(Path(sys.argv[1]), host).ask(want, 'runner')\n"
+        "print(sorted(lease.cpus), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(ledger.folder), "7"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "[0, 1, 2, 3]\n"
+        other = ledger.ask(Want(4, crowded=True, crowd=8), "of another daemon")
+        assert other.cpus is None
+        other.close()
+        same = ledger.ask(Want(4, crowded=True, crowd=7), "of the same")
+        assert same.cpus == frozenset({0, 1, 2, 3})
+        same.close()
+        process.kill()
+
+
 def test_many_at_once_never_share_a_cpu(tmp_path: Path) -> None:
     folder, users = tmp_path / "leases", [0, 0, 0, 0]
     clashes: list[int] = []

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A run's lease of its host, beside that of its pool."""
 
+import os
 from pathlib import Path
 
 import anyio
 import pytest
 
+from ktstr.daemon.outgoing import Outgoing
+from ktstr.daemon.runner import RemoteLease
 from ktstr.errors import HostUnfit
 from ktstr.leases.fit import Want
 from ktstr.leases.host import Host
@@ -128,6 +131,22 @@ async def test_a_pool_of_so_many_at_a_time_crowds_itself(ledger: Ledger) -> None
                 await together.wait()
 
     await pool.run(work)
+
+
+async def test_runs_of_a_daemon_for_so_many_crowd_each_other_across_processes(
+    ledger: Ledger,
+) -> None:
+    reading, writing = os.pipe()
+    lease = RemoteLease(Outgoing(writing), crowded=True, crowd=os.getppid())
+    async with on_this_host(lease, Cost(2), "mine", lambda event: None) as own:
+        async with anyio.create_task_group() as group:
+            group.start_soon(own.enter)
+            await anyio.wait_readable(reading)
+            lease.grant()
+        held = [entry.held for entry in ledger.entries() if entry.held.cpus]
+        assert [(each.pid, each.crowd) for each in held] == [(os.getpid(), os.getppid())]
+    os.close(reading)
+    os.close(writing)
 
 
 async def test_without_a_usable_ledger_runs_go_on_and_say_so(
