@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The whole examination, in the order in which a run meets things."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio.to_thread
@@ -9,6 +10,8 @@ import platformdirs
 
 from ktstr.doctor import emulator, host, programs, service
 from ktstr.doctor.finding import Finding, Grade
+from ktstr.errors import KtstrError
+from ktstr.report.printable import one_line
 from ktstr.session.room import host_room
 
 
@@ -24,21 +27,35 @@ async def examine(tell: Callable[[Finding], None]) -> list[Finding]:
         findings.append(finding)
         tell(finding)
 
+    @contextmanager
+    def looking(topic: str) -> Iterator[None]:
+        try:
+            yield
+        except (KtstrError, OSError) as error:
+            told = one_line(str(error).split("\n")[0])
+            add(Finding(topic, Grade.LIMIT, f"cannot be looked at: {told}"))
+
     room = host_room()
     cache = Path(platformdirs.user_cache_path("ktstr"))
     add(programs.python())
-    async for finding in emulator.emulator():
-        add(finding)
+    with looking("QEMU"):
+        async for finding in emulator.emulator():
+            add(finding)
     for finding in [*host.machine(room), *host.disk(cache), host.load(room.cpus), host.leases()]:
         add(finding)
-    add(await anyio.to_thread.run_sync(programs.guest_tools))
-    async for finding in programs.image():
-        add(finding)
-    add(programs.kernels())
-    add(await programs.kernel_tools())
+    with looking("guest tools"):
+        add(await anyio.to_thread.run_sync(programs.guest_tools))
+    with looking("guest image"):
+        async for finding in programs.image():
+            add(finding)
+    with looking("kernels"):
+        add(programs.kernels())
+    with looking("kernel tools"):
+        add(await programs.kernel_tools())
     for finding in programs.extras():
         add(finding)
-    add(await anyio.to_thread.run_sync(service.daemon))
+    with looking("daemon"):
+        add(await anyio.to_thread.run_sync(service.daemon))
     return findings
 
 

@@ -49,8 +49,8 @@ def disk(cache: Path, scratch: Path | None = None) -> Iterator[Finding]:
         ("cache", cache, CACHE_MIB, "XDG_CACHE_HOME"),
         ("scratch", scratch or Path(tempfile.gettempdir()), 100, "TMPDIR"),
     ):
-        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not os.access(nearest, os.W_OK | os.X_OK):
+        nearest = _nearest(folder)
+        if nearest is None or not os.access(nearest, os.W_OK | os.X_OK):
             yield Finding(
                 topic,
                 Grade.GAP,
@@ -68,6 +68,14 @@ def disk(cache: Path, scratch: Path | None = None) -> Iterator[Finding]:
             )
         else:
             yield fine(topic, f"{folder}: {free} MiB free")
+
+
+def _nearest(folder: Path) -> Path | None:
+    """The folder, or the closest above it that is there; ``None`` where that cannot be seen."""
+    try:
+        return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError:
+        return None
 
 
 def load(cpus: int, average: float | None = None) -> Finding:

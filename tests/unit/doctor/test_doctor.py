@@ -3,6 +3,7 @@
 
 import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,31 @@ def test_a_full_disk_is_a_gap_with_a_way_out(
     assert (cache.grade, scratch.grade) == (Grade.GAP, Grade.GAP)
     assert "XDG_CACHE_HOME" in cache.fix
     assert "TMPDIR" in scratch.fix
+
+
+def test_a_folder_that_cannot_be_seen_is_a_gap(tmp_path: Path) -> None:
+    # A name that is too long is refused to every user; a folder of another's not to root.
+    cache, scratch = host.disk(tmp_path / ("x" * 300) / "ktstr", tmp_path)
+    assert (cache.grade, scratch.grade) == (Grade.GAP, Grade.FINE)
+    assert "XDG_CACHE_HOME" in cache.fix
+
+
+def test_what_cannot_be_looked_at_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise PermissionError(13, "Permission denied", "/run/user/1/ktstr/daemon.sock")
+
+    async def refusing() -> AsyncIterator[Finding]:
+        yield Finding("QEMU", Grade.FINE, "8.2")
+        raise HostUnfit("the QEMU in the cache does not tell its version")
+
+    monkeypatch.setattr(service, "daemon", broken)
+    monkeypatch.setattr(emulator, "emulator", refusing)
+    done = CliRunner().invoke(doctor, ["--json"])
+    findings = json.loads(done.stdout)["findings"]
+    told = {each["topic"]: each for each in findings if "cannot be looked at" in each["found"]}
+    assert told.keys() == {"QEMU", "daemon"}
+    assert "does not tell its version" in told["QEMU"]["found"]
+    assert told["daemon"]["grade"] == "limit"
 
 
 class _Usage:
