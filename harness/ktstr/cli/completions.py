@@ -41,11 +41,23 @@ def script(shell: str) -> str:
         # One file completes both; only its first line is the tag that compinit looks for.
         head = f"#compdef {' '.join(PROGRAMS)}"
         parts = [
-            part.removeprefix(f"#compdef {name}")
+            _for_one(part.removeprefix(f"#compdef {name}"), name)
             for part, name in zip(parts, PROGRAMS, strict=True)
         ]
         return "\n".join([head, *parts])
     return "\n\n".join(parts)
+
+
+def _for_one(part: str, program: str) -> str:
+    """The part of zsh's file that completes ``program``, quiet when the other one is completed.
+
+    The whole file is run when either is completed for the first time.
+    """
+    whenever = "if [[ $zsh_eval_context[-1] == loadautofunc ]]"
+    before, found, after = part.partition(whenever)
+    if not found:
+        return part  # older versions of click only register
+    return f"{before}{whenever[:-3]} && $service == {program} ]]{after}"
 
 
 def _variable(program: str) -> str:

@@ -61,6 +61,15 @@ def test_each_shell_has_a_script_for_both_programs(shell: str) -> None:
         assert done.stdout.count("#compdef") == 1
 
 
+def test_zsh_offers_only_words_of_the_program_that_is_completed() -> None:
+    """One file serves both, and zsh runs all of it when it loads it to complete one of them."""
+    loading = [line for line in script("zsh").splitlines() if "loadautofunc" in line]
+    assert loading == [
+        f"if [[ $zsh_eval_context[-1] == loadautofunc && $service == {program} ]]; then"
+        for program in ("ktstr", "ktstr-run")
+    ]
+
+
 def test_another_shell_is_a_mistake_and_no_verdict() -> None:
     done = CliRunner().invoke(completions, ["tcsh"])
     assert done.exit_code == 4
