@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from ktstr.cli import fleet_options
+from ktstr.cli.command_line import Group
 from ktstr.errors import ExitCode, KtstrError
 
 PORT = 8786
 MAX_SLOTS = 1024
 
 
-@click.group()
+@click.group(cls=Group)
 def fleet() -> None:
     """Machines that run gauntlets together: their scheduler and their workers."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktstr.cli.command_line import Group
 from ktstr.cli.fetching import errors, progress_shown
 from ktstr.cli.kernel_build import build
 from ktstr.cli.kernel_list import features_of, list_
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _MARKS = {True: "yes", False: "no", None: "?"}
 
 
-@click.group()
+@click.group(cls=Group)
 def kernel() -> None:
     """Kernels that guests boot: list, fetch, build and clean them."""
 

@@ -5,6 +5,8 @@ import importlib
 
 import click
 
+from ktstr.cli.command_line import Group
+
 COMMANDS = {
     "kernel": ("ktstr.cli.kernel", "kernel", "List, fetch and remove kernels."),
     "run": ("ktstr.cli.run", "main", "Run a scenario (the same as ktstr-run)."),
@@ -65,7 +67,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module only when it is used, so that help stays instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktstr.cli.command_line import Group
 from ktstr.cli.fetching import errors, progress_shown
 
 if TYPE_CHECKING:
     from ktstr.vm.qemu import Qemu
 
 
-@click.group()
+@click.group(cls=Group)
 def qemu() -> None:
     """The emulator that runs the guests: show it, fetch a newer one."""
 

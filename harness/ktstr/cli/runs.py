@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ktstr.cli.command_line import Command
+from ktstr.cli.command_line import Command, Group
 from ktstr.errors import CannotRun, ExitCode, KtstrError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _daemon() -> "Daemon":
     return found
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("-n", "count", type=click.IntRange(1, MAX_ROWS), default=USUAL, show_default=True)
 @click.option("--state", metavar="STATE", help="Only runs in this state (queued,running,…).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A mistake on the command line is no verdict, in whichever command it is made."""
+
+import pytest
+from click.testing import CliRunner
+
+from ktstr.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("perf-delte", "No such command 'perf-delte'"),
+        ("--nosuch", "No such option"),
+        ("runs --nosuch", "No such option"),
+        ("runs nosuch", "No such command 'nosuch'"),
+        ("kernel nosuch", "No such command 'nosuch'"),
+        ("kernel fetch", "Missing argument 'SPEC'"),
+        ("qemu nosuch", "No such command 'nosuch'"),
+        ("fleet nosuch", "No such command 'nosuch'"),
+    ],
+)
+def test_a_mistake_is_not_inconclusive(words: str, said: str) -> None:
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 4
+    assert said in done.stderr
