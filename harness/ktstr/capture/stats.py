@@ -6,6 +6,7 @@ fail has a :class:`MissingStatsReason`, so that a missing figure is never a zero
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,6 +19,8 @@ from ktstr.wire.messages import take_int
 TIMEOUT_S = 2.0
 LINE_CAP = 1024 * 1024
 ANSWER_DEPTH = 32
+INTEGER_DIGITS = 40
+"""Letters of an integer: 128 bits and a sign. What is larger no reader could make a float of."""
 REQUEST_CAP = 16 * 1024
 """Bytes of one request, as the agent's relay takes them."""
 META_CAP = 256 * 1024
@@ -116,7 +119,9 @@ def parse_answer(line: bytes) -> Answer:
         detail = f"{len(line)} bytes, at most {LINE_CAP} are taken"
         return MissingStatsReason(MissingStats.RESPONSE_TOO_LARGE, detail)
     try:
-        answer = json.loads(line, parse_constant=_no_constant)
+        answer = json.loads(
+            line, parse_constant=_no_constant, parse_int=_integer, parse_float=_finite
+        )
         if _deeper(answer, ANSWER_DEPTH):
             raise ValueError(f"nested deeper than {ANSWER_DEPTH}")
     except (ValueError, RecursionError) as error:
@@ -135,6 +140,19 @@ def parse_answer(line: bytes) -> Answer:
 
 def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is no JSON number")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > INTEGER_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is beyond what a number holds")
+    return value
 
 
 def _deeper(value: object, limit: int) -> bool:

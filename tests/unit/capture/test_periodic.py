@@ -106,6 +106,9 @@ async def test_a_lost_machine_is_not_a_failed_sample() -> None:
 
 def test_answers_of_the_scheduler_and_every_way_they_can_be_missing() -> None:
     assert parse_answer(b'{"errno":0,"args":{"resp":{"a":1}}}') == {"a": 1}
+    most = 2**128 - 1
+    found = parse_answer(b'{"errno":0,"args":{"resp":{"a":[%d,-%d,1.5e300]}}}' % (most, most))
+    assert found == {"a": [most, -most, 1.5e300]}
     kinds = {
         b'{"errno":2,"args":{"resp":"no such target"}}': MissingStats.SCHEDULER_ERROR,
         b'{"errno":0,"args":{}}': MissingStats.MISSING_RESP,
@@ -158,6 +161,8 @@ async def test_planning_that_fails_is_a_failed_sample_not_a_lost_run() -> None:
     [
         (b'{"a":NaN}', "NaN is no JSON number"),
         (b"-Infinity", "-Infinity is no JSON number"),
+        (b'{"a":1e400}', "1e400 is beyond what a number holds"),
+        (b'{"a":1' + b"0" * 400 + b"}", "an integer of 401 digits"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "nested deeper than 32"),
         (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
     ],
