@@ -38,16 +38,21 @@ def row(run_id: str, state: str = "queued", **more: Any) -> dict[str, Any]:
 
 
 class FakeDaemon:
-    """Tests write to ``runs``, ``changes`` and ``events``; the server reads them."""
+    """Tests write to ``runs``, ``changes`` and ``events``; the server reads them.
+
+    :ivar meanwhile: changes that are told between the making of a list and its arrival.
+    """
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self.changes: list[dict[str, Any]] = []
         self.events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        self.meanwhile: list[dict[str, Any]] = []
         self.records: dict[str, Any] = {}
         self.cancelled: list[str] = []
         self.released: list[str] = []
         self.asked: list[str] = []
+        self._told = 0
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -120,7 +125,15 @@ class FakeDaemon:
         return HTMLResponse(live_run_html(request.path_params["id"]))
 
     async def _list(self, request: Request) -> Response:
-        return JSONResponse({"runs": list(self.runs.values())})
+        found = list(self.runs.values())
+        if self.meanwhile:
+            while self.meanwhile:
+                self.set(self.meanwhile.pop(0))
+            while self._told < len(self.changes) and not await self._gone(request):
+                pass
+            # What was told is on its way; the list comes after it.
+            await anyio.sleep(10 * TICK_S)
+        return JSONResponse({"runs": found})
 
     async def _row(self, request: Request) -> Response:
         found = self.runs.get(request.path_params["id"])
@@ -154,6 +167,7 @@ class FakeDaemon:
                 for changed in self.changes[seen:]:
                     seen += 1
                     yield f"event: run\ndata: {json.dumps(changed)}\n\n"
+                    self._told = seen
 
         return StreamingResponse(frames(), media_type="text/event-stream")
 

@@ -83,6 +83,16 @@ def test_the_queue_shows_what_runs_what_waits_and_what_is_over(
     assert [state for _, state in states(page)] == ["running", "running", "queued", "finished"]
 
 
+def test_a_change_that_overtakes_the_list_is_not_lost(page: Page, daemon: FakeDaemon) -> None:
+    daemon.set(row(A, "running"))
+    daemon.set(row(B))
+    daemon.meanwhile = [row(A, "finished", verdict="pass")]
+    page.goto(daemon.url)
+    expect(page.locator("html")).to_have_attribute("data-loaded", "")
+    expect(page.locator(".queue tbody tr")).to_have_count(2)
+    assert states(page) == [(B, "queued"), (A, "finished")]
+
+
 def test_runs_are_walked_filtered_opened_and_cancelled(page: Page, daemon: FakeDaemon) -> None:
     for run_id in (A, B, C):
         daemon.set(row(run_id))
@@ -197,6 +207,23 @@ def test_a_run_goes_on_after_the_daemon_was_away(page: Page, daemon: FakeDaemon)
     expect(page.locator(".banner")).to_be_hidden()
     assert page.evaluate("ktstr.page.page.data.cpus.at_ms") == [100, 300], "nothing twice"
     assert daemon.asked[-1] == "after=2"
+
+
+def test_readings_that_were_thinned_out_are_told_as_they_are_drawn(
+    page: Page, daemon: FakeDaemon
+) -> None:
+    daemon.set(row(A, "running"))
+    for at_ms, most in ((100, 2), (300, 5), (500, 7)):
+        daemon.tell(A, "reading", **reading(at_ms, (most, None, 0), (1, None, 0)))
+    page.goto(f"{daemon.url}/runs/{A}")
+    expect(page.locator(".timeline p")).to_have_text("3 readings so far.")
+    # In one go, before the page takes its own data again.
+    told = page.evaluate(
+        "(() => { const row = ktstr.page.page.lines.get('imbalance');"
+        " row.take([2, 7], [100, 500]); row.point(500);"
+        " return row.element.querySelector('.readout').textContent; })()"
+    )
+    assert told == "7"
 
 
 def test_a_run_that_left_no_record_says_why(page: Page, daemon: FakeDaemon) -> None:

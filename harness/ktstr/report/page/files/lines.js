@@ -13,7 +13,7 @@ const lineRow = (view, marquee, of) => {
   const title = of.holder ? `${of.name} (${of.holder})` : of.name;
   const element = h("div", { class: "row", "data-name": title.toLowerCase() },
     h("div", { class: "name tail", title }, h("bdi", { dir: "ltr" }, of.name)), plot, readout);
-  let values = numbers(of.values), times = of.times, low, high, measured;
+  let shown = of.values, values = numbers(shown), times = of.times, low, high, measured;
 
   const measure = () => {
     low = Infinity; high = -Infinity; measured = 0;
@@ -32,7 +32,7 @@ const lineRow = (view, marquee, of) => {
 
   return {
     element,
-    take(newValues, newTimes) { values = numbers(newValues); times = newTimes; measure(); },
+    take(newValues, newTimes) { shown = newValues; values = numbers(newValues); times = newTimes; measure(); },
     draw() {
       const context = prepare(canvas, view, LINE_PX);
       context.strokeStyle = colours.line;
@@ -66,7 +66,7 @@ const lineRow = (view, marquee, of) => {
     point(time) {
       const at = time === null ? values.length - 1 : placeAt(times, time);
       if (at < 0) { readout.textContent = NOT_MEASURED; return; }
-      const value = of.values[at] === undefined ? values[at] : of.values[at];
+      const value = shown[at];
       let text = figure(value) + (of.unit && value !== null ? " " + of.unit : "");
       if (of.rate && at > 0 && values[at] !== null && values[at - 1] !== null && times[at] > times[at - 1]) {
         const rate = (values[at] - values[at - 1]) / (times[at] - times[at - 1]) * 1000;

@@ -30,13 +30,19 @@ class Queue {
   }
 
   follow() {
-    // First the stream, then the list: a change between the two is not lost.
+    // First the stream, then the list: a change between the two is not lost, also one that comes
+    // while the list is on its way and has the run as it was.
     const source = new EventSource("/v1/events");
+    const changed = new Map();
+    let listed = false;
     const load = async () => {
       try {
         const found = await getJson("/v1/runs?limit=500");
         this.runs.clear();
         for (const row of found.runs ?? found) this.runs.set(row.id, row);
+        for (const row of changed.values()) this.runs.set(row.id, row);
+        changed.clear();
+        listed = true;
         this.say("");
         this.sort();
         document.documentElement.dataset.loaded = "";
@@ -46,6 +52,7 @@ class Queue {
     source.addEventListener("run", (event) => {
       const row = JSON.parse(event.data);
       this.runs.set(row.id, row);
+      if (!listed) changed.set(row.id, row);
       this.soon();
     });
     source.onerror = () => {
