@@ -440,6 +440,15 @@ def test_a_telephone_is_wide_enough(opened: Open, record: Callable[[], RunRecord
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_from_between_two_readings_a_step_leads_to_either(opened: Open) -> None:
+    page = opened(run())
+    before, after = page.evaluate("ktstr.page.view.stops.slice(3, 5)")
+    for key, place in (("ArrowLeft", before), ("ArrowRight", after)):
+        page.evaluate(f"ktstr.page.view.moveTo({(before + after) / 2})")
+        page.keyboard.press(key)
+        assert cursor(page) == place
+
+
 def test_who_wants_less_motion_gets_none(opened: Open) -> None:
     page = opened(run(), reduced_motion="reduce")
     style = "getComputedStyle(document.documentElement).scrollBehavior"

@@ -97,6 +97,8 @@ class View {
     if (!this.stops.length) return this.moveTo((this.cursor ?? 0) + count * this.end / 100);
     let place = placeAt(this.stops, this.cursor ?? -1);
     if (this.cursor === null) place = count > 0 ? -1 : this.stops.length;
+    // Between two readings, the one before is the first step back.
+    else if (count < 0 && place >= 0 && this.stops[place] < this.cursor) place++;
     const next = Math.min(Math.max(place + count, 0), this.stops.length - 1);
     this.moveTo(this.stops[next]);
   }
