@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from ktstr.daemon.submission import OWN_FOLDER, ScenarioFile, Submission
+from ktstr.errors import RequestInvalid
 
 FILE_KEYS: Final = frozenset(("bpf", "binary", "config_file", "command", "files", "python"))
 """Keys of the scenario file that take files of the host."""
@@ -27,7 +28,10 @@ KERNEL_KINDS: Final = frozenset(("debian", "debian-source"))
 
 
 def host_references(submission: Submission) -> Iterator[tuple[str, str]]:
-    """Each key that refers to the host, and its value."""
+    """Each key that refers to the host, and its value.
+
+    :raise RequestInvalid: when the scenario is too deep to be looked through.
+    """
     options, scenario = submission.options, submission.scenario
     if isinstance(scenario, ScenarioFile):
         yield "scenario.path", str(scenario.path)
@@ -52,7 +56,11 @@ def _in_toml(text: str) -> Iterator[tuple[str, str]]:
     kernel = data.get("kernel")
     if isinstance(kernel, str) and not _harmless_kernel(kernel):
         yield "scenario.toml: kernel", kernel
-    yield from _walk(data, "")
+    try:
+        yield from _walk(data, "")
+    except RecursionError:
+        # Dotted keys make tables as deep as the text is long.
+        raise RequestInvalid("scenario.toml: its tables are too deep") from None
 
 
 def _walk(value: Any, key: str) -> Iterator[tuple[str, str]]:

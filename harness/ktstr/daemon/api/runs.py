@@ -56,20 +56,19 @@ async def submit(request: Request, service: Service) -> Response:
 def _submission(body: dict[str, Any], service: Service) -> Submission:
     try:
         submission = submission_from_json(_with_catalogue(body))
+        named = [] if service.allow_paths else list(host_references(submission))
     except RequestInvalid as error:
         raise Problem(400, error.message, error.hint or "see /openapi.json") from None
-    if not service.allow_paths:
-        named = _names_catalogue(body)
-        for key, value in host_references(submission):
-            if key == "scenario.path" and named:
-                continue
-            raise Problem(
-                403,
-                f"{key}: {value!r:.120} is of the daemon's host, which this client may not name",
-                "send TOML with built-in schedulers and kernels, or start the daemon with "
-                "--allow-paths",
-                key=key,
-            )
+    for key, value in named:
+        if key == "scenario.path" and _names_catalogue(body):
+            continue
+        raise Problem(
+            403,
+            f"{key}: {value!r:.120} is of the daemon's host, which this client may not name",
+            "send TOML with built-in schedulers and kernels, or start the daemon with "
+            "--allow-paths",
+            key=key,
+        )
     return submission
 
 
