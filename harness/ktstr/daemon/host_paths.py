@@ -23,6 +23,9 @@ BUILT_IN: Final = frozenset(("scx_ktstr",))
 KERNEL_PREFIX: Final = "kernel:"
 """Before the name of a scheduler of the guest kernel's own source."""
 
+MAX_DOTS: Final = 200
+"""Dots in a line of a scenario that comes from elsewhere."""
+
 KERNEL_KINDS: Final = frozenset(("debian", "debian-source"))
 """Kinds of kernels that come from where the host's own packages come from."""
 
@@ -48,6 +51,9 @@ def host_references(submission: Submission) -> Iterator[tuple[str, str]]:
 
 
 def _in_toml(text: str) -> Iterator[tuple[str, str]]:
+    # tomllib takes the square of a dotted key's length, and everybody would wait for it meanwhile.
+    if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
+        raise RequestInvalid(f"scenario.toml: too deep: more than {MAX_DOTS} dots in a line")
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError):
