@@ -12,6 +12,8 @@ from pathlib import Path
 import anyio
 import click
 
+from ktstr.cli.command_line import Command
+
 DETACH = b"\x1d"
 
 
@@ -54,7 +56,7 @@ def go_on(path: Path) -> str:
     return str(status.get("status") if isinstance(status, dict) else status)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("path", metavar="SOCKET", type=click.Path(path_type=Path))
 def console(path: Path) -> None:
     """Connect this terminal to the kept VM's serial console; Ctrl-] leaves."""

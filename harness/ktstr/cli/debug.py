@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktstr.cli.command_line import Command
 from ktstr.errors import KtstrError
 from ktstr.session.kept import DEBUG_FILE
 from ktstr.vm.ram import Segment
@@ -47,7 +48,7 @@ class SharedRam:
         return bytes(self.view(address, size))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("path", metavar="SOCKET|CHECKPOINT", type=click.Path(path_type=Path))
 @click.option("-c", "--command", help="Run this Python with `prog` and print nothing else.")
 def debug(path: Path, command: str | None) -> None:

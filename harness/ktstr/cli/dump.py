@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktstr.cli.command_line import Command
+from ktstr.cli.command_line import BadCommandLine, Command
 from ktstr.errors import CannotRun, KtstrError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def dump(
     from ktstr.series.dump.text import dump_text, safe
 
     if key is not None and map_name is None:
-        raise click.UsageError("--key goes with --map")
+        raise BadCommandLine("--key goes with --map")
     asked = map_name or variable or cpu is not None or tasks or queues or stacks
     try:
         found = _found(path)

@@ -6,8 +6,10 @@ import sys
 import anyio
 import click
 
+from ktstr.cli.command_line import Command
 
-@click.command()
+
+@click.command(cls=Command)
 def image() -> None:
     """Build the guest image, unless it is up to date, and print its path."""
     from ktstr.errors import KtstrError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktstr.cli.command_line import Group
+from ktstr.cli.command_line import BadCommandLine, Group
 from ktstr.cli.fetching import errors, progress_shown
 from ktstr.cli.kernel_build import build
 from ktstr.cli.kernel_list import features_of, list_
@@ -64,7 +64,7 @@ def clean(keep: int | None, everything: bool) -> None:
     from ktstr.kernels import KernelCache
 
     if everything and keep is not None:
-        raise click.UsageError("--all and --keep exclude each other")
+        raise BadCommandLine("--all and --keep exclude each other")
     cache = KernelCache()
     with errors():
         removed, busy = cache.clean(0 if everything else 3 if keep is None else keep)

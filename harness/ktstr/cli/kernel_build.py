@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktstr.cli.command_line import Command
 from ktstr.cli.fetching import errors, progress_shown
 from ktstr.errors import ExitCode
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ktstr.kernels.build.builder import Built
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("spec")
 @click.option(
     "--config",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ktstr.cli.command_line import Command
 from ktstr.cli.fetching import errors, progress_shown
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ ORIGIN_CHARS = 18
 """Of where a kernel came from; the end of a file's name says more than its beginning."""
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--remote", is_flag=True, help="Also list the Debian kernels that can be fetched.")
 def list_(as_json: bool, remote: bool) -> None:

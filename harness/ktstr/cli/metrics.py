@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktstr.cli.command_line import BadCommandLine, Command
+
 if TYPE_CHECKING:
     from ktstr.metrics.registry import MetricDef, MetricFamily
 
@@ -16,7 +18,7 @@ COLUMNS = ("NAME", "POLARITY", "KIND", "DEFAULT_ABS", "DEFAULT_REL", "UNIT")
 _RIGHT_ALIGNED = ("DEFAULT_ABS", "DEFAULT_REL")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("text", metavar="[FILTER]", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", is_flag=True, help="Print docs/metrics.md, always whole.")
@@ -25,7 +27,7 @@ def metrics(text: str, as_json: bool, markdown: bool) -> None:
     from ktstr.metrics.registry import FAMILIES
 
     if markdown and (as_json or text):
-        raise click.UsageError("--markdown goes with neither --json nor FILTER")
+        raise BadCommandLine("--markdown goes with neither --json nor FILTER")
     if markdown:
         from ktstr.cli.metrics_page import page
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktstr.cli.command_line import BadCommandLine, Command
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -34,7 +36,7 @@ what goes wrong on purpose: it runs by path and is no part of the catalogue.
 """
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--filter", "word", metavar="WORD", default="", help="Only what has WORD in it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", is_flag=True, help="Print docs/scenarios.md, always whole.")
@@ -43,7 +45,7 @@ def scenarios(word: str, as_json: bool, markdown: bool) -> None:
     from ktstr.model.catalogue import catalogue
 
     if markdown and (as_json or word):
-        raise click.UsageError("--markdown goes with neither --json nor --filter")
+        raise BadCommandLine("--markdown goes with neither --json nor --filter")
     found = catalogue(word)
     if markdown:
         click.echo("\n".join(_page(found)))

@@ -5,8 +5,10 @@ import json
 
 import click
 
+from ktstr.cli.command_line import Command
 
-@click.command()
+
+@click.command(cls=Command)
 @click.option("--gauntlet", is_flag=True, help="That of the gauntlet file instead.")
 def schema(gauntlet: bool) -> None:
     """Print the JSON Schema of the scenario file."""

@@ -81,7 +81,7 @@ def test_a_filter_that_finds_nothing_is_a_mistake() -> None:
 @pytest.mark.parametrize("args", [["--markdown", "--json"], ["--markdown", "worst"]])
 def test_the_page_is_always_whole(args: list[str]) -> None:
     done = call(*args)
-    assert done.exit_code == 2 and "--markdown goes with neither" in done.output
+    assert done.exit_code == 4 and "--markdown goes with neither" in done.output
 
 
 def test_the_manual_is_what_the_registry_says() -> None:

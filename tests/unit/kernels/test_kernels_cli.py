@@ -107,5 +107,5 @@ def test_errors_go_to_stderr_with_exit_code_4(ktstr: Callable[..., Result]) -> N
 
 
 def test_contradicting_options(ktstr: Callable[..., Result]) -> None:
-    assert ktstr("clean", "--all", "--keep", "1").exit_code == 2
-    assert ktstr("clean", "--keep", "-1").exit_code == 2
+    assert ktstr("clean", "--all", "--keep", "1").exit_code == 4
+    assert ktstr("clean", "--keep", "-1").exit_code == 4

@@ -53,7 +53,7 @@ def test_mistakes(ktstr: Callable[..., Result], make_tree: Callable[..., Path]) 
     assert "unknown kernel source 'debian:7'" in result.stderr and "path:DIR" in result.stderr
     result = ktstr("build", f"path:{tree}", "--config", "nothing")
     assert result.exit_code == 4 and "no kernel configuration 'nothing'" in result.stderr
-    assert ktstr("build", f"path:{tree}", "-j", "0").exit_code == 2
+    assert ktstr("build", f"path:{tree}", "-j", "0").exit_code == 4
 
 
 def test_interrupted(
