@@ -2,8 +2,10 @@
 """Settings that hold for every test."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
@@ -20,3 +22,10 @@ os.environ["KTSTR_NO_DAEMON"] = "1"
 def anyio_backend() -> str:
     """QMP's library is asyncio's, so nothing else is supported."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """What one test's command made of the log, on a stream that is closed by now, ends with it."""
+    yield
+    structlog.reset_defaults()
