@@ -56,8 +56,10 @@ async def _alone_or_built(mark: Path, lock: Path, wait_s: float, alone: ExitStac
     """Wait until the lock is ours or the guest was built; False when neither came in time."""
     deadline = time.monotonic() + wait_s
     while not await anyio.Path(mark).exists():
-        if alone.enter_context(exclusive_now(lock)):
-            return True
+        with ExitStack() as attempt:
+            if attempt.enter_context(exclusive_now(lock)):
+                alone.enter_context(attempt.pop_all())
+                return True
         if time.monotonic() >= deadline:
             return False
         await anyio.sleep(_POLL_S)

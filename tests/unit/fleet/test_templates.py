@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run builds a guest's template, the others of that guest wait and then go together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
+from ktstr.fleet import templates
 from ktstr.fleet.templates import first_builds
 from ktstr.session.events import Note, RunEvent, StageDone
 
@@ -69,3 +72,25 @@ async def test_who_waits_too_long_boots_beside_it_and_says_so(tmp_path: Path) ->
             pass
     (note,) = said
     assert isinstance(note, Note) and "has been booting this guest" in note.text
+
+
+async def test_an_attempt_that_fails_leaves_nothing_until_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, False, True])
+    held: list[bool] = []
+
+    @contextmanager
+    def asked(path: Path) -> Iterator[bool]:
+        held.append(answer := next(answers))
+        try:
+            yield answer
+        finally:
+            held.remove(answer)
+
+    monkeypatch.setattr(templates, "exclusive_now", asked)
+    with anyio.fail_after(10):
+        async with first_builds(tmp_path, "guest", print) as tell:
+            assert held == [True]
+            tell(BUILT)
+            assert held == []
