@@ -5,6 +5,7 @@ Tracks and their events are those of TrackEvent (protos/perfetto/trace/track_eve
 source); time is workload time, as everywhere in a record.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -112,13 +113,13 @@ class _Trace:
         if isinstance(value, int) and -_LARGEST <= value < _LARGEST:
             event.counter_value = value
         else:
-            event.double_counter_value = float(value)
+            event.double_counter_value = _double(value)
 
     def _event(
         self, track: int, at_ms: float, kind: Any, name: str | None, facts: dict[str, object]
     ) -> Any:
         packet = self.builder.add_packet()
-        packet.timestamp = max(0, round(at_ms * _NS))
+        packet.timestamp = _ns(at_ms)
         packet.trusted_packet_sequence_id = _SEQUENCE
         event = packet.track_event
         event.type = kind
@@ -131,6 +132,22 @@ class _Trace:
         return event
 
 
+def _ns(at_ms: float) -> int:
+    """A time in nanoseconds, as near as a trace can have it: a damaged record may hold any."""
+    if not at_ms > 0:
+        return 0
+    # Compared before it is rounded: what is infinite cannot be.
+    return round(at_ms * _NS) if at_ms < _LARGEST // _NS else _LARGEST - 1
+
+
+def _double(value: float) -> float:
+    """The number as a double has it; one too large for that is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _annotate(annotation: Any, name: str, value: object) -> None:
     annotation.name = name
     if isinstance(value, bool):
@@ -138,7 +155,7 @@ def _annotate(annotation: Any, name: str, value: object) -> None:
     elif isinstance(value, int) and -_LARGEST <= value < _LARGEST:
         annotation.int_value = value
     elif isinstance(value, float | int):
-        annotation.double_value = float(value)
+        annotation.double_value = _double(value)
     else:
         annotation.string_value = str(value)
 

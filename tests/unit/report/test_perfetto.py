@@ -2,6 +2,7 @@
 """A run's trace, parsed back by Perfetto's own definitions."""
 
 import copy
+import math
 from dataclasses import dataclass, field
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
@@ -231,3 +232,14 @@ def test_counters_of_several_holders_keep_apart_and_large_ones_survive() -> None
         (900_000_000, 2.0**64),
     ]
     assert found["two: fail/stats/nr_dispatched"].counters == [(900_000_000, 9)]
+
+
+def test_what_a_damaged_record_holds_is_kept_within_64_bits() -> None:
+    page = copy.deepcopy(PAGE)
+    page["reasons"][0]["at_ms"] = 1e300
+    page["reasons"][1]["at_ms"] = math.inf
+    page["phases"][1]["start_ms"] = math.nan
+    page["phases"][1]["metrics"] = {"huge": 10**400}
+    found = tracks(page)
+    assert [at for at, _ in found["two: fail/findings"].instants] == [2**63 - 1, 2**63 - 1]
+    assert found["two: fail/phases"].slices[0][1] == 0
