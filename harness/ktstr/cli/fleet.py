@@ -32,12 +32,14 @@ def fleet() -> None:
 )
 @click.option("--name", metavar="NAME", help="What it is called; default: host and process.")
 @click.option("--host", metavar="IP", help="Listen here; default: what leads to the scheduler.")
+@click.option("--insecure", is_flag=True, help="Let others than this machine use it without TLS.")
 @fleet_options.tls
 def worker(
     cluster: str,
     slots: int | None,
     name: str | None,
     host: str | None,
+    insecure: bool,
     tls_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -50,9 +52,11 @@ def worker(
 
     async def work() -> None:
         from ktstr.fleet.join import Offer, serve
-        from ktstr.fleet.security import Tls, address
+        from ktstr.fleet.security import Tls, address, check_exposure
 
         tls = Tls.of(tls_ca, tls_cert, tls_key)
+        if host is not None:
+            check_exposure(host, tls, insecure)
         await serve(address(cluster, tls), Offer(slots, name, host), tls, _say)
 
     sys.exit(_until_signal(work))

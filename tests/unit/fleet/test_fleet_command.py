@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from ktstr.cli.fleet import fleet
 from ktstr.cli.gauntlet import gauntlet
+from ktstr.fleet import join
 
 
 def ran(command: object, *words: str) -> Result:
@@ -22,6 +23,21 @@ def test_a_scheduler_that_strangers_could_use_is_not_started() -> None:
     assert found.exit_code == 4
     assert "error: at 0.0.0.0 others could reach it" in found.output
     assert "--insecure where the network is yours" in found.output
+
+
+def test_a_worker_that_strangers_could_use_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str | None] = []
+
+    async def serve(address: str, offer: join.Offer, tls: object, say: object) -> None:
+        begun.append(offer.host)
+
+    monkeypatch.setattr(join, "serve", serve)
+    found = ran(fleet, "worker", "--cluster", "127.0.0.1:1", "--host", "0.0.0.0")
+    assert found.exit_code == 4 and begun == []
+    assert "error: at 0.0.0.0 others could reach it" in found.output
+    for words in (("--host", "0.0.0.0", "--insecure"), ("--host", "127.0.0.1"), ()):
+        assert ran(fleet, "worker", "--cluster", "127.0.0.1:1", *words).exit_code == 0
+    assert begun == ["0.0.0.0", "127.0.0.1", None]
 
 
 def test_a_worker_says_what_is_no_address(tmp_path: Path) -> None:
