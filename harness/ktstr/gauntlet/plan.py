@@ -115,9 +115,9 @@ def _place_order(wanted: Wanted) -> Callable[[Entry], tuple[int, ...]]:
 
 def _drafts(wanted: Wanted, host: HostLimits) -> tuple[list[Cell], list[LeftOut]]:
     """The cells that constraints and host allow, and those they do not."""
-    count = len(wanted.paths) * len(wanted.presets) * len(wanted.kernels) * len(wanted.schedulers)
-    if count > MAX_RUNS:
-        raise CannotRun(f"{count} cells; at most {MAX_RUNS} in one gauntlet")
+    places = len(wanted.presets) * len(wanted.kernels)
+    _check_count(len(wanted.paths) * places * len(wanted.schedulers))
+    count = 0
     problems: dict[Problem, None] = {}
     kept: list[Cell] = []
     left_out: list[LeftOut] = []
@@ -128,6 +128,9 @@ def _drafts(wanted: Wanted, host: HostLimits) -> tuple[list[Cell], list[LeftOut]
         except DefinitionInvalid as error:
             problems |= dict.fromkeys(error.problems)
             continue
+        # Only now is it known how many profiles of flags there are.
+        count += len(scheduled) * places
+        _check_count(count)
         constraints = facts.constraints.within(wanted.constraints)
         for preset in wanted.presets:
             for draft in scheduled:
@@ -143,6 +146,11 @@ def _drafts(wanted: Wanted, host: HostLimits) -> tuple[list[Cell], list[LeftOut]
     if problems:
         raise DefinitionInvalid([*problems])
     return kept, left_out
+
+
+def _check_count(cells: int) -> None:
+    if cells > MAX_RUNS:
+        raise CannotRun(f"{cells} cells or more; at most {MAX_RUNS} in one gauntlet")
 
 
 def _scheduled(path: Path, wanted: Wanted) -> Iterator[Cell]:

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.gauntlet.made import HOST, Kernels, write
 
 from ktstr.errors import CannotRun, DefinitionInvalid, ExitCode
+from ktstr.gauntlet import plan as plan_module
 from ktstr.gauntlet.features import features
 from ktstr.gauntlet.plan import Entry, Plan, Wanted, completed, plan
 from ktstr.model.gauntlet_def import Constraints
@@ -146,6 +147,20 @@ known_flags = { a = { args = ["-a"] }, b = { args = ["-b"], requires = ["a"] } }
     found = planned(path, all_flags=True)
     assert [entry.cell.place[2] for entry in found.entries] == ["own:default", "own:a", "own:a+b"]
     assert [entry.cell.options.flags for entry in found.entries] == [(), ("a",), ("a", "b")]
+
+
+def test_the_bound_counts_the_profiles_of_the_flags(
+    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = """binary = "/bin/true"
+known_flags = { a = { args = ["-a"] }, b = { args = ["-b"] } }"""
+    paths = [write(tmp_path, name, scheduler=scheduler) for name in ("one", "two")]
+    monkeypatch.setattr(plan_module, "MAX_RUNS", 8)
+    assert len(planned(*paths, all_flags=True).entries) == 8
+    monkeypatch.setattr(plan_module, "MAX_RUNS", 7)
+    with pytest.raises(CannotRun, match="8 cells or more; at most 7"):
+        planned(*paths, all_flags=True)
+    assert len(planned(*paths).entries) == 2
 
 
 def key(path: Path, **wanted: Any) -> str:
