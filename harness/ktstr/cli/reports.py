@@ -39,23 +39,36 @@ class Reports:
     markdown_file: Path | None = None
 
 
-def check_reports(reports: Reports) -> None:
+def check_reports(reports: Reports, *, single: bool = False) -> None:
     """See before anything runs whether the files can be written; makes their folders.
 
+    :param single: whether they are of one run, whose trace is a file and not in a folder.
     :raise OutputUnwritable: when one cannot.
     """
-    files = (reports.json_file, reports.junit_file, reports.html_file, reports.markdown_file)
+    traces = reports.perfetto_file
+    files = [reports.json_file, reports.junit_file, reports.html_file, reports.markdown_file]
+    if single:
+        files.append(traces)
     for path in files:
         if path is None:
             continue
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _check_folder(path.parent)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if not os.access(path.parent, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise unwritable(path, error) from None
+    if traces is not None and not single:
+        try:
+            _check_folder(traces)
+        except OSError as error:
+            raise unwritable(traces, error) from None
+
+
+def _check_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def write_reports(

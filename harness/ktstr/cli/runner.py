@@ -149,11 +149,12 @@ def run_to_end(
         perfetto_file=perfetto_file,
         choice=choice,
     )
-    if html_file is not None:
+    if html_file is not None or perfetto_file is not None:
         from ktstr.cli.reports import Reports, check_reports
 
         try:
-            check_reports(Reports(html_file=html_file))
+            reports = Reports(html_file=html_file, perfetto_file=perfetto_file)
+            check_reports(reports, single=True)
         except OutputUnwritable as error:
             runner.say_error(error)
             return error.exit_code

@@ -14,9 +14,9 @@ from ktstr.cli import many as many_module
 from ktstr.cli import runner as runner_module
 from ktstr.cli.main import main as ktstr
 from ktstr.cli.many import run_many
-from ktstr.cli.reports import Reports
+from ktstr.cli.reports import Reports, check_reports
 from ktstr.cli.runner import run_to_end
-from ktstr.errors import ExitCode, HostUnfit
+from ktstr.errors import ExitCode, HostUnfit, OutputUnwritable
 from ktstr.report.page.html import page_html
 from ktstr.session.options import RunOptions
 from ktstr.session.record import RunRecord
@@ -118,6 +118,28 @@ def test_a_page_that_cannot_be_written_is_known_before_anything_runs(
     page = tmp_path / "file" / "page.html"
     code = run_to_end(Path("good.toml"), RunOptions(), as_json=False, html_file=page)
     assert code == ExitCode.CANNOT_RUN and "cannot be written" in capfd.readouterr().out
+
+
+def test_a_trace_that_cannot_be_written_is_known_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    async def never(*args: Any, **more: Any) -> RunRecord:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr(runner_module, "run_scenario", never)
+    monkeypatch.setattr(many_module, "run_scenario", never)
+    (tmp_path / "file").write_text("")
+    # The trace of one run is a file, those of several are in a folder.
+    for place in (tmp_path, tmp_path / "file" / "t.pftrace"):
+        code = run_to_end(Path("a.toml"), RunOptions(), as_json=False, perfetto_file=place)
+        assert code == ExitCode.CANNOT_RUN and "cannot be written" in capfd.readouterr().out
+    paths = [Path("a.toml"), Path("b.toml")]
+    for place in (tmp_path / "file", tmp_path / "file" / "traces"):
+        with pytest.raises(OutputUnwritable, match="cannot be written"):
+            run_many(paths, RunOptions(), reports=Reports(perfetto_file=place))
+    check_reports(Reports(perfetto_file=tmp_path / "new" / "t.pftrace"), single=True)
+    check_reports(Reports(perfetto_file=tmp_path / "traces"))
+    assert [*(tmp_path / "new").iterdir()] == [] and (tmp_path / "traces").is_dir()
 
 
 def test_several_runs_leave_a_list_with_those_that_never_ran(
