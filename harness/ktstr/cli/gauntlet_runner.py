@@ -32,6 +32,7 @@ from ktstr.gauntlet.journal import (
     measured_beside,
     open_journal,
     read_journal,
+    taken,
 )
 from ktstr.gauntlet.plan import Entry, Progress, Wanted, completed, plan
 from ktstr.gauntlet.run import Executor, TimeLimit, run_cells, to_repeat
@@ -117,20 +118,24 @@ class GauntletRunner(Several):
         """Plan, or read what was planned; then run what is due."""
         asked = self._asked
         with ExitStack() as stack:
+            journal: Journal | None = None
+            there = asked.folder.joinpath(JOURNAL)
             if asked.wanted is None:
+                if not self._only_plan and there.exists():
+                    # Before it is read: what another process still writes would be run twice.
+                    journal = stack.enter_context(open_journal(asked.folder))
                 contents = await anyio.to_thread.run_sync(read_journal, asked.folder)
                 limit_s = await self._resumed(contents)
             else:
-                if asked.folder.joinpath(JOURNAL).exists():
-                    raise CannotRun(
-                        f"there is a gauntlet in {asked.folder} already",
-                        hint=f"ktstr gauntlet --resume {asked.folder}, or another --out",
-                    )
+                if there.exists() and there.stat().st_size:
+                    raise taken(asked.folder)
                 limit_s = await self._planned(asked.wanted)
             if self._only_plan:
                 self._say_plan()
                 return
-            journal = stack.enter_context(open_journal(asked.folder))
+            if journal is None:
+                # A plan takes a while: another may have begun here meanwhile.
+                journal = stack.enter_context(open_journal(asked.folder, new=True))
             await anyio.to_thread.run_sync(journal.planned, self._agenda)
             self.say(f"journal: {journal.path}")
             if self._choice.why_not:

@@ -98,11 +98,12 @@ class Journal:
 
 
 @contextmanager
-def open_journal(folder: Path) -> Iterator[Journal]:
+def open_journal(folder: Path, *, new: bool = False) -> Iterator[Journal]:
     """The journal of a folder, for this process alone; what a SIGKILL tore is cut off.
 
+    :param new: for a gauntlet that begins, which no other may have begun there.
     :raise OutputUnwritable: when it cannot be written.
-    :raise CannotRun: when another process writes it.
+    :raise CannotRun: when another process writes it, or there is one where it has to be new.
     """
     path = folder / JOURNAL
     try:
@@ -120,9 +121,19 @@ def open_journal(folder: Path) -> Iterator[Journal]:
                 f"another gauntlet runs in {folder}", hint="wait for it, or choose another --out"
             ) from None
         _cut_torn(path, descriptor)
+        if new and os.fstat(descriptor).st_size:
+            raise taken(folder)
         yield Journal(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def taken(folder: Path) -> CannotRun:
+    """The error for a new gauntlet in a folder that has one."""
+    return CannotRun(
+        f"there is a gauntlet in {folder} already",
+        hint=f"ktstr gauntlet --resume {folder}, or another --out",
+    )
 
 
 def _cut_torn(path: Path, descriptor: int) -> None:

@@ -21,6 +21,7 @@ from ktstr.daemon.choose import Choice
 from ktstr.errors import ExitCode, HostUnfit
 from ktstr.gauntlet import journal
 from ktstr.gauntlet.journal import read_journal
+from ktstr.gauntlet.plan import plan
 from ktstr.session.events import Emit, StepStarted
 from ktstr.session.lease import Lease
 from ktstr.session.options import RunOptions
@@ -281,3 +282,36 @@ def test_a_folder_with_a_gauntlet_is_not_taken_for_another(runs: Runs, gauntlet:
     runs.seen.clear()
     code, said = gauntlet(*CHOSEN)
     assert code == 4 and "there is a gauntlet in out already" in said and runs.seen == []
+
+
+def test_of_two_that_begin_in_one_folder_the_second_is_refused(
+    runs: Runs, gauntlet: Gauntlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path("out/gauntlet.jsonl")
+
+    async def overtaken(*args: Any) -> Any:
+        await anyio.Path(path.parent).mkdir()
+        await anyio.Path(path).write_text("of another\n")
+        return await plan(*args)
+
+    monkeypatch.setattr(gauntlet_runner, "plan", overtaken)
+    code, said = gauntlet(*CHOSEN)
+    assert code == 4 and "there is a gauntlet in out already" in said and runs.seen == []
+    assert path.read_text() == "of another\n"
+
+
+def test_an_empty_journal_is_in_nobodys_way(runs: Runs, gauntlet: Gauntlet) -> None:
+    Path("out").mkdir()
+    Path("out/gauntlet.jsonl").touch()
+    assert gauntlet(*CHOSEN)[0] == 0 and len(runs.seen) == 4
+
+
+def test_a_journal_is_locked_before_it_is_read(
+    runs: Runs, gauntlet: Gauntlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gauntlet(*CHOSEN)[0] == 0
+    read: list[Path] = []
+    monkeypatch.setattr(gauntlet_runner, "read_journal", read.append)
+    with journal.open_journal(Path("out")):
+        code, said = gauntlet("--resume", "out")
+    assert code == 4 and "another gauntlet runs in out" in said and read == []
