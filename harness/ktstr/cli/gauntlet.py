@@ -168,7 +168,13 @@ def gauntlet(
     reports = Reports(json_file=json_file, junit_file=junit_file, markdown_file=markdown_file)
     try:
         asked = (
-            Asked(folder=resumed, jobs=jobs, budget_s=budget_s, verbose=verbose)
+            Asked(
+                folder=resumed,
+                jobs=jobs,
+                budget_s=budget_s,
+                verbose=verbose,
+                auto_repro=auto_repro,
+            )
             if resumed is not None
             else wanted_by(
                 gauntlet_file,

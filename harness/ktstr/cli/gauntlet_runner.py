@@ -52,6 +52,7 @@ class Asked:
 
     :param folder: of the journal, records and evidence.
     :param wanted: what is multiplied by what; None: what the journal of the folder says.
+    :param auto_repro: of a resumption, where it was said: what the journal has to say, too.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Asked:
     budget_s: float | None = None
     jobs: int | None = None
     verbose: bool = False
+    auto_repro: bool | None = None
 
 
 class GauntletRunner(Several):
@@ -164,6 +166,7 @@ class GauntletRunner(Several):
                 f"the gauntlet in {self._asked.folder} was interrupted before it had a plan",
                 hint="start it again",
             )
+        self._check_repro(before)
         with self._showing("reading what has changed") as progress:
             entries = await completed([item.cell for item in before.items], progress)
         self._agenda, _ = rekeyed(before, entries)
@@ -188,6 +191,23 @@ class GauntletRunner(Several):
         if asked.budget_s is not None or before.budget_s is None:
             return asked.budget_s
         return max(0.0, before.budget_s - self._before_s)
+
+    def _check_repro(self, before: Agenda) -> None:
+        """Refuse another --repro than the cells began with: it shapes each run.
+
+        :raise CannotRun: when it is another.
+        """
+        asked = self._asked.auto_repro
+        if asked is None:
+            return
+        words = {True: "--repro", False: "--no-repro", None: "neither --repro nor --no-repro"}
+        for item in before.items:
+            if item.cell.options.auto_repro is not asked:
+                raise CannotRun(
+                    f"{words[asked]} (or KTSTR_AUTO_REPRO) contradicts the gauntlet in "
+                    f"{self._asked.folder}, which began with {words[item.cell.options.auto_repro]}",
+                    hint="leave it away, or start another gauntlet",
+                )
 
     async def _estimator(self, host: HostLimits) -> Estimator:
         measured = await anyio.to_thread.run_sync(measured_beside, self._asked.folder)

@@ -315,3 +315,28 @@ def test_a_journal_is_locked_before_it_is_read(
     with journal.open_journal(Path("out")):
         code, said = gauntlet("--resume", "out")
     assert code == 4 and "another gauntlet runs in out" in said and read == []
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "words"),
+    [
+        ((), "--no-repro", "began with neither --repro nor --no-repro"),
+        (("--repro",), "--no-repro", "--no-repro (or KTSTR_AUTO_REPRO) contradicts the gauntlet"),
+        (("--no-repro",), "--repro", "began with --no-repro"),
+    ],
+)
+def test_a_resumption_with_another_repro_is_refused(
+    runs: Runs,
+    gauntlet: Gauntlet,
+    monkeypatch: pytest.MonkeyPatch,
+    first: tuple[str, ...],
+    then: str,
+    words: str,
+) -> None:
+    assert gauntlet(*CHOSEN, *first)[0] == 0
+    runs.seen.clear()
+    code, said = gauntlet("--resume", "out", then)
+    assert code == 4 and words in said.replace("\n", " ") and runs.seen == []
+    assert gauntlet("--resume", "out", *first)[0] == 0
+    monkeypatch.setenv("KTSTR_AUTO_REPRO", "1" if then == "--repro" else "0")
+    assert gauntlet("--resume", "out")[0] == 4
