@@ -148,7 +148,8 @@ def compare(
     filter mean any of them, different filters all of them; a kernel of two numbers means its
     releases.
 
-    Exit status: 0 no regression, 1 regressions, 2 nothing could be compared, 4 bad input.
+    Exit status: 0 no regression, 1 regressions, 2 nothing, or not what must not regress, could be
+    compared, 4 bad input.
     """
     if len(places) > 2:
         raise BadCommandLine(f"found {len(places)} places; A and B are two, a pool is one")

@@ -144,6 +144,8 @@ class Comparison:
     :param unpaired_phases: phases that one side's runs did not get to, as (pair, title, side).
     :param verdicts_count: whether a verdict that got worse is a regression.
     :param test: whether noise was taken into account where there were runs enough.
+    :param unmeasured: metrics that must not regress and were compared in no pair, or that a pair
+        has in A only.
     """
 
     slicing: tuple[Dimension, ...]
@@ -157,6 +159,7 @@ class Comparison:
     alpha: float = ALPHA
     verdicts_count: bool = True
     test: bool = True
+    unmeasured: tuple[str, ...] = ()
 
     def of(self, *outcomes: Outcome, phases: bool | None = None) -> list[Change]:
         """The changes of these outcomes, of runs as a whole or of phases where that is asked."""
@@ -180,10 +183,11 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 without a regression, 1 with one, 2 when nothing could be compared."""
+        """0 without a regression, 1 with one, 2 when nothing, or not what has to be, could be
+        compared."""
         if self.regressions:
             return 1
-        return 0 if self.compared else 2
+        return 0 if self.compared and not self.unmeasured else 2
 
 
 def compare(
@@ -230,7 +234,24 @@ def compare(
         alpha=alpha,
         verdicts_count=not metrics_only,
         test=test,
+        unmeasured=tuple(_unmeasured(rules.must_not_regress, changes, wanted.run)),
     )
+
+
+def _unmeasured(names: Sequence[str], changes: Sequence[Change], run: bool) -> Iterator[str]:
+    """Those of the metrics that a regression could have hidden from.
+
+    :param run: whether runs as a whole are compared; their phases tell otherwise.
+    """
+    found: dict[str, set[Outcome]] = {}
+    for change in changes:
+        if run == (change.step_index is None):
+            found.setdefault(change.metric, set()).add(change.outcome)
+    nothing = {Outcome.ONLY_A, Outcome.ONLY_B, Outcome.SUPPRESSED}
+    for name in names:
+        outcomes = found.get(name, set())
+        if Outcome.ONLY_A in outcomes or outcomes <= nothing:
+            yield name
 
 
 def _pair(a: Group, b: Group) -> Pair:

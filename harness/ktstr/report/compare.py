@@ -128,7 +128,11 @@ class Report:
             if number:
                 counts.append(f"{counted(number, 'pair')} {word}")
         tested = sum(1 for pair in comparison.pairs if pair.compared)
-        return f"{', '.join(counts)}; {counted(tested, 'pair')} compared"
+        text = f"{', '.join(counts)}; {counted(tested, 'pair')} compared"
+        if not comparison.unmeasured:
+            return text
+        names = ", ".join(comparison.unmeasured)
+        return f"{text}; not everywhere compared, though it must not regress: {names}"
 
     @property
     def quiet(self) -> str:
@@ -311,6 +315,7 @@ def document(report: Report) -> dict[str, Any]:
         "slicing": [each.value for each in comparison.slicing],
         "pairing": [each.value for each in report.pairing],
         "alpha": comparison.alpha,
+        "unmeasured": list(comparison.unmeasured),
         "notes": [*report.damaged, *report.remarks, *report.method],
         "pairs": [
             {

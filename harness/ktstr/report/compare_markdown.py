@@ -56,7 +56,7 @@ def markdown(report: Report, limit: int = MAX_BYTES) -> str:
     """The comparison: regressions open, everything else folded; at most ``limit`` bytes."""
     comparison, names = report.comparison, report.names()
     page = _Page(limit)
-    mark = "❌" if comparison.regressions else "⚪" if not comparison.compared else "✅"
+    mark = {0: "✅", 1: "❌"}.get(comparison.exit_code, "⚪")
     page.add(f"### {mark} ktstr: {_cell(report.summary)}", "")
     page.add(*(_cell(line) + "  " for line in report.heading), "")
     worse = [each for each in comparison.verdicts if each.worse]

@@ -255,3 +255,27 @@ def test_what_is_shown_of_several_runs_is_what_was_judged() -> None:
     assert change.a == finding.baseline and change.delta == pytest.approx(finding.change)
     if change.outcome is Outcome.IMPROVEMENT:
         assert change.delta is not None and change.delta < 0
+
+
+def test_a_metric_that_must_not_regress_has_to_be_compared() -> None:
+    policy = Policy(must_not_regress=(RATE,))
+
+    def found(a: dict[str, float], b: dict[str, float], **more: Any) -> tuple[int, tuple[str, ...]]:
+        it = compare([row(1, metrics=a)], [row(2, metrics=b)], policy=policy, **more)
+        return it.exit_code, it.unmeasured
+
+    assert found({RATE: 9.0, GAP: 1.0}, {RATE: 9.0, GAP: 1.0}) == (0, ())
+    assert found({RATE: 9.0, GAP: 1.0}, {GAP: 1.0}) == (2, (RATE,))
+    assert found({GAP: 1.0}, {RATE: 9.0, GAP: 1.0}) == (2, (RATE,))
+    assert found({GAP: 1.0}, {GAP: 1.0}) == (2, (RATE,))
+    # A regression is one all the same.
+    assert found({RATE: 9.0, GAP: 1.0}, {GAP: 9000.0}) == (1, (RATE,))
+    # Missing in B of one pair is missing, though another pair has it.
+    a = [row(1, metrics={RATE: 9.0}), row(2, scenario="s", metrics={RATE: 9.0})]
+    b = [row(3, metrics={RATE: 9.0}), row(4, scenario="s", metrics={GAP: 9.0})]
+    it = compare(a, b, policy=policy)
+    assert (it.exit_code, it.unmeasured) == (2, (RATE,))
+    assert compare(a, b).exit_code == 0
+    # With phases alone they tell.
+    a, b = ([row(n, phases=(phase(1, iteration_rate=9.0),))] for n in (1, 2))
+    assert compare(a, b, policy=policy, levels=Levels(run=False)).exit_code == 0

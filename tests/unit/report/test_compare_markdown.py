@@ -8,6 +8,7 @@ from tests.unit.history.made import phase, row
 
 from ktstr.history.compare import compare
 from ktstr.history.dimensions import RowFilter
+from ktstr.history.policy import Policy
 from ktstr.history.rows import Row
 from ktstr.history.sides import two_sets
 from ktstr.report.compare import Report
@@ -40,6 +41,17 @@ def test_a_comparison_without_regressions_says_so() -> None:
     side = [row(1, metrics={"worst_gap_ms": 1.0})]
     assert markdown(report(side, side)).startswith("### ✅ ktstr: 0 regressions")
     assert markdown(report([], [])).startswith("### ⚪ ktstr: nothing could be compared")
+
+
+def test_what_must_not_regress_and_was_not_compared_is_told() -> None:
+    a, b = (row(1, metrics={"iteration_rate": 1.0, "x": 1.0}), row(2, metrics={"x": 1.0}))
+    sides = two_sets([a], [b], (NONE, NONE), ("a", "b"))
+    policy = Policy(must_not_regress=("iteration_rate",))
+    found = Report(compare(sides.a, sides.b, slicing=sides.slicing, policy=policy), sides)
+    sentence = "not everywhere compared, though it must not regress: iteration_rate"
+    assert found.summary.endswith(sentence)
+    first = markdown(found).splitlines()[0]
+    assert first.startswith("### ⚪") and "must not regress: iteration\\_rate" in first
 
 
 @pytest.mark.parametrize("limit", [2_000, 10_000, 60_000])
