@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A comparison as Markdown for a pull request, within what a comment takes."""
 
-import html
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -15,7 +14,7 @@ from ktstr.report.compare import (
     coverage_lines,
     row_of,
 )
-from ktstr.report.printable import one_line
+from ktstr.report.markdown_text import as_code, escaped
 
 MAX_BYTES: Final = 60_000
 """A comment on GitHub takes 65 536 characters; what a bot puts around this has to fit as well."""
@@ -57,14 +56,14 @@ def markdown(report: Report, limit: int = MAX_BYTES) -> str:
     comparison, names = report.comparison, report.names()
     page = _Page(limit)
     mark = {0: "✅", 1: "❌"}.get(comparison.exit_code, "⚪")
-    page.add(f"### {mark} ktstr: {_cell(report.summary)}", "")
-    page.add(*(_cell(line) + "  " for line in report.heading), "")
+    page.add(f"### {mark} ktstr: {escaped(report.summary)}", "")
+    page.add(*(escaped(line) + "  " for line in report.heading), "")
     worse = [each for each in comparison.verdicts if each.worse]
     if worse:
         page.add("**No longer passing**", "")
         for each in worse:
-            reason = f": {_cell(one_line(each.reason, 200))}" if each.reason else ""
-            page.add(f"- {_code(names[each.pair])} {_cell(each.a)} → {_cell(each.b)}{reason}")
+            reason = f": {escaped(each.reason, 200)}" if each.reason else ""
+            page.add(f"- {as_code(names[each.pair])} {escaped(each.a)} → {escaped(each.b)}{reason}")
         page.close("")
     regressions = comparison.of(Outcome.REGRESSION)
     if regressions:
@@ -103,13 +102,13 @@ def _rows(page: _Page, rows: Iterable[Sequence[str]]) -> None:
         return
     for row in rows:
         test, where, metric, *rest = row[: len(_COLUMNS)]
-        cells = [_code(test), _cell(where), _code(metric), *map(_cell, rest)]
+        cells = [as_code(test), escaped(where), as_code(metric), *map(escaped, rest)]
         page.add(f"| {' | '.join(cells)} |")
     page.close("")
 
 
 def _folded(page: _Page, title: str, body: Callable[[], None]) -> None:
-    if page.add(f"<details><summary>{_cell(title)}</summary>", ""):
+    if page.add(f"<details><summary>{escaped(title)}</summary>", ""):
         body()
         page.close("</details>", "")
 
@@ -122,7 +121,7 @@ def _folded_list(page: _Page, title: str, lines: Iterable[str]) -> None:
 
 def _bullets(page: _Page, lines: Sequence[str]) -> None:
     for line in lines:
-        page.add(f"- {_cell(one_line(line, 1000))}")
+        page.add(f"- {escaped(line, 1000)}")
     page.close("")
 
 
@@ -139,16 +138,3 @@ def _unpaired(report: Report, names: dict[PairKey, str]) -> Iterator[str]:
     for pair in comparison.pairs:
         if not pair.compared:
             yield f"{names[pair.key]}: {pair.a.verdict_text}, {pair.b.verdict_text}"
-
-
-def _cell(text: str) -> str:
-    """Text that can neither end the cell nor become markup, a link or a mention."""
-    safe = html.escape(one_line(text), quote=False)
-    for char in "\\`*_[]|":
-        safe = safe.replace(char, "\\" + char)
-    return safe.replace("@", "@\u200b").replace("#", "&#35;")
-
-
-def _code(text: str) -> str:
-    """Text as code; a backtick would end it, and a pipe the cell."""
-    return "`" + one_line(text).replace("`", "'").replace("|", "\\|") + "`"

@@ -9,7 +9,7 @@ from ktstr.gauntlet.board import AXES, BAD, Board, Place, Row
 from ktstr.report.gauntlet import head, left_out_lines, outcomes, telling_tallies
 from ktstr.report.many import counted, workload_s
 from ktstr.report.many_summary import totals
-from ktstr.report.printable import one_line
+from ktstr.report.markdown_text import escaped
 
 SCHEMA: Final = 1
 """Version of :func:`document`."""
@@ -88,11 +88,11 @@ def markdown(board: Board, wall_s: float) -> str:
 
 def _markdown(board: Board, wall_s: float) -> Iterator[str]:
     found = outcomes(board)
-    yield f"### Gauntlet {board.agenda.name}"
+    yield f"### Gauntlet {escaped(board.agenda.name)}"
     yield ""
     yield totals(found, wall_s).plain
     yield ""
-    heads = ["<br>".join(map(_escaped, head(board, place))) for place in board.places]
+    heads = ["<br>".join(map(escaped, head(board, place))) for place in board.places]
     yield from _table(["scenario", *heads], (_line(board, row) for row in board.rows))
     hurting = telling_tallies(board)
     if hurting:
@@ -100,7 +100,7 @@ def _markdown(board: Board, wall_s: float) -> Iterator[str]:
         yield from _table(
             ["by", "value", "ran", "bad"],
             (
-                [tally.dimension, _escaped(tally.value), str(tally.ran), str(tally.bad)]
+                [tally.dimension, escaped(tally.value), str(tally.ran), str(tally.bad)]
                 for tally in hurting
             ),
         )
@@ -108,8 +108,8 @@ def _markdown(board: Board, wall_s: float) -> Iterator[str]:
     if bad:
         yield ""
         for each in bad:
-            reason = f": {_escaped(each.reason)}" if each.reason else ""
-            yield f"- **{each.verdict}** {_escaped(each.label)}{reason}"
+            reason = f": {escaped(each.reason)}" if each.reason else ""
+            yield f"- **{each.verdict}** {escaped(each.label)}{reason}"
     if lines := left_out_lines(board):
         yield ""
         not_run = sum(1 for each in found if each.verdict == "not run")
@@ -117,7 +117,7 @@ def _markdown(board: Board, wall_s: float) -> Iterator[str]:
         yield f"<details><summary>{count} cells left out or not run</summary>"
         yield ""
         for line in lines:
-            yield f"- {_escaped(line)}"
+            yield f"- {escaped(line)}"
         yield ""
         yield "</details>"
 
@@ -129,7 +129,7 @@ def _line(board: Board, row: Row) -> list[str]:
     bold = [
         f"**{word}**" if word in ("fail", "guest lost", "cannot run") else word for word in words
     ]
-    return [_escaped(row.name), *bold]
+    return [escaped(row.name), *bold]
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -137,11 +137,3 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]
     yield "|" + "---|" * len(head)
     for line in lines:
         yield "| " + " | ".join(line) + " |"
-
-
-def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is, in one line of a table."""
-    safe = one_line(text)
-    for sign in "\\`*_[]<>|":
-        safe = safe.replace(sign, "\\" + sign)
-    return safe

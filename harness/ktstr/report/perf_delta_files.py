@@ -19,6 +19,7 @@ from ktstr.report.delta_words import (
     side_text,
     unit_of,
 )
+from ktstr.report.markdown_text import as_code, escaped
 from ktstr.report.perf_delta import cautions, verdict_lines
 
 SCHEMA: Final = 1
@@ -40,11 +41,11 @@ def markdown(delta: Delta, judgement: Judgement, code: ExitCode) -> str:
         f"### ktstr perf-delta: {_HEADS.get(code, str(int(code)))}",
         "",
         (
-            f"base `{_cell(delta.base.commit)}`, head `{_cell(delta.head.commit)}`; "
+            f"base {as_code(str(delta.base.commit))}, head {as_code(str(delta.head.commit))}; "
             f"{counts_text(judgement)}."
         ),
         "",
-        *(f"- {_cell(text)}" for text in (*verdict_lines(judgement), *cautions(delta))),
+        *map(_item, (*verdict_lines(judgement), *cautions(delta))),
     ]
     regressed = judgement.of(Word.REGRESSION)
     if regressed:
@@ -52,16 +53,15 @@ def markdown(delta: Delta, judgement: Judgement, code: ExitCode) -> str:
     others = judgement.of(Word.IMPROVEMENT, Word.CHANGED)
     lines += _folded(f"{len(others)} improvements and other changes", _rows(others))
     doubts = judgement.of(Word.INCONCLUSIVE)
-    words = [f"- {_where(key)}`{key.metric}`: {_cell(doubt_text(f))}" for key, f in doubts]
+    words = [f"- {_where(key)}{as_code(key.metric)}: {escaped(doubt_text(f))}" for key, f in doubts]
     lines += _folded(f"{len(doubts)} not decided", words)
     alone = [
-        f"- {_where(key)}`{key.metric}`: {side} only, {runs} runs"
+        f"- {_where(key)}{as_code(key.metric)}: {side} only, {runs} runs"
         for key, side, runs in judgement.coverage
     ]
     lines += _folded(f"{len(alone)} on one side only", alone)
-    lines += _folded(
-        "How this was decided", [f"- {t}" for t in method_lines(judgement, alpha=ALPHA)]
-    )
+    method = method_lines(judgement, alpha=ALPHA)
+    lines += _folded("How this was decided", [*map(_item, method)])
     return _bounded(lines)
 
 
@@ -75,14 +75,14 @@ def _rows(found: Sequence[tuple[Key, Finding]]) -> list[str]:
         lines.append(
             _row(
                 [
-                    place,
-                    f"`{key.metric}`",
-                    unit_of(key),
-                    side_text(f, "base"),
-                    side_text(f, "head"),
-                    change_text(f),
-                    interval_text(f),
-                    p_text(f),
+                    escaped(place),
+                    as_code(key.metric),
+                    escaped(unit_of(key)),
+                    escaped(side_text(f, "base")),
+                    escaped(side_text(f, "head")),
+                    escaped(change_text(f)),
+                    escaped(interval_text(f)),
+                    escaped(p_text(f)),
                     f.verdict.value,
                 ]
             )
@@ -90,16 +90,16 @@ def _rows(found: Sequence[tuple[Key, Finding]]) -> list[str]:
     return lines
 
 
-def _row(cells: Iterable[object]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _where(key: Key) -> str:
-    return f"{_cell(key.scenario)} {_cell(key.phase)}".strip() + " "
+    return f"{escaped(key.scenario)} {escaped(key.phase)}".strip() + " "
 
 
-def _cell(text: object) -> str:
-    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+def _item(text: str) -> str:
+    return f"- {escaped(text, 1000)}"
 
 
 def _folded(title: str, lines: Sequence[str]) -> list[str]:

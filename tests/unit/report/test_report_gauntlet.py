@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The matrix in words, on a terminal, as Markdown and for programs."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -114,8 +115,17 @@ def test_markdown_shows_texts_as_they_are() -> None:
     found = markdown(made(), 12.0)
     assert "| scenario | tiny-1llc<br>none | tiny-1llc<br>scx\\_x | smt-2llc<br>scx\\_x |" in found
     assert "| b | pass | **fail** | not chosen |" in found
-    assert "\\[Gap\\] a \\| b \\<x\\>" in found
+    assert "\\[Gap\\] a \\| b &lt;x&gt;" in found
     assert "<summary>4 cells left out or not run</summary>" in found
+
+
+def test_nothing_in_markdown_becomes_markup() -> None:
+    hostile = "`a` @all #1 [x](http://y) a|b <b>\r# c"
+    one = replace(cell("x", *SMALL, "none"), name=hostile)
+    agenda = Agenda(hostile, (Item(one, 1.0, 1.0),))
+    found = markdown(board(agenda, {one.key: replace(FAIL, reason=hostile)}), 1.0)
+    for wrong in ("@all", "#1", "[x](", "<b>", "\r", " `a`", "a|b"):
+        assert wrong not in found.replace("\\[x\\](", "").replace("\\`", ""), wrong
 
 
 def test_programs_get_all_of_it() -> None:
