@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ktstr.daemon.address import MAX_PATH, connected
+from ktstr.daemon.address import MAX_PATH
 from ktstr.daemon.auth import MAX_TOKEN, MIN_TOKEN
 from ktstr.errors import HostUnfit
 
@@ -128,15 +128,24 @@ def _remove_stale(path: Path) -> None:
             f"{path} exists and is no socket",
             hint="move it away, or choose another --socket PATH",
         )
-    live = connected(path, LIVE_TIMEOUT_S)
-    if live is not None:
-        pid = _peer(live)
-        live.close()
-        raise HostUnfit(
-            f"a daemon listens at {path} already" + (f" (process {pid})" if pid else ""),
-            hint="use that one (`ktstr runs`), end it, or choose another --socket and --state",
-        )
-    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        made.settimeout(LIVE_TIMEOUT_S)
+        try:
+            made.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            # Nothing else says that nobody listens: a full backlog is somebody's, too.
+            path.unlink()
+            return
+        except OSError as error:
+            raise HostUnfit(
+                f"{path} is a socket that somebody may listen at: {error.strerror}",
+                hint="remove it if nobody does, or choose another --socket and --state",
+            ) from error
+        pid = _peer(made)
+    raise HostUnfit(
+        f"a daemon listens at {path} already" + (f" (process {pid})" if pid else ""),
+        hint="use that one (`ktstr runs`), end it, or choose another --socket and --state",
+    )
 
 
 def _peer(connection: socket.socket) -> int:

@@ -275,6 +275,17 @@ def test_only_live_sockets_stand_in_the_way(tmp_path: Path) -> None:
         unix_listener(Path("/proc/nowhere/d.sock"))
 
 
+def test_a_daemon_that_is_too_busy_to_answer_keeps_its_socket(tmp_path: Path) -> None:
+    path = tmp_path / "d.sock"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(str(path))
+        busy.listen(0)
+        waiting.connect(str(path))
+        with pytest.raises(HostUnfit, match="somebody may listen"):
+            unix_listener(path)
+        assert path.is_socket()
+
+
 @pytest.mark.parametrize("address", ["", "8642", ":8642", "127.0.0.1:x", "127.0.0.1:65536", "[::1"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(HostUnfit, match="--tcp"):
