@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
@@ -72,11 +72,12 @@ class Doorkeeper:
 
     def _check_host(self, headers: Headers) -> None:
         # A foreign name that was made to point at a forwarded port (DNS rebinding).
-        name = urlsplit(f"//{headers.get('host', '')}").hostname
-        if name not in _LOCAL_NAMES:
+        given = headers.get("host", "")
+        parts = _split(f"//{given}")
+        if parts is None or parts.hostname not in _LOCAL_NAMES:
             raise Problem(
                 421,
-                f"the Host is {name!r:.80}, which is not this machine's",
+                f"the Host is {given!r:.80}, which is not this machine's",
                 f"use one of {', '.join(sorted(_LOCAL_NAMES))}",
             )
 
@@ -84,7 +85,8 @@ class Doorkeeper:
         origin = headers.get("origin")
         if scope["method"] in _SAFE or origin is None:
             return
-        if urlsplit(origin).netloc != headers.get("host"):
+        parts = _split(origin)
+        if parts is None or parts.netloc != headers.get("host"):
             raise Problem(
                 403,
                 "the request was made by a page of another site",
@@ -121,6 +123,14 @@ def _unknown(detail: str) -> Problem:
         "the token is in the file that ktstr serve was given as --token-file",
         headers={"WWW-Authenticate": "Bearer"},
     )
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        return urlsplit(text)
+    except ValueError:
+        # Such as a bracket that is not closed.
+        return None
 
 
 def _kept(text: str) -> str | None:

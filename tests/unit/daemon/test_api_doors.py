@@ -95,7 +95,9 @@ async def test_a_browser_without_the_token_comes_to_the_form(tmp_path: Path) -> 
         ({"Host": "localhost:8642", "Origin": "http://localhost:8642"}, 201),
         ({"Host": "localhost:8642", "Origin": "http://elsewhere.example"}, 403),
         ({"Host": "localhost:8642", "Origin": "null"}, 403),
+        ({"Host": "localhost:8642", "Origin": "http://[::1"}, 403),
         ({"Host": "elsewhere.example"}, 421),
+        ({"Host": "[::1"}, 421),
     ],
 )
 async def test_a_foreign_page_cannot_use_a_forwarded_socket(
