@@ -22,7 +22,7 @@ TITLES: Final = {
     421: "not this host",
     422: "the definition is wrong",
     500: "ktstr itself went wrong",
-    503: "the daemon takes no more runs now",
+    503: "the daemon cannot do that now",
 }
 """What each status means here."""
 

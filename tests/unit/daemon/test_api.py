@@ -142,6 +142,21 @@ async def test_a_daemon_that_takes_nothing_says_so(tmp_path: Path) -> None:
         assert (await site.ask("GET", "/v1/health")).json["accepting"] is False
 
 
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/20261121-120000-0000"])
+async def test_a_database_that_cannot_be_read_is_no_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def unread(*_: object, **__: object) -> None:
+        raise ServiceRefused("the database cannot be read: disk I/O error")
+
+    async with served(tmp_path) as site:
+        monkeypatch.setattr(site.supervisor, "rows", unread)
+        monkeypatch.setattr(site.supervisor, "row", unread)
+        reply = await site.ask("GET", path)
+        assert (reply.status, reply.headers["retry-after"]) == (503, "10")
+        assert "disk I/O error" in reply.json["detail"]
+
+
 async def test_lists_are_newest_first_filtered_and_without_texts(tmp_path: Path) -> None:
     async with served(tmp_path) as site:
         ids = [await submitted(site) for _ in range(4)]

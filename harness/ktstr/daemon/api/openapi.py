@@ -41,7 +41,7 @@ def _described(operation: Operation) -> dict[str, Any]:
         "tags": [operation.tag],
         "responses": {
             **{str(status): _answer(each) for status, each in operation.answers.items()},
-            **{str(status): _refusal(status) for status in (*operation.refusals, 401)},
+            **{str(status): _refusal(status) for status in (*operation.refusals, 401, 503)},
         },
     }
     if operation.parameters:

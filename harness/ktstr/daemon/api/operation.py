@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ktstr.daemon.api.service import Service
 from ktstr.daemon.problems import Problem
+from ktstr.errors import ServiceRefused
 
 JSON: Final = "application/json"
 Handler = Callable[[Request, Service], Awaitable[Response]]
@@ -82,6 +83,13 @@ def route(operation: Operation, service: Service) -> Route:
         except Problem as problem:
             response = problem.response()
             words["problem"] = problem.detail
+        except ServiceRefused as error:
+            # Nothing is taken now, or the database cannot be read.
+            found = Problem(
+                503, error.message, error.hint, headers={"Retry-After": "10"}, exit_code=4
+            )
+            response = found.response()
+            words["problem"] = found.detail
         took_ms = round(1000 * (anyio.current_time() - began), 1)
         tell = log.info if operation.method != "GET" else log.debug
         tell("request", operation=operation.name, status=response.status_code, ms=took_ms, **words)

@@ -44,10 +44,9 @@ async def submit(request: Request, service: Service) -> Response:
     submission = _submission(await read_json(request), service)
     try:
         row = await service.supervisor.submit(submission)
-    except ServiceRefused as error:
-        raise Problem(
-            503, error.message, error.hint, headers={"Retry-After": "10"}, exit_code=4
-        ) from None
+    except ServiceRefused:
+        # Not the definition's fault: answered as wherever else it happens.
+        raise
     except CannotRun as error:
         raise Problem(422, error.message, error.hint, exit_code=int(error.exit_code)) from None
     return answer(row_to_json(row), 201, {"Location": f"/v1/runs/{row.id}"})
