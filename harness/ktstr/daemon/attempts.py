@@ -17,6 +17,7 @@ import structlog
 from ktstr.daemon.line import Line
 from ktstr.daemon.nursery import Nursery, Runner
 from ktstr.daemon.paths import END, LOG, RUNNER, Paths, read_note, write_note
+from ktstr.daemon.plain import readable
 from ktstr.daemon.reaper import ended, lost, recorded, start_ticks
 from ktstr.daemon.salvage import clean
 from ktstr.daemon.submission import RunRow, RunState
@@ -241,7 +242,9 @@ class Attempts:
         if not isinstance(name, str) or tracked.number not in self._tracked:
             raise ValueError(message)
         self.line.learn(tracked.number, Cost(cpus, memory_mib))
-        self._change(tracked, {"cpus": cpus, "memory_mib": memory_mib, "name": name[:200]})
+        self._change(
+            tracked, {"cpus": cpus, "memory_mib": memory_mib, "name": readable(name[:200])}
+        )
         self.consider()
 
     def _grant(self) -> None:

@@ -6,6 +6,7 @@ that is no number and a text beyond its bound are refused with the key's name.
 """
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -19,6 +20,10 @@ from ktstr.errors import RequestInvalid
 MAX_TEXT: Final = 1 << 16
 MAX_ITEMS: Final = 4096
 MAX_INT: Final = (1 << 63) - 1
+
+_NO_CHARACTER: Final = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+"""Zero, and halves of characters, that no encoding takes. U+DC80 to U+DCFF are bytes of a file's
+name that is not UTF-8 (PEP 383), in paths and in messages that tell of them."""
 
 T = TypeVar("T")
 
@@ -110,6 +115,11 @@ def wrong(key: str, value: Any, allowed: str) -> RequestInvalid:
     return RequestInvalid(f"{key or 'the message'}: found {shown}; allowed: {allowed}")
 
 
+def readable(text: str) -> str:
+    """The text with a mark in place of what :func:`checked` refuses in texts."""
+    return _NO_CHARACTER.sub("\ufffd", text)
+
+
 def _one_of(kinds: Sequence[Any], value: Any, key: str) -> Any:
     if value is None and NoneType in kinds:
         return None
@@ -131,8 +141,10 @@ def _tuple(kinds: Sequence[Any], value: Any, key: str) -> tuple[Any, ...]:
 
 
 def _text(value: Any, key: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT or "\0" in value:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise wrong(key, value, f"a text of at most {MAX_TEXT} characters")
+    if _NO_CHARACTER.search(value):
+        raise wrong(key, value, "a text without zeros and lone surrogates")
     return value
 
 

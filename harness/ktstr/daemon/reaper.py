@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ktstr.daemon.paths import END, RUNNER, STATE_MARK, Paths, read_note
+from ktstr.daemon.plain import readable
 from ktstr.daemon.salvage import clean, salvage
 from ktstr.daemon.submission import OWN_FOLDER, EventRow, RunRow, RunState
 from ktstr.errors import ExitCode
@@ -196,9 +197,12 @@ def _head(sidecar: Path) -> dict[str, Any]:
 
 def _text(note: dict[str, Any], key: str) -> str | None:
     value = note.get(key)
-    return value[:8192] if isinstance(value, str) else None
+    # A row with anything else in it could not be read again.
+    return readable(value[:8192]) if isinstance(value, str) else None
 
 
 def _path(note: dict[str, Any], key: str) -> Path | None:
-    value = _text(note, key)
-    return Path(value) if value and value.startswith("/") and "\0" not in value else None
+    value = note.get(key)
+    if not isinstance(value, str) or not value.startswith("/"):
+        return None
+    return Path(value) if value == readable(value[:8192]) else None

@@ -60,6 +60,7 @@ EVENTS: Final[dict[str, type[Any]]] = {
 _TYPES: Final = {kind: name for name, kind in EVENTS.items()}
 
 RUN_ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,8}\Z")
+_NO_CHARACTER: Final = re.compile("[\0\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 _SHARE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/-]{0,63}\Z")
 
@@ -186,8 +187,11 @@ def _scenario(value: object) -> ScenarioFile | ScenarioText:
     if not isinstance(value, Mapping) or "toml" not in value:
         raise wrong("scenario", value, '{"path": ...}, or {"toml": ..., "name": ...}')
     toml = value["toml"]
-    if not isinstance(toml, str) or len(toml) > MAX_TOML or "\0" in toml:
+    if not isinstance(toml, str) or len(toml) > MAX_TOML:
         raise wrong("scenario.toml", toml, f"a text of at most {MAX_TOML} characters")
+    if _NO_CHARACTER.search(toml):
+        # Its file is UTF-8, which has no such characters.
+        raise wrong("scenario.toml", toml, "a text without zeros and lone surrogates")
     rest = {name: item for name, item in value.items() if name != "toml"}
     text = from_plain(ScenarioText, rest, "scenario", ready={"toml": toml})
     if not _NAME.match(text.name):

@@ -2,6 +2,7 @@
 """JSON forms: the same comes back, and what is wrong is refused by its key."""
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ktstr.daemon.reaper import ended
 from ktstr.daemon.submission import RunRow, RunState, ScenarioFile, ScenarioText, Submission
 from ktstr.daemon.wire import (
     EVENTS,
@@ -116,6 +118,10 @@ FILE = {"path": "/a.toml"}
         ({"scenario": {**FILE, "toml": "x"}}, "scenario.toml"),
         ({"scenario": {"toml": 3, "name": "x"}}, "scenario.toml"),
         ({"scenario": {"toml": "x" * 600_000, "name": "x"}}, "scenario.toml"),
+        ({"scenario": {"toml": "a = '\ud800'", "name": "x"}}, "scenario.toml"),
+        ({"scenario": {"toml": "a = '\udcff'", "name": "x"}}, "scenario.toml"),
+        ({"scenario": {"path": "/a\udfff"}}, "scenario.path"),
+        ({"scenario": FILE, "options": {"kernel": "\ud800"}}, "options.kernel"),
         ({"scenario": {"toml": "x"}}, "scenario.name is missing"),
         ({"scenario": {"toml": "x", "name": "../x"}}, "scenario.name"),
         ({"scenario": {"toml": "x", "name": ".x"}}, "scenario.name"),
@@ -174,6 +180,24 @@ def test_nothing_but_a_refusal_comes_of_nonsense(value: Any, key: str) -> None:
                 read(whole)
             except RequestInvalid as error:
                 assert len(str(error)) < 1000
+
+
+def test_a_path_may_have_any_bytes() -> None:
+    path = Path(os.fsdecode(b"/caf\xe9/\x80\xff.toml"))
+    given = {"scenario": {"path": str(path)}, "cwd": str(path.parent)}
+    read = submission_from_json(json.loads(json.dumps(given)))
+    assert (read.scenario, read.cwd) == (ScenarioFile(path), path.parent)
+
+
+def test_whatever_a_run_says_of_its_end_can_be_read_again() -> None:
+    row = RunRow(
+        "20261121-215446-1903", RunState.RUNNING, Submission(ScenarioText("", "a")), "a", 1
+    )
+    said = {"name": "a\0b", "error": "\ud800 at caf\udce9", "hint": "\0", "sidecar": "/a\0"}
+    found = ended(row, {"end": "finished", **said})
+    assert (found.name, found.error, found.hint) == ("a\ufffdb", "\ufffd at caf\udce9", "\ufffd")
+    assert found.sidecar is None
+    assert row_from_json(json.loads(json.dumps(row_to_json(found)))) == found
 
 
 def test_run_ids_cannot_name_other_files() -> None:
