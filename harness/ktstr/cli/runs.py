@@ -13,11 +13,15 @@ from ktstr.cli.command_line import Command, Group
 from ktstr.errors import CannotRun, ExitCode, KtstrError
 
 if TYPE_CHECKING:
-    from ktstr.daemon.client import Daemon
+    from ktstr.daemon.client import Daemon, Message
     from ktstr.daemon.submission import RunRow
 
 USUAL: Final = 20
 MAX_ROWS: Final = 1000
+
+BACK_TRIES: Final = 20
+BACK_PAUSE_S: Final = 0.25
+"""A daemon that tells nothing more is asked again for five seconds before it is given up."""
 
 
 def _guarded(work: Callable[[], ExitCode]) -> None:
@@ -188,18 +192,44 @@ def _follow(text: str) -> ExitCode:
     progress = PlainProgress(screen.text)
     daemon = _daemon()
     run_id = _named(daemon, text)
-    with daemon.follow(f"/v1/runs/{run_id}/events") as stream:
-        for message in stream:
-            if message.kind in EVENTS:
-                _show(progress, message.kind, message.data)
-            elif message.kind == "state" and message.data.get("state") == "queued":
-                screen.text.write("queued\n")
-            elif message.kind == "end":
-                return _ended(
-                    Console(file=screen.text, soft_wrap=True), row_from_json(message.data)
-                )
+    for message in _messages(daemon, run_id):
+        if message.kind in EVENTS:
+            _show(progress, message.kind, message.data)
+        elif message.kind == "state" and message.data.get("state") == "queued":
+            screen.text.write("queued\n")
+        elif message.kind == "end":
+            return _ended(Console(file=screen.text, soft_wrap=True), row_from_json(message.data))
     raise CannotRun(
         f"the daemon ended before {run_id} had", hint="start it again and follow once more"
+    )
+
+
+def _messages(daemon: "Daemon", run_id: str) -> "Iterator[Message]":
+    """What happens in the run, until the daemon ends.
+
+    A daemon that lives drops a follower whose connection took nothing for a while: the follower
+    comes again, and goes on after what it has seen.
+    """
+    from ktstr.daemon.client import DaemonLost
+
+    seen = silent = 0
+    while silent < BACK_TRIES:
+        before, closing = seen, False
+        try:
+            with daemon.follow(f"/v1/runs/{run_id}/events", seen) as stream:
+                for message in stream:
+                    seen = seen if message.seq is None else message.seq
+                    closing = message.kind == "closing"
+                    yield message
+        except DaemonLost:
+            if not daemon.listens():
+                return
+        if closing:
+            return
+        silent = 0 if seen > before else silent + 1
+        time.sleep(BACK_PAUSE_S)
+    raise CannotRun(
+        f"the daemon tells nothing more of {run_id}", hint="`ktstr runs` says how it stands"
     )
 
 

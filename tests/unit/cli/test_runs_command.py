@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktstr runs``: the table, ids by a part of them, and what is said where no daemon is."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
-from tests.unit.daemon.served import SMALL, served
+from tests.unit.daemon.served import SMALL, served, until
 
 from ktstr.cli.main import main as ktstr
 from ktstr.cli.runs import table
 from ktstr.daemon.address import SOCKET_VARIABLE
-from ktstr.daemon.submission import RunRow, RunState, ScenarioText, Submission
+from ktstr.daemon.submission import EventRow, RunRow, RunState, ScenarioText, Submission
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +103,42 @@ async def test_following_tells_events_and_ends_by_the_verdict(place: Path) -> No
         assert done.exit_code == 3
         assert "warning: hello?[2J" in done.output
         assert done.output.endswith(f"{run_id}: lost\n  gone\n  hint: look\n")
+
+
+async def test_a_follower_that_was_dropped_comes_again_and_sees_each_event_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(place) as site:
+        run_id = (await site.ask("POST", "/v1/runs", SMALL)).json["id"]
+        site.supervisor.tell(run_id, "note", {"text": "first", "warning": False})
+        whole, asked = site.supervisor.follow, []
+
+        async def follow(run_id: str, after_seq: int = 0) -> AsyncIterator[EventRow]:
+            asked.append(after_seq)
+            if len(asked) == 1:
+                yield site.supervisor.events[run_id][0]
+                return
+            site.supervisor.tell(run_id, "note", {"text": "second", "warning": False})
+            site.supervisor.change(run_id, state=RunState.CANCELLED, exit_code=4)
+            async for event in whole(run_id, after_seq):
+                yield event
+
+        monkeypatch.setattr(site.supervisor, "follow", follow)
+        done = await invoked("follow", run_id)
+        assert asked == [0, 1]
+        assert done.output.count("first") == done.output.count("second") == 1
+        assert done.output.endswith(f"{run_id}: cancelled\n")
+
+
+async def test_following_ends_with_the_daemon(place: Path) -> None:
+    async with served(place) as site:
+        run_id = (await site.ask("POST", "/v1/runs", SMALL)).json["id"]
+        async with anyio.create_task_group() as group:
+
+            async def follow() -> None:
+                done = await invoked("follow", run_id)
+                assert (done.exit_code, "the daemon ended" in done.output) == (4, True)
+
+            group.start_soon(follow)
+            await until(lambda: site.supervisor.followers > 0, "it follows")
+            site.closing.set()
