@@ -8,6 +8,7 @@ script, a line per command::
     lease                wait for CPUs
     sleep 0.5            seconds
     event TYPE JSON      say something, as it stands
+    file PATH            wait until there is that file
     raw TEXT             write a line that may be no message
     flood 100000         say a note so many times
     kept fail 1          stand there, with this verdict, until it is released
@@ -96,6 +97,9 @@ class _Fake:
                 self._await("lease")
             case "sleep":
                 self._await("", float(rest))
+            case "file":
+                while not Path(rest).exists():
+                    self._await("", 0.05)
             case "event":
                 kind, _, fields = rest.partition(" ")
                 self._say(type="event", event={"type": kind, **json.loads(fields or "{}")})

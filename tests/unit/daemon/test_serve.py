@@ -151,13 +151,15 @@ def test_a_killed_daemons_socket_is_taken_over(daemons: Daemons) -> None:
 def test_sigterm_lets_what_runs_end_and_keeps_what_waits(daemons: Daemons) -> None:
     process = daemons.up()
     daemon = Daemon(daemons.socket)
-    running = submitted(daemon, "cpus 99", "lease", "sleep 2", "verdict pass 0")
+    gate = daemons.folder / "gate"
+    running = submitted(daemon, "cpus 99", "lease", f"file {gate}", "verdict pass 0")
     waiting = submitted(daemon, "cpus 99", "lease", "verdict pass 0")
     eventually(lambda: daemon.get(f"/v1/runs/{running}")["state"] == "running", "it runs")
     process.send_signal(signal.SIGTERM)
     eventually(lambda: daemon.health() is not None and not daemon.health().accepting, "it drains")  # type: ignore[union-attr]
     with pytest.raises(CannotRun, match="about to end"):
         submitted(daemon, "verdict pass 0")
+    gate.touch()
     _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert not daemons.socket.exists()
