@@ -75,7 +75,9 @@ async def test_a_second_request_on_the_connection_has_its_own_time(
                 made.sendall(request)
                 found = b""
                 while not found.endswith(b"true}"):
-                    found += await anyio.to_thread.run_sync(made.recv, 65536)
+                    more = await anyio.to_thread.run_sync(made.recv, 65536)
+                    assert more, f"it hung up after {found!r}"
+                    found += more
                 # Longer than a head may take: between requests a connection may rest.
                 await anyio.sleep(0.5)
             made.sendall(request[:10])

@@ -30,6 +30,13 @@ OUT = Path("ktstr-runs").absolute()
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is: no word of waiting, and time to come back."""
+    monkeypatch.setattr(remote, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(remote, "BACK_TRIES", 240)
+
+
 class Site:
     """A daemon of scripted runs in this process: its two halves come and go apart."""
 

@@ -127,7 +127,7 @@ async def test_a_pool_of_so_many_at_a_time_crowds_itself(ledger: Ledger) -> None
             inside += 1
             if inside == 2:
                 together.set()
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await together.wait()
 
     await pool.run(work)
