@@ -90,6 +90,8 @@ def test_a_change_that_overtakes_the_list_is_not_lost(page: Page, daemon: FakeDa
     page.goto(daemon.url)
     expect(page.locator("html")).to_have_attribute("data-loaded", "")
     expect(page.locator(".queue tbody tr")).to_have_count(2)
+    # Whichever comes first, list or change: a change that was lost would never show.
+    expect(page.locator(f"tr[data-run='{A}']")).to_have_attribute("data-state", "finished")
     assert states(page) == [(B, "queued"), (A, "finished")]
 
 
