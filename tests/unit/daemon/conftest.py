@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -68,8 +69,8 @@ def serving(tmp_path: Path) -> Serving:
     """A supervisor of scripted runs in the test's own folder, as often as it is asked for."""
 
     @asynccontextmanager
-    async def serve(**changes: object) -> AsyncIterator[Supervisor]:
-        settings = replace(FAKE, **changes)  # type: ignore[arg-type]
+    async def serve(**changes: Any) -> AsyncIterator[Supervisor]:
+        settings = replace(FAKE, **changes)
         async with supervising(tmp_path / "state", settings) as supervisor:
             yield supervisor
 

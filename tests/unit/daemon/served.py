@@ -90,7 +90,7 @@ class FakeSupervisor(Supervisor):
         self._news.set()
         self._news = anyio.Event()
 
-    async def cancel(self, run_id: str) -> RunRow:
+    async def cancel(self, run_id: str, why: str = "on demand") -> RunRow:
         self.asked.append(("cancel", run_id))
         return self.change(run_id, state=RunState.CANCELLED)
 

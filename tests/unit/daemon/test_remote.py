@@ -20,7 +20,7 @@ from ktstr.daemon.remote import Kept, run_remotely
 from ktstr.daemon.server import serve_all
 from ktstr.daemon.submission import KERNEL_LACKS, RunRow, RunState
 from ktstr.daemon.supervisor import Supervisor, supervising
-from ktstr.errors import CannotRun, ExitCode, GuestLost, KernelLacks
+from ktstr.errors import CannotRun, ExitCode, GuestLost, KernelLacks, KtstrError
 from ktstr.session.events import Note, StageDone, StageStarted
 from ktstr.session.lease import Lease
 from ktstr.session.options import RunOptions
@@ -120,14 +120,14 @@ async def test_what_leaves_no_record_is_the_error_that_it_was(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     line: str,
-    kind: type[Exception],
+    kind: type[KtstrError],
     code: ExitCode,
     words: str,
 ) -> None:
     async with site(tmp_path, monkeypatch) as found:
         with pytest.raises(kind) as caught:
             await run_remotely(found.script(line), RunOptions(), lambda event: None)
-        assert caught.value.exit_code == code  # type: ignore[attr-defined]
+        assert caught.value.exit_code == code
         assert words in str(caught.value)
 
 

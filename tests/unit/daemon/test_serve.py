@@ -119,6 +119,12 @@ def eventually(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def drains(daemon: Daemon) -> bool:
+    """Whether the daemon answers that it takes no more runs."""
+    health = daemon.health()
+    return health is not None and not health.accepting
+
+
 def test_tcp_without_a_token_is_refused_with_the_fix(daemons: Daemons, tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     process = daemons.start("--tcp", "127.0.0.1:0", "--state", state, scripted=False)
@@ -156,7 +162,7 @@ def test_sigterm_lets_what_runs_end_and_keeps_what_waits(daemons: Daemons) -> No
     waiting = submitted(daemon, "cpus 99", "lease", "verdict pass 0")
     eventually(lambda: daemon.get(f"/v1/runs/{running}")["state"] == "running", "it runs")
     process.send_signal(signal.SIGTERM)
-    eventually(lambda: daemon.health() is not None and not daemon.health().accepting, "it drains")  # type: ignore[union-attr]
+    eventually(lambda: drains(daemon), "it drains")
     with pytest.raises(CannotRun, match="about to end"):
         submitted(daemon, "verdict pass 0")
     gate.touch()
@@ -176,7 +182,7 @@ def test_a_second_signal_does_not_wait(daemons: Daemons) -> None:
     run_id = submitted(daemon, "lease", "sleep 3000")
     eventually(lambda: daemon.get(f"/v1/runs/{run_id}")["state"] == "running", "it runs")
     process.send_signal(signal.SIGTERM)
-    eventually(lambda: daemon.health() is not None and not daemon.health().accepting, "it drains")  # type: ignore[union-attr]
+    eventually(lambda: drains(daemon), "it drains")
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -14,8 +15,8 @@ from ktstr.cli.gauntlet import gauntlet
 from ktstr.fleet import join
 
 
-def ran(command: object, *words: str) -> Result:
-    return CliRunner().invoke(command, words)  # type: ignore[arg-type]
+def ran(command: click.Command, *words: str) -> Result:
+    return CliRunner().invoke(command, words)
 
 
 def test_a_scheduler_that_strangers_could_use_is_not_started() -> None:

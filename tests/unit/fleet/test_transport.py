@@ -174,7 +174,9 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
 def test_a_content_that_is_another_is_not_written(tmp_path: Path) -> None:
     left(tmp_path / "there")
     bad = value(tmp_path / "there")
-    bad["contents"] = {**bad["contents"], "run.evidence/log": CONTENT[:-1] + b"x"}  # type: ignore[dict-item]
+    contents = bad["contents"]
+    assert isinstance(contents, dict)
+    bad["contents"] = {**contents, "run.evidence/log": CONTENT[:-1] + b"x"}
     with pytest.raises(HostUnfit, match=r"run\.evidence/log came damaged"):
         arrived(bad, tmp_path / "here", "key", None)
     assert not (tmp_path / "here/run.evidence/log").exists()

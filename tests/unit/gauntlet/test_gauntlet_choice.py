@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,13 +90,13 @@ def test_the_first_has_the_best_ratio_and_every_pick_adds(
 
 @given(candidates(), BUDGETS, st.randoms(use_true_random=False))
 def test_the_order_of_the_candidates_does_not_matter(
-    found: list[Candidate], budget_s: float, random: object
+    found: list[Candidate], budget_s: float, random: Random
 ) -> None:
     def names(some: Sequence[Candidate], choice: Choice) -> list[str]:
         return [some[at].name for at in choice.order]
 
     other = [*found]
-    random.shuffle(other)  # type: ignore[attr-defined]
+    random.shuffle(other)
     assert names(found, choose(found, budget_s)) == names(other, choose(other, budget_s))
 
 

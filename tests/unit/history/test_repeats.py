@@ -2,6 +2,7 @@
 """What repeated runs say: figures of passing runs, coverage, verdicts, exactness."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from tests.unit.history.runs import row
@@ -20,8 +21,8 @@ def rows(*values: float | None, name: str = P99, **more: Mapping[str, float]) ->
     return [row({} if value is None else {name: value}) for value in values]
 
 
-def judged(base: Sequence[Row], head: Sequence[Row], **options: object) -> Judgement:
-    return judge([Repeats("s", base, head)], **options)  # type: ignore[arg-type]
+def judged(base: Sequence[Row], head: Sequence[Row], **options: Any) -> Judgement:
+    return judge([Repeats("s", base, head)], **options)
 
 
 def test_a_regression_of_one_metric() -> None:

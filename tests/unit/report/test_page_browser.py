@@ -20,10 +20,15 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+def said() -> list[str]:
+    """What pages complained of or asked for."""
+    return []
+
+
+@pytest.fixture
+def opened(browser: Browser, tmp_path: Path, said: list[str]) -> Iterator[Open]:
     """Opens a record's page, or a text; fails for anything the page complains of or asks for."""
     contexts = []
-    said: list[str] = []
 
     def open_page(what: RunRecord | str, ready: bool = True, **options: Any) -> Page:
         file = tmp_path / "page.html"
@@ -40,7 +45,6 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
             page.wait_for_selector("html[data-ready]", state="attached")
         return page
 
-    open_page.said = said  # type: ignore[attr-defined]
     yield open_page
     for context in contexts:
         context.close()
@@ -491,7 +495,7 @@ def test_what_a_guest_named_is_only_ever_text(opened: Open) -> None:
         assert f"&\"'{word}" in body or f"&\"'[1.0] {word}" in body, word
 
 
-def test_the_policy_holds_against_a_script_in_the_page(opened: Open) -> None:
+def test_the_policy_holds_against_a_script_in_the_page(opened: Open, said: list[str]) -> None:
     page = opened(run())
     refused = page.evaluate(
         """new Promise((done) => {
@@ -504,9 +508,9 @@ def test_the_policy_holds_against_a_script_in_the_page(opened: Open) -> None:
     )
     assert refused.startswith("script-src") and page.title() == "fail: made_up"
     # The browser says so on the console as well.
-    (complaint,) = opened.said  # type: ignore[attr-defined]
+    (complaint,) = said
     assert "Content Security Policy" in complaint
-    opened.said.clear()  # type: ignore[attr-defined]
+    said.clear()
 
 
 def test_a_lost_guest_has_a_page_without_charts(opened: Open) -> None:
