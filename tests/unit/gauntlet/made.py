@@ -6,8 +6,11 @@ from typing import Any
 
 from ktstr.errors import KernelLacks, KernelUnfit
 from ktstr.gauntlet import plan as plan_module
+from ktstr.gauntlet.facts import Facts
 from ktstr.gauntlet.host import HostLimits
 from ktstr.kernels import Kernel, KernelFeatures
+from ktstr.model.gauntlet_def import Constraints
+from ktstr.model.topology import Topology
 
 HOST = HostLimits("tcg", 2, 8, 4096)
 
@@ -64,3 +67,22 @@ class Kernels:
         """Take the place of the real one."""
         patch.setattr(plan_module, "resolve_kernel", self)
         return self
+
+
+def made_facts(name: str, group: str, topology: Topology, hold_s: float) -> Facts:
+    """What is known of a small scenario that asks for nothing."""
+    return Facts(
+        name,
+        group=group,
+        kernel="k",
+        topology=topology,
+        memory_mib=256,
+        workload_s=hold_s,
+        crowded=False,
+        virtual=False,
+        flags=(),
+        excluded=(),
+        constraints=Constraints(),
+        needs=frozenset(),
+        digest="",
+    )

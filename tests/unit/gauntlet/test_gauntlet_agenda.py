@@ -5,16 +5,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tests.unit.gauntlet.made import HOST
+from tests.unit.gauntlet.made import HOST, made_facts
 
 from ktstr.errors import ExitCode
 from ktstr.gauntlet.agenda import Agenda, Item, agenda, rekeyed
 from ktstr.gauntlet.board import Board, board
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.gauntlet.cost import Estimator
-from ktstr.gauntlet.facts import Facts
 from ktstr.gauntlet.plan import Entry, LeftOut, Plan
-from ktstr.model.gauntlet_def import Constraints
 from ktstr.model.topology import Topology
 from ktstr.session.pool import Cost
 from ktstr.telemetry.decode import Fields
@@ -34,21 +32,7 @@ def cell(name: str, preset: str, topology: str, scheduler: str | None = None) ->
 
 def entry(found: Cell, hold_s: float = 1.0, settled: CellResult | None = None) -> Entry:
     topology = Topology.parse(found.topology)
-    facts = Facts(
-        found.name,
-        group=found.name[:1],
-        kernel="k",
-        topology=topology,
-        memory_mib=256,
-        workload_s=hold_s,
-        crowded=False,
-        virtual=False,
-        flags=(),
-        excluded=(),
-        constraints=Constraints(),
-        needs=frozenset(),
-        digest="",
-    )
+    facts = made_facts(found.name, found.name[:1], topology, hold_s)
     return Entry(found, facts, Cost(topology.cpus, 256), settled)
 
 

@@ -4,15 +4,14 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.gauntlet.made import made_facts
 
 from ktstr.errors import ExitCode
 from ktstr.gauntlet.cells import Cell, CellResult
 from ktstr.gauntlet.cost import Estimate, Estimator, Measured
-from ktstr.gauntlet.facts import Facts
 from ktstr.gauntlet.host import HostLimits
 from ktstr.gauntlet.plan import Entry
 from ktstr.kernels.boot_times import BootTime
-from ktstr.model.gauntlet_def import Constraints
 from ktstr.model.topology import Topology
 from ktstr.session.options import RunOptions
 from ktstr.session.pool import Cost
@@ -23,21 +22,7 @@ TCG, KVM = HostLimits("tcg", 2, 8), HostLimits("kvm", 64, 64)
 def entry(topology: str = "1n1l4c1t", *, name: str = "x", hold_s: float = 3.0) -> Entry:
     found = Topology.parse(topology)
     cell = Cell(Path("/x.toml"), name, topology, options=RunOptions())
-    facts = Facts(
-        name,
-        group="g",
-        kernel="k",
-        topology=found,
-        memory_mib=256,
-        workload_s=hold_s,
-        crowded=False,
-        virtual=False,
-        flags=(),
-        excluded=(),
-        constraints=Constraints(),
-        needs=frozenset(),
-        digest="",
-    )
+    facts = made_facts(name, "g", found, hold_s)
     return Entry(cell, facts, Cost(found.cpus, 256), kernel_digest="d")
 
 
